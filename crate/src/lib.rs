@@ -1,0 +1,26 @@
+//! Homefire runs machine-learning models inside the web page.
+//!
+//! Data goes one way, and so do the modules, each using only those before it:
+//! bytes → [`formats`] → [`import`] → [`graph`] → [`passes`] → [`plan`] → [`backend`] → [`session`] →
+//! [`generate`] → `api` → JavaScript. `ARCHITECTURE.md` walks through one request.
+
+pub mod backend;
+pub mod error;
+pub mod formats;
+pub mod generate;
+pub mod graph;
+pub mod import;
+pub mod kernels;
+pub mod ops;
+pub mod passes;
+pub mod plan;
+pub mod quant;
+pub mod session;
+pub mod tensor;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod text;
+pub mod types;
+
+#[cfg(target_arch = "wasm32")]
+mod api;

@@ -1,0 +1,1 @@
+//! Test support: the parity suite, callable natively and from a test wasm.
