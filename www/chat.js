@@ -13,11 +13,14 @@ const CUT = {
 class Follow {
   #scroller;
   #jump;
+  #active;
   #following = true;
 
-  constructor(scroller, jump) {
+  /** `active` says whether there is anything to follow. */
+  constructor(scroller, jump, active) {
     this.#scroller = scroller;
     this.#jump = jump;
+    this.#active = active;
     scroller.addEventListener("scroll", () => this.#look(), { passive: true });
     jump.addEventListener("click", () => this.toEnd());
     new ResizeObserver(() => this.grown()).observe(scroller);
@@ -25,6 +28,10 @@ class Follow {
 
   /** The content grew. */
   grown() {
+    if (!this.#active()) {
+      this.#jump.hidden = true;
+      return;
+    }
     if (this.#following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#jump.hidden = this.#following;
   }
@@ -36,6 +43,7 @@ class Follow {
   }
 
   #look() {
+    if (!this.#active()) return;
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
     this.#following = scrollHeight - scrollTop - clientHeight < 48;
     this.#jump.hidden = this.#following;
@@ -65,7 +73,7 @@ export class Chat extends EventTarget {
     this.#settings = settings;
     this.#list = list;
     this.#announce = announce;
-    this.#follow = new Follow(scroller, jump);
+    this.#follow = new Follow(scroller, jump, () => !this.empty);
   }
 
   /** Whether an answer is under way, from its question to its last token. */
@@ -80,6 +88,7 @@ export class Chat extends EventTarget {
   /** Asks `text`; while an answer is under way, does nothing and returns false. */
   send(text) {
     if (this.answering) return false;
+    if (this.#messages.at(-1)?.role === "user") this.#messages.pop(); // never answered: templates want turns to alternate
     this.#messages.push({ role: "user", content: text });
     this.#list.append(userMessage(text));
     this.#answer();
@@ -106,6 +115,7 @@ export class Chat extends EventTarget {
     this.#messages = [];
     this.#views = [];
     this.#list.replaceChildren();
+    this.#follow.grown();
     this.#changed();
   }
 

@@ -160,6 +160,13 @@ addEventListener("step", ({ detail: step, target }) => {
 
 const prompt = $("prompt");
 
+/** Fits the field to its text where CSS cannot. */
+function fitPrompt() {
+  if (CSS.supports("field-sizing", "content")) return;
+  prompt.style.height = "auto";
+  prompt.style.height = `${prompt.scrollHeight}px`;
+}
+
 function showComposer() {
   const moved = document.activeElement === $("send") || document.activeElement === $("stop");
   $("send").hidden = chat.answering;
@@ -169,6 +176,7 @@ function showComposer() {
   $("hero").hidden = !chat.empty;
   $("conversation").hidden = chat.empty;
   placeCard(hearth.status === "failed" && $("card-error").hidden);
+  fitPrompt();
   if (moved) prompt.focus();
 }
 

@@ -40,9 +40,10 @@ export class RequestMeter {
     const counting = this.#since !== Infinity;
     this.#element.dataset.state = counting ? "counting" : "waiting";
     this.#element.dataset.count = counting ? String(this.#count) : "";
-    this.#element.textContent = counting
-      ? `${this.#count} ${this.#count === 1 ? "request" : "requests"} since load`
-      : "Requests";
+    const since = document.createElement("span");
+    since.className = "wide";
+    since.textContent = " since load";
+    this.#element.replaceChildren(...(counting ? [`${this.#count} ${this.#count === 1 ? "request" : "requests"}`, since] : ["Requests"]));
   }
 }
 

@@ -6,7 +6,7 @@
 export const DEFAULT_MODEL = {
   source: "/models/smollm2-135m-q4_1.gguf",
   name: "SmolLM2-135M Instruct",
-  note: "98 MB · small and quick, often wrong about facts",
+  note: "98 MB · quick, but weak on facts",
 };
 
 /** The package, asked for when the page opens so that it is here when a model is wanted. */
