@@ -38,7 +38,7 @@ impl Options<'_> {
     fn whole(&self, name: &str) -> Result<Option<u64>> {
         let Some(number) = self.number(name)? else { return Ok(None) };
         ensure!(
-            number >= 0.0 && number <= MAX_SAFE && number.fract() == 0.0,
+            (0.0..=MAX_SAFE).contains(&number) && number.fract() == 0.0,
             InvalidInput,
             "{name} is {number}; it must be a whole number of at least 0"
         );
