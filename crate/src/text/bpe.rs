@@ -183,13 +183,15 @@ impl Bpe {
     /// Merges the symbols until no pair of neighbours has a rank.
     fn merge(&self, state: &mut BpeState) {
         let BpeState { symbols, heap } = state;
-        heap.clear();
+        let mut candidates = std::mem::take(heap).into_vec();
+        candidates.clear();
         let rank_of = |left: u32, right: u32| self.ranks.get(&pack(left, right)).copied();
         for (at, pair) in symbols.windows(2).enumerate() {
             if let Some(rank) = rank_of(pair[0].id, pair[1].id) {
-                heap.push(Reverse((rank, at as u32)));
+                candidates.push(Reverse((rank, at as u32)));
             }
         }
+        *heap = BinaryHeap::from(candidates);
         while let Some(Reverse((rank, at))) = heap.pop() {
             let left = symbols[at as usize];
             if left.id == NONE || left.next == NONE {

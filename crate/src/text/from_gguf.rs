@@ -27,7 +27,10 @@ impl TokenizerSpec {
     /// As [`Tokenizer::from_gguf`].
     pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
         let Some(tokens) = gguf.strings("tokenizer.ggml.tokens") else {
-            return fail!(Format, "the metadata key 'tokenizer.ggml.tokens' is missing: the file has no tokenizer");
+            return fail!(
+                Format,
+                "the metadata key 'tokenizer.ggml.tokens' is missing: the file has no tokenizer"
+            );
         };
         let model = gguf.str("tokenizer.ggml.model").unwrap_or_default();
         let mut spec = Self::new(tokens.to_vec(), ModelSpec::SentencePiece { scores: Vec::new() });
@@ -73,19 +76,25 @@ impl TokenizerSpec {
                     spec.normalizers.push(Normalizer::Replace { from: Found::Blanks, to: " ".into() });
                 }
                 let prepend = if space_prefix(true) { Prepend::Always } else { Prepend::Never };
-                spec.pre_tokenizers.push(PreTokenizer::Metaspace { replacement: '▁', prepend, split: false });
+                spec.pre_tokenizers
+                    .push(PreTokenizer::Metaspace { replacement: '▁', prepend, split: false });
                 spec.decoders.push(DecodeStep::Replace { from: "▁".into(), to: " ".into() });
                 spec.decoders.push(DecodeStep::ByteFallback);
                 spec.decoders.push(DecodeStep::Strip { content: ' ', start: 1 });
                 (add_eos, eos, unk) = (true, Some(1), Some(2));
             }
             "bert" => {
-                spec.tokens = spec.tokens.iter().zip(0..).map(|(token, id)| word_piece(token, spec.kind(id))).collect();
+                spec.tokens =
+                    spec.tokens.iter().zip(0..).map(|(token, id)| word_piece(token, spec.kind(id))).collect();
                 spec.model = ModelSpec::WordPiece { prefix: "##".into(), max_chars: usize::MAX };
                 let lowercase = gguf.bool("tokenizer.ggml.normalizer.lowercase").unwrap_or(true);
                 let strip_accents = gguf.bool("tokenizer.ggml.normalizer.strip_accents").unwrap_or(lowercase);
-                spec.normalizers =
-                    vec![Normalizer::Bert { clean_text: true, chinese_chars: true, strip_accents, lowercase }];
+                spec.normalizers = vec![Normalizer::Bert {
+                    clean_text: true,
+                    chinese_chars: true,
+                    strip_accents,
+                    lowercase,
+                }];
                 spec.pre_tokenizers = bert_words();
                 spec.decoders = vec![DecodeStep::WordPiece { prefix: "##".into(), cleanup: true }];
                 (add_bos, add_sep) = (true, true);
@@ -100,7 +109,8 @@ impl TokenizerSpec {
         }
         let count = spec.tokens.len();
         let id = |key: &str, default: Option<u32>| {
-            let id = gguf.uint(&format!("tokenizer.ggml.{key}_token_id")).and_then(|id| u32::try_from(id).ok());
+            let id =
+                gguf.uint(&format!("tokenizer.ggml.{key}_token_id")).and_then(|id| u32::try_from(id).ok());
             id.filter(|&id| (id as usize) < count).or(default.filter(|&id| (id as usize) < count))
         };
         spec.bos = id("bos", if model == "bert" { id("cls", bos) } else { bos });
@@ -109,7 +119,8 @@ impl TokenizerSpec {
         spec.unk = id("unknown", unk);
         spec.pad = id("padding", None);
         let separator = id("seperator", id("separator", if model == "bert" { Some(102) } else { spec.eos }));
-        let flag = |key: &str, default| gguf.bool(&format!("tokenizer.ggml.add_{key}_token")).unwrap_or(default);
+        let flag =
+            |key: &str, default| gguf.bool(&format!("tokenizer.ggml.add_{key}_token")).unwrap_or(default);
         if flag("bos", add_bos) {
             spec.prefix.extend(spec.bos);
         }
@@ -125,8 +136,7 @@ impl TokenizerSpec {
 
 /// What BERT cuts a text into: words, and every punctuation character.
 pub(super) fn bert_words() -> Vec<PreTokenizer> {
-    let spaces =
-        PreTokenizer::Split { pattern: Pattern::Spaces, behavior: Behavior::Removed, invert: false };
+    let spaces = PreTokenizer::Split { pattern: Pattern::Spaces, behavior: Behavior::Removed, invert: false };
     vec![spaces, PreTokenizer::isolate(Pattern::Punctuation)]
 }
 
@@ -153,7 +163,15 @@ fn added(spec: &TokenizerSpec) -> Vec<AddedToken> {
             _ => return None,
         };
         let content = content.clone();
-        Some(AddedToken { id, content, special, lstrip: false, rstrip: false, single_word: false, normalized: false })
+        Some(AddedToken {
+            id,
+            content,
+            special,
+            lstrip: false,
+            rstrip: false,
+            single_word: false,
+            normalized: false,
+        })
     };
     spec.tokens.iter().zip(0..).filter_map(found).collect()
 }

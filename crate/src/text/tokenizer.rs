@@ -138,7 +138,8 @@ impl Tokenizer {
         let mut text_ends: Vec<u32> = spec.eos.into_iter().chain(spec.eot).collect();
         let known = TEXT_ENDS.iter().filter_map(|token| vocab.id(token.as_bytes()));
         text_ends.extend(known.filter(|&id| matches!(kinds[id as usize], TokenKind::Control)));
-        let silent = spec.decoders.iter().all(|step| matches!(step, DecodeStep::ByteLevel | DecodeStep::Fuse));
+        let silent =
+            spec.decoders.iter().all(|step| matches!(step, DecodeStep::ByteLevel | DecodeStep::Fuse));
         let spoken = match silent {
             true => None,
             false => Some(Vocab::new(spec.tokens.iter().zip(0..).map(|(token, id)| match is_added(id) {

@@ -83,7 +83,6 @@ impl Vocab {
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
-
 }
 
 /// The byte that a character of GPT-2's byte alphabet stands for: printable Latin-1 stands for itself, and
