@@ -1,0 +1,43 @@
+// The exports of the wasm (crate/src/api), as the worker uses them.
+import type { DeviceInfo, ModelInfo, Profile, TokenLogprob } from "./types.js";
+import type { Ending, WireGenerate } from "./messages.js";
+
+export interface WasmLoader {
+  /** Picks the device and tests it; before the first `push`. */
+  openDevice(): Promise<Omit<DeviceInfo, "threads">>;
+  /** The next bytes in file order. */
+  push(chunk: Uint8Array): Promise<void>;
+  /** A shard ended. */
+  endOfFile(): void;
+  progress(): { loadedBytes: number; expectedBytes?: number | null; tensor?: string | null };
+  finish(): Promise<WasmModel>;
+  free(): void;
+}
+
+export interface WasmStep {
+  text: string;
+  ids: Uint32Array | number[];
+  logprobs?: TokenLogprob[];
+  done?: Ending;
+}
+
+export interface WasmGeneration {
+  /** One bounded piece of work: a chunk of the prompt, or one token. */
+  next(): Promise<WasmStep>;
+  free(): void;
+}
+
+export interface WasmModel {
+  info(): ModelInfo;
+  chatTemplate(): { template?: string | null; bosToken?: string | null; eosToken?: string | null };
+  tokenize(text: string, special: boolean): Uint32Array;
+  detokenize(ids: Uint32Array): string;
+  generate(ids: Uint32Array, options: WireGenerate): WasmGeneration;
+  profile(): Profile;
+}
+
+/** The module that wasm-bindgen makes for one variant. */
+export interface Glue {
+  default(init: { module_or_path: URL }): Promise<unknown>;
+  Loader: new (options: { device: string; contextLength?: number; exact: boolean }) => WasmLoader;
+}

@@ -1,0 +1,142 @@
+// A source becomes bytes in file order: URLs and Blobs are read here in the worker as streams; the page
+// sends the bytes of buffers and Responses chunk by chunk, as they are asked for.
+import { fromPlain, HomefireError, type PlainError } from "./errors.js";
+import type { WirePart } from "./messages.js";
+import type { WasmLoader } from "./glue.js";
+import type { Progress } from "./types.js";
+
+/** The largest chunk handed to wasm at once: its copy there is the whole staging cost. */
+const CHUNK = 1 << 20;
+
+/** Asks the page for the next chunk of its source `index`; `null` at the end. */
+export type Pull = (index: number) => Promise<Uint8Array | null>;
+
+interface Opened {
+  bytes: number | null;
+  chunks: AsyncIterable<Uint8Array>;
+}
+
+/** Reads every part into `loader`, reporting on the way. */
+export async function readParts(
+  loader: WasmLoader,
+  parts: readonly WirePart[],
+  pull: Pull,
+  report: (progress: Progress) => void,
+): Promise<(phase: Progress["phase"]) => void> {
+  const start = performance.now();
+  let loaded = 0;
+  let total: number | null = 0;
+  let last = -Infinity;
+  const tell = (phase: Progress["phase"]): void => {
+    const seconds = (performance.now() - start) / 1000;
+    const speed = seconds > 0 ? loaded / seconds : 0;
+    const tensor = phase === "download" ? loader.progress().tensor : undefined;
+    report({
+      phase,
+      loadedBytes: loaded,
+      totalBytes: total,
+      seconds,
+      bytesPerSecond: speed,
+      remainingSeconds: total === null || speed === 0 ? null : Math.max(0, total - loaded) / speed,
+      ...(tensor ? { tensor } : {}),
+    });
+    last = performance.now();
+  };
+  // The first part opens before the others, so that a wrong URL is told at once; sizes add up as known.
+  for (const [index, part] of parts.entries()) {
+    if ("blob" in part) total = add(total, part.blob.size);
+    else if ("pull" in part) total = add(total, part.bytes);
+    else if (index > 0) total = null;
+  }
+  for (const part of parts) {
+    const opened = await open(part, pull);
+    if ("url" in part && parts.length === 1) total = opened.bytes;
+    tell("download");
+    for await (const chunk of opened.chunks) {
+      for (let at = 0; at < chunk.length; at += CHUNK) {
+        const slice = chunk.subarray(at, at + CHUNK);
+        await loader.push(slice);
+        loaded += slice.length;
+        if (performance.now() - last > 50) tell("download");
+      }
+    }
+    loader.endOfFile();
+  }
+  tell("download");
+  return tell;
+}
+
+const add = (a: number | null, b: number | null): number | null => (a === null || b === null ? null : a + b);
+
+async function open(part: WirePart, pull: Pull): Promise<Opened> {
+  if ("blob" in part) return { bytes: part.blob.size, chunks: stream(part.blob.stream(), "the file") };
+  if ("pull" in part) return { bytes: part.bytes, chunks: pulled(part.pull, pull) };
+  let response: Response;
+  try {
+    response = await fetch(part.url);
+  } catch (thrown) {
+    throw new HomefireError(
+      "fetch",
+      `${part.url} could not be fetched (${thrown instanceof Error ? thrown.message : String(thrown)}). ` +
+        "Check the address, the connection, and that its server allows this origin (CORS).",
+    );
+  }
+  if (!response.ok || !response.body) {
+    throw new HomefireError("fetch", `${part.url} answered ${response.status} ${response.statusText}. Check the address.`);
+  }
+  const encoded = response.headers.get("content-encoding");
+  const length = Number(response.headers.get("content-length"));
+  return { bytes: !encoded && length > 0 ? length : null, chunks: stream(response.body, part.url) };
+}
+
+async function* stream(body: ReadableStream<Uint8Array>, name: string): AsyncIterable<Uint8Array> {
+  const reader = body.getReader();
+  for (;;) {
+    let step;
+    try {
+      step = await reader.read();
+    } catch (thrown) {
+      throw new HomefireError(
+        "fetch",
+        `Reading ${name} broke off (${thrown instanceof Error ? thrown.message : String(thrown)}). Load it again.`,
+      );
+    }
+    if (step.done) return;
+    yield step.value;
+  }
+}
+
+async function* pulled(index: number, pull: Pull): AsyncIterable<Uint8Array> {
+  for (let chunk = await pull(index); chunk; chunk = await pull(index)) yield chunk;
+}
+
+/** The page's side of `pull`: one reader for each part whose bytes the page holds. @internal */
+export class Pump {
+  private readonly readers: (() => Promise<Uint8Array | null>)[] = [];
+
+  /** Takes over a buffer or a Response and gives its wire form. */
+  add(source: ArrayBuffer | Uint8Array | Response): WirePart {
+    const pull = this.readers.length;
+    if (source instanceof Response) {
+      const reader = source.body?.getReader();
+      this.readers.push(async () => (reader ? ((await reader.read()).value ?? null) : null));
+      const length = Number(source.headers.get("content-length"));
+      return { pull, bytes: length > 0 && !source.headers.get("content-encoding") ? length : null };
+    }
+    const bytes = source instanceof Uint8Array ? source : new Uint8Array(source);
+    let at = 0;
+    this.readers.push(async () => (at < bytes.length ? bytes.slice(at, (at += CHUNK)) : null));
+    return { pull, bytes: bytes.length };
+  }
+
+  /** The next chunk of one source, free to be transferred. */
+  async next(index: number): Promise<Uint8Array | null> {
+    return (await this.readers[index]?.()) ?? null;
+  }
+}
+
+/** Turns the page's answer to a pull into the chunk, or throws its error. @internal */
+export function chunkOf(bytes: Uint8Array | null, error: PlainError | undefined): Uint8Array | null {
+  if (error) throw fromPlain(error);
+  return bytes;
+}

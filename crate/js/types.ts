@@ -1,0 +1,145 @@
+/** One part of a model: where its bytes come from. */
+export type SourcePart = string | URL | File | Blob | ArrayBuffer | Uint8Array | Response;
+
+/** A model: one file, or the shards of one in order. */
+export type Source = SourcePart | readonly SourcePart[];
+
+/** How far loading is. */
+export interface Progress {
+  phase: "download" | "compile" | "ready";
+  loadedBytes: number;
+  /** `null` where the source does not say how long it is. */
+  totalBytes: number | null;
+  /** Seconds since loading started. */
+  seconds: number;
+  bytesPerSecond: number;
+  /** `null` while unknown. */
+  remainingSeconds: number | null;
+  /** The tensor being read. */
+  tensor?: string;
+}
+
+export interface LoadOptions {
+  /** Where to run: `auto` (default) takes WebGPU where it works, else the CPU. */
+  device?: "auto" | "webgpu" | "cpu";
+  onProgress?: (progress: Progress) => void;
+  /** Aborting it stops the download and the load; the promise rejects with kind `cancelled`. */
+  signal?: AbortSignal;
+  /** Tokens that a prompt and its answer may take together; the model's own limit if left out (at most 4096). */
+  contextLength?: number;
+  /** A Jinja chat template, instead of the model's. */
+  chatTemplate?: string;
+  /** `none`: refuse any source that would need the network, and let nothing in the worker fetch. */
+  network?: "allow" | "none";
+  /** f32 activations everywhere, to reproduce a reference; slower. */
+  exact?: boolean;
+}
+
+/** The device that runs a model, and why it was taken. */
+export interface DeviceInfo {
+  kind: "webgpu" | "cpu";
+  reason: string;
+  adapter?: string;
+  /** The kernels in use, such as `relaxed-simd` or `subgroups+f16`. */
+  variant: string;
+  threads: number;
+}
+
+export interface ModelInfo {
+  name: string;
+  architecture: string;
+  parameters: number;
+  quantization: string;
+  /** Tokens that a prompt and its answer may take together. */
+  contextLength: number;
+  trainedContextLength: number;
+  vocabularySize: number;
+  layers: number;
+  /** Bytes of the weights. */
+  bytes: number;
+  device: DeviceInfo;
+  hasChatTemplate: boolean;
+}
+
+/** One message of a conversation. */
+export interface Message {
+  role: "system" | "user" | "assistant" | (string & {});
+  content: string;
+}
+
+export interface GenerateOptions {
+  /** New tokens at most. */
+  maxTokens?: number;
+  /** 0 takes the likeliest token each time. */
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  minP?: number;
+  repetitionPenalty?: number;
+  frequencyPenalty?: number;
+  presencePenalty?: number;
+  /** How many of the last tokens the penalties look at. */
+  penaltyWindow?: number;
+  seed?: number;
+  /** The answer ends before the first of these. */
+  stop?: string | string[];
+  /** How many of the likeliest tokens to report at each step. */
+  logprobs?: number;
+  /** Aborting it stops within one token; the generation rejects with kind `cancelled`. */
+  signal?: AbortSignal;
+  /** Go on past the end-of-text token. */
+  ignoreEos?: boolean;
+  /** Keep what the last prompt and this one have in common in the cache (default true). */
+  reusePrefix?: boolean;
+  /** When the context is full: end the answer, or drop the oldest tokens. */
+  onContextFull?: "stop" | "shift";
+}
+
+/** The log-probability of a chosen token, with those of the likeliest others. */
+export interface TokenLogprob {
+  id: number;
+  logprob: number;
+  top: { id: number; logprob: number }[];
+}
+
+/** Some new text; its tokens may lie partly in the next piece where a character spans several. */
+export interface Piece {
+  text: string;
+  ids: number[];
+  logprobs?: TokenLogprob[];
+}
+
+export type FinishReason = "stop" | "length" | "context" | "cancelled";
+
+export interface Usage {
+  promptTokens: number;
+  /** Of these, how many were still in the cache. */
+  reusedTokens: number;
+  completionTokens: number;
+}
+
+export interface Timings {
+  promptMs: number;
+  firstTokenMs: number;
+  decodeMs: number;
+  promptTokensPerSecond: number;
+  decodeTokensPerSecond: number;
+}
+
+/** A whole answer. */
+export interface GenerationResult {
+  text: string;
+  ids: number[];
+  finishReason: FinishReason;
+  usage: Usage;
+  timings: Timings;
+  logprobs?: TokenLogprob[];
+}
+
+/** What one token costs, node by node. */
+export interface Profile {
+  dispatchesPerToken?: number;
+  submitsPerToken?: number;
+  nodes?: { name: string; op: string; microseconds?: number; dispatches?: number }[];
+  [figure: string]: unknown;
+}

@@ -1,0 +1,39 @@
+// Which wasm the browser can run, and its code.
+import * as relaxed from "homefire-glue/relaxed";
+import * as simd from "homefire-glue/simd";
+import { HomefireError } from "./errors.js";
+import type { Glue } from "./glue.js";
+
+/** A module of one function: `i32.const 0, i8x16.splat` × operands, the instruction, `drop`. */
+const moduleOf = (...body: number[]): Uint8Array<ArrayBuffer> =>
+  new Uint8Array([
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0,
+    10, body.length + 5, 1, body.length + 3, 0, ...body, 26, 11,
+  ]);
+const splat = [65, 0, 253, 15];
+const SIMD = moduleOf(...splat);
+/** `i16x8.relaxed_dot_i8x16_i7x16_s` is instruction 0xfd 0x112. */
+const RELAXED = moduleOf(...splat, ...splat, 253, 0x92, 0x02);
+
+/** The best variant that this browser validates, its wasm compiled and ready. */
+export async function openVariant(): Promise<Glue> {
+  if (!WebAssembly.validate(SIMD)) {
+    throw new HomefireError(
+      "internal",
+      "This browser has no WebAssembly SIMD, which Homefire needs. Chrome 91, Firefox 89, Safari 16.4 and later have it.",
+    );
+  }
+  const [glue, url]: [Glue, URL] = WebAssembly.validate(RELAXED)
+    ? [relaxed, new URL("./homefire.relaxed.wasm", import.meta.url)]
+    : [simd, new URL("./homefire.simd.wasm", import.meta.url)];
+  try {
+    await glue.default({ module_or_path: url });
+  } catch (thrown) {
+    throw new HomefireError(
+      "fetch",
+      `The package's own ${url.href} could not be loaded (${thrown instanceof Error ? thrown.message : String(thrown)}). ` +
+        "Serve it beside the package's worker.js; `npx homefire copy FOLDER` copies both.",
+    );
+  }
+  return glue;
+}

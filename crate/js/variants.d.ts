@@ -1,0 +1,11 @@
+// Each variant's wasm-bindgen module; the bundler script resolves these names.
+declare module "homefire-glue/simd" {
+  const glue: import("./glue.js").Glue["default"];
+  export default glue;
+  export const Loader: import("./glue.js").Glue["Loader"];
+}
+declare module "homefire-glue/relaxed" {
+  const glue: import("./glue.js").Glue["default"];
+  export default glue;
+  export const Loader: import("./glue.js").Glue["Loader"];
+}

@@ -1,0 +1,140 @@
+// The worker of one model: it owns the wasm and the GPU device, and answers the page's calls. Generations
+// run one after the other; between two steps the event loop turns, so a cancel arrives within one token.
+import { HomefireError, toPlain } from "./errors.js";
+import type { WasmModel } from "./glue.js";
+import { chunkOf, readParts } from "./loader.js";
+import type { Call, Event, Prompt, WireGenerate, WireLoad } from "./messages.js";
+import { renderChat } from "./template.js";
+import type { ModelInfo } from "./types.js";
+import { openVariant } from "./variant.js";
+
+interface Scope {
+  postMessage(event: Event): void;
+  onmessage: ((message: MessageEvent<Call>) => void) | null;
+  fetch: typeof fetch;
+}
+const scope = self as unknown as Scope;
+
+let model: WasmModel | undefined;
+let template: { template: string | undefined; bosToken: string | undefined; eosToken: string | undefined };
+let queue: Promise<void> = Promise.resolve();
+const cancelled = new Set<number>();
+const chunks = new Map<number, (call: Extract<Call, { call: "chunk" }>) => void>();
+
+scope.onmessage = ({ data }) => {
+  if (data.call === "cancel") cancelled.add(data.id);
+  else if (data.call === "chunk") chunks.get(data.id)?.(data);
+  else if (data.call === "generate") {
+    const { id, prompt, options } = data;
+    queue = queue.then(() => answer(id, () => generate(id, prompt, options)));
+  } else void answer(data.id, () => reply(data));
+};
+
+async function answer(id: number, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (thrown) {
+    scope.postMessage({ id, error: toPlain(thrown) });
+  }
+}
+
+async function reply(call: Exclude<Call, { call: "cancel" | "chunk" | "generate" }>): Promise<void> {
+  const { id } = call;
+  if (call.call === "load") scope.postMessage({ id, value: await load(id, call.load) });
+  else if (call.call === "tokenize") scope.postMessage({ id, value: loaded().tokenize(call.text, call.special) });
+  else if (call.call === "detokenize") scope.postMessage({ id, value: loaded().detokenize(call.ids) });
+  else scope.postMessage({ id, value: loaded().profile() });
+}
+
+function loaded(): WasmModel {
+  if (!model) throw new HomefireError("internal", "The model is not loaded.");
+  return model;
+}
+
+async function load(id: number, options: WireLoad): Promise<ModelInfo> {
+  const glue = await openVariant();
+  if (options.network === "none") forbidNetwork();
+  const loader = new glue.Loader({
+    device: options.device,
+    exact: options.exact,
+    ...(options.contextLength === undefined ? {} : { contextLength: options.contextLength }),
+  });
+  const device = await loader.openDevice();
+  const pull = (part: number): Promise<Uint8Array | null> =>
+    new Promise((resolve, reject) => {
+      chunks.set(id, ({ bytes, error }) => {
+        try {
+          resolve(chunkOf(bytes, error));
+        } catch (thrown) {
+          reject(thrown);
+        }
+      });
+      scope.postMessage({ id, pull: part });
+    });
+  const tell = await readParts(loader, options.parts, pull, (progress) => scope.postMessage({ id, progress }));
+  tell("compile");
+  model = await loader.finish();
+  tell("ready");
+  const own = model.chatTemplate();
+  template = {
+    template: options.chatTemplate ?? own.template ?? undefined,
+    bosToken: own.bosToken ?? undefined,
+    eosToken: own.eosToken ?? undefined,
+  };
+  const info = model.info();
+  return { ...info, device: { ...device, ...info.device }, hasChatTemplate: template.template !== undefined };
+}
+
+/** Nothing in this worker can reach the network from here on. */
+function forbidNetwork(): void {
+  const inner = scope.fetch;
+  scope.fetch = (input, init) => {
+    const url = input instanceof Request ? input.url : String(input);
+    if (/^(blob|data):/.test(url)) return inner.call(self, input, init);
+    return Promise.reject(new HomefireError("fetch", `network: "none" forbids fetching ${url}.`));
+  };
+  for (const name of ["XMLHttpRequest", "WebSocket", "EventSource", "WebTransport", "importScripts"]) {
+    Reflect.deleteProperty(self, name);
+  }
+}
+
+function promptIds(prompt: Prompt): Uint32Array {
+  if ("ids" in prompt) return prompt.ids;
+  if ("text" in prompt) return loaded().tokenize(prompt.text, true);
+  if (template.template === undefined) {
+    throw new HomefireError(
+      "invalid-input",
+      "This model has no chat template. Pass one to load() as chatTemplate, or use complete() with a prompt in the model's own form.",
+    );
+  }
+  return loaded().tokenize(renderChat(template.template, prompt.messages, template), true);
+}
+
+async function generate(id: number, prompt: Prompt, options: WireGenerate): Promise<void> {
+  if (cancelled.delete(id)) throw new HomefireError("cancelled", "The generation was cancelled before it began.");
+  const generation = loaded().generate(promptIds(prompt), options);
+  try {
+    for (;;) {
+      const { text, ids, logprobs, done } = await generation.next();
+      if (text !== "" || ids.length > 0) {
+        scope.postMessage({ id, piece: { text, ids: Array.from(ids), ...(logprobs ? { logprobs } : {}) } });
+      }
+      if (done) return scope.postMessage({ id, done });
+      await turn();
+      if (cancelled.has(id)) throw new HomefireError("cancelled", "The generation was cancelled.");
+    }
+  } finally {
+    cancelled.delete(id);
+    generation.free();
+  }
+}
+
+const { port1, port2 } = new MessageChannel();
+let turned = (): void => {};
+port2.onmessage = () => turned();
+/** One turn of the event loop, without the delay that timers have. */
+const turn = (): Promise<void> =>
+  new Promise((resolve) => {
+    turned = resolve;
+    port1.postMessage(0);
+  });

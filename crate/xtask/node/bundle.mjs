@@ -1,0 +1,35 @@
+// Bundles the TypeScript face into dist/: index.js for the page, worker.js with the glue of every wasm
+// variant, and the types. Arguments: the glue folders, in the order of `names`.
+import fs from 'node:fs';
+import path from 'node:path';
+import { build } from 'esbuild';
+import { at } from './paths.mjs';
+import { run } from './run.mjs';
+
+const names = ['simd', 'relaxed'];
+const folders = process.argv.slice(2);
+const texts = folders.map((folder) => fs.readFileSync(path.join(folder, 'homefire.js'), 'utf8'));
+const oneGlue = texts.every((text) => text === texts[0]);
+
+const glue = {
+  name: 'glue',
+  setup(builder) {
+    builder.onResolve({ filter: /^homefire-glue\// }, ({ path: name }) => {
+      const index = oneGlue ? 0 : names.indexOf(name.split('/')[1]);
+      return { path: path.join(folders[index], 'homefire.js') };
+    });
+  },
+};
+
+await build({
+  entryPoints: [at('crate/js/index.ts'), at('crate/js/worker.ts')],
+  outdir: at('dist'),
+  bundle: true,
+  minify: true,
+  format: 'esm',
+  target: 'es2022',
+  legalComments: 'none',
+  logLevel: 'warning',
+  plugins: [glue],
+});
+run(process.execPath, [at('node_modules/typescript/bin/tsc'), '-p', at('tsconfig.json')]);

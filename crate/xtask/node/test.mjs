@@ -1,0 +1,38 @@
+// `npm test` runs every step; `npm run check` (argument "check") the quick ones.
+import { ensureModel, modelPath } from './model.mjs';
+import { at } from './paths.mjs';
+import { fail, run } from './run.mjs';
+import { setUpBrowser, setUpBuild } from './setup.mjs';
+
+const quick = process.argv[2] === 'check';
+const step = async (name, work) => {
+  const start = Date.now();
+  console.log(`\n── ${name}`);
+  await work();
+  console.log(`── ${name}: ok, ${((Date.now() - start) / 1000).toFixed(0)} s`);
+};
+const cargo = (...args) => run('cargo', args);
+
+try {
+  await step('set-up', () => {
+    setUpBuild();
+    if (!quick) setUpBrowser();
+  });
+  if (!quick) await step('model', ensureModel);
+  await step('format', () => cargo('fmt', '--all', '--check'));
+  await step('clippy', () => {
+    cargo('clippy', '-q', '--workspace', '--all-targets', '--', '-D', 'warnings');
+    cargo('clippy', '-q', '-p', 'homefire', '--lib', '--target', 'wasm32-unknown-unknown', '--', '-D', 'warnings');
+  });
+  await step('types', () => run(process.execPath, [at('node_modules/typescript/bin/tsc'), '-p', at('tsconfig.json'), '--noEmit']));
+  const env = { ...process.env, ...(quick ? {} : { HOMEFIRE_MODEL: process.env.HOMEFIRE_MODEL || modelPath }) };
+  const scope = quick ? ['--lib'] : [];
+  await step('cargo test', () => run('cargo', ['test', '-q', '-p', 'homefire', ...scope], { env }));
+  if (!quick) {
+    await step('build', () => cargo('run', '-q', '-p', 'xtask', '--', 'build'));
+    await step('sizes', () => run(process.execPath, [at('crate/xtask/node/sizes.mjs')]));
+    await step('package in the browser', () => run(process.execPath, [at('pkg-tests/run.mjs')]));
+  }
+} catch (error) {
+  fail(error);
+}
