@@ -1,1 +1,3 @@
-//! backend
+//! The back ends. Each holds weights and states and runs plans.
+
+pub mod cpu;

@@ -1,1 +1,4 @@
-//! formats
+//! File formats: bytes to plain structs, with no notion of a graph. Files are hostile: every count and
+//! offset is checked against the bytes that are there before it is trusted.
+
+pub mod gguf;

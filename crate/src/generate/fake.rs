@@ -1,14 +1,13 @@
 //! A language model for tests whose scores depend on every token in its cache, so that any mistake in
 //! positions or bookkeeping changes the answer.
 
-use super::generator::{GenerateOptions, Generator, Step, TokenText};
+use super::generator::{Done, GenerationOptions, Generator};
 use super::kv_cache::KvCache;
 use super::model::{Model, NextTokens, Scores, TopScores, Want};
+use super::sampler::TokenLogprobs;
 use crate::error::{Result, fail};
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::rc::Rc;
 use std::task::Poll;
 
 pub(super) const VOCAB: usize = 50;
@@ -20,6 +19,9 @@ pub(super) struct Fake {
     pub max_top_k: usize,
     pub depth: usize,
     pub shifts: bool,
+    pub stop_ids: Vec<u32>,
+    /// What the detokenizer holds back to the end.
+    pub tail: &'static str,
     /// Fail the run that covers this position.
     pub fails_at: Option<usize>,
     pub kv: KvCache,
@@ -40,6 +42,8 @@ impl Fake {
             max_top_k: 0,
             depth: 1,
             shifts: false,
+            stop_ids: vec![],
+            tail: "",
             fails_at: None,
             kv: KvCache::new(),
             memory: Vec::new(),
@@ -92,6 +96,17 @@ async fn turn() {
 }
 
 impl Model for Fake {
+    type Text = ();
+
+    fn push_text(&self, _: &mut (), id: u32) -> Result<String> {
+        Ok(text_of(&[id]))
+    }
+    fn finish_text(&self, _: &mut ()) -> String {
+        self.tail.into()
+    }
+    fn ends_text(&self, id: u32) -> bool {
+        self.stop_ids.contains(&id)
+    }
     fn vocab_size(&self) -> usize {
         VOCAB
     }
@@ -162,46 +177,35 @@ impl Model for Fake {
 }
 
 /// Tokens as two letters each, so that stop strings lie across tokens.
-#[derive(Default)]
-pub(super) struct Letters {
-    pub held: bool,
-}
-
-impl TokenText for Letters {
-    fn push(&mut self, id: u32) -> String {
-        text_of(&[id])
-    }
-    fn finish(&mut self) -> String {
-        if self.held { "…".into() } else { String::new() }
-    }
-}
-
 pub(super) fn text_of(ids: &[u32]) -> String {
     ids.iter().flat_map(|id| [b'a' + (id / 8) as u8, b'0' + (id % 8) as u8]).map(char::from).collect()
 }
 
-/// A clock that goes on by one millisecond a look.
-pub(super) fn clock() -> Box<dyn Fn() -> f64> {
-    let now = Rc::new(Cell::new(0.0));
-    Box::new(move || now.replace(now.get() + 1.0))
+/// The steps of a generation put together.
+#[derive(Default)]
+pub(super) struct Whole {
+    pub text: String,
+    pub ids: Vec<u32>,
+    pub logprobs: Vec<TokenLogprobs>,
+    pub done: Option<Done>,
 }
 
-pub(super) fn generator(model: &Fake, prompt: &[u32], options: &GenerateOptions) -> Generator<Letters> {
-    Generator::new(model, prompt.to_vec(), options.clone(), Letters::default(), clock()).unwrap()
+pub(super) fn generator(model: &Fake, prompt: &[u32], options: &GenerationOptions) -> Generator<Fake> {
+    Generator::new(model, prompt, options.clone()).unwrap()
 }
 
 /// Runs to the end; the steps put together.
-pub(super) fn run(model: &mut Fake, prompt: &[u32], options: &GenerateOptions) -> Step {
+pub(super) fn run(model: &mut Fake, prompt: &[u32], options: &GenerationOptions) -> Whole {
     let mut generator = generator(model, prompt, options);
     rest(&mut generator, model)
 }
 
-pub(super) fn rest(generator: &mut Generator<Letters>, model: &mut Fake) -> Step {
-    let mut whole = Step::default();
+pub(super) fn rest(generator: &mut Generator<Fake>, model: &mut Fake) -> Whole {
+    let mut whole = Whole::default();
     for _ in 0..10_000 {
-        let step = pollster::block_on(generator.next(model)).unwrap();
+        let step = pollster::block_on(generator.step(model)).unwrap();
         whole.text += &step.text;
-        whole.ids.extend(step.ids);
+        whole.ids.extend(step.id);
         whole.logprobs.extend(step.logprobs);
         whole.done = step.done;
         if whole.done.is_some() {

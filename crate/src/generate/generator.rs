@@ -1,55 +1,44 @@
 //! The token loop. A [`Generator`] has the tokens of prompt and answer; the model's [`KvCache`] says which
-//! of them were run. Each call of [`next`](Generator::next) runs one chunk of those that were not. The
+//! of them were run. Each call of [`step`](Generator::step) runs one chunk of those that were not. The
 //! chunk that reaches the end gives scores, and a token is chosen; so prefill, decode, the rerun after a
 //! context shift, and taking the cache back from another generation are one rule.
 //!
 //! Where only the argmax matters and the model can run ahead, steps are submitted before those they follow
 //! are read; what ran past the end is dead by the cache's bookkeeping.
 
-use super::kv_cache::{ContextPolicy, KvCache, check_prompt, shift_range};
+use super::kv_cache::{KvCache, OnContextFull, check_prompt, shift_range};
 use super::model::{Model, NextTokens, Scores, Want};
-use super::sampler::{Sampled, Sampler, SamplerOptions, TokenLogprob};
+use super::sampler::{Sampled, Sampler, SamplerOptions, TokenLogprobs};
 use super::stop::StopStrings;
 use crate::error::{Result, ensure};
 use std::collections::VecDeque;
 
-/// Turns tokens into text as they come, never half a character.
-pub trait TokenText {
-    /// The text that `id` completes.
-    fn push(&mut self, id: u32) -> String;
-    /// What is left, when no more will come.
-    fn finish(&mut self) -> String;
-}
-
 /// What to generate, and when to stop.
 #[derive(Clone, Debug)]
-pub struct GenerateOptions {
+pub struct GenerationOptions {
     /// How to choose tokens.
     pub sampler: SamplerOptions,
     /// The most tokens to generate; `None` has no bound. 0 only runs the prompt into the cache.
     pub max_tokens: Option<usize>,
     /// Stop before any of these strings; none may be empty.
     pub stop: Vec<String>,
-    /// Stop at any of these tokens, which are not part of the answer: end of text, end of turn.
-    pub stop_ids: Vec<u32>,
-    /// Take the tokens of `stop_ids` as any others.
+    /// Take the tokens that end a text as any others.
     pub ignore_eos: bool,
     /// Keep what the cache already holds of the prompt.
     pub reuse_prefix: bool,
     /// What to do when the context is full.
-    pub on_context_full: ContextPolicy,
+    pub on_context_full: OnContextFull,
 }
 
-impl Default for GenerateOptions {
+impl Default for GenerationOptions {
     fn default() -> Self {
         Self {
             sampler: SamplerOptions::default(),
             max_tokens: None,
             stop: Vec::new(),
-            stop_ids: Vec::new(),
             ignore_eos: false,
             reuse_prefix: true,
-            on_context_full: ContextPolicy::Stop,
+            on_context_full: OnContextFull::Stop,
         }
     }
 }
@@ -79,64 +68,39 @@ impl FinishReason {
     }
 }
 
-/// How many tokens there were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+/// How a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Why.
+    pub reason: FinishReason,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
     /// Of those, how many were in the cache already.
     pub reused_tokens: usize,
-    /// Tokens of the answer, the stop token not counted.
+    /// Tokens of the answer, the one that ends it not counted.
     pub completion_tokens: usize,
 }
 
-/// How long it took, by the caller's clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Timings {
-    /// Milliseconds that the prompt took, up to its scores and the choice of the first token.
-    pub prompt_ms: f64,
-    /// Milliseconds from the first call of `next` to the first token; 0 if none came.
-    pub first_token_ms: f64,
-    /// Milliseconds from the first token to the last.
-    pub decode_ms: f64,
-    /// Tokens of the prompt that were run, per second; 0 if none was.
-    pub prompt_tokens_per_second: f64,
-    /// Tokens after the first, per second; 0 if there was none.
-    pub decode_tokens_per_second: f64,
-}
-
-/// How a generation ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Done {
-    /// Why.
-    pub finish_reason: FinishReason,
-    /// How many tokens.
-    pub usage: Usage,
-    /// How long.
-    pub timings: Timings,
-}
-
-/// What one call of [`Generator::next`] brought.
+/// What one call of [`Generator::step`] brought.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
-    /// New text: whole characters, often none. It may lag behind `ids`, where a character or a possible
+    /// New text: whole characters, often none. It may lag behind the tokens, where a character or a possible
     /// stop string is not complete.
     pub text: String,
-    /// New tokens of the answer: one, or none while the prompt runs.
-    pub ids: Vec<u32>,
-    /// One for each of `ids`, if asked for, else empty.
-    pub logprobs: Vec<TokenLogprob>,
+    /// The new token of the answer; none while the prompt runs.
+    pub id: Option<u32>,
+    /// Its log-probabilities, if asked for.
+    pub logprobs: Option<TokenLogprobs>,
     /// Set by the last step.
     pub done: Option<Done>,
 }
 
 /// One generation: see the [module](self).
-pub struct Generator<T> {
-    options: GenerateOptions,
+pub struct Generator<M: Model> {
+    options: GenerationOptions,
     sampler: Sampler,
     stop: StopStrings,
-    text: T,
-    clock: Box<dyn Fn() -> f64>,
+    text: M::Text,
     /// Prompt and answer, less what a shift forgot. The cache holds a prefix of it.
     tokens: Vec<u32>,
     /// This generation's claim on the cache.
@@ -144,50 +108,40 @@ pub struct Generator<T> {
     /// Lengths of the runs that were begun and not taken, oldest first.
     in_flight: VecDeque<usize>,
     cancelled: bool,
-    usage: Usage,
-    started: Option<f64>,
-    /// When the prompt was done, and when the last token came.
-    prompt_done: Option<f64>,
-    last_token: f64,
+    prompt_tokens: usize,
+    reused_tokens: usize,
+    completion_tokens: usize,
     done: Option<Done>,
 }
 
-impl<T: TokenText> Generator<T> {
-    /// A generation that has yet to begin. `clock` gives milliseconds from any fixed moment.
+impl<M: Model> Generator<M> {
+    /// An answer to `prompt` that has yet to begin.
     ///
     /// # Errors
     /// `InvalidInput` for an empty prompt, an id outside the vocabulary, or an option out of range;
     /// `ContextFull` for a prompt longer than the context.
-    pub fn new(
-        model: &impl Model,
-        prompt: Vec<u32>,
-        options: GenerateOptions,
-        text: T,
-        clock: Box<dyn Fn() -> f64>,
-    ) -> Result<Self> {
-        check_prompt(&prompt, model.context_len(), model.vocab_size())?;
+    pub fn new(model: &M, prompt: &[u32], options: GenerationOptions) -> Result<Self> {
+        check_prompt(prompt, model.context_len(), model.vocab_size())?;
         let mut sampler = Sampler::new(options.sampler.clone())?;
         prompt.iter().for_each(|&id| sampler.accept(id));
         let stop = StopStrings::new(options.stop.clone())?;
         Ok(Self {
             sampler,
             stop,
-            text,
-            clock,
-            usage: Usage { prompt_tokens: prompt.len(), ..Usage::default() },
-            tokens: prompt,
+            text: M::Text::default(),
+            prompt_tokens: prompt.len(),
+            reused_tokens: 0,
+            completion_tokens: 0,
+            tokens: prompt.to_vec(),
             options,
             ticket: None,
             in_flight: VecDeque::new(),
             cancelled: false,
-            started: None,
-            prompt_done: None,
-            last_token: 0.0,
             done: None,
         })
     }
 
-    /// Makes the next call of `next` the last, with the finish reason "cancelled". Dropping the generator
+    /// Makes the next call of `step` the last, with the finish reason "cancelled". Dropping the generator
     /// cancels as well; either way the cache keeps what was run.
     pub fn cancel(&mut self) {
         self.cancelled = true;
@@ -198,12 +152,10 @@ impl<T: TokenText> Generator<T> {
     ///
     /// An error ends the generation as the model ends it, and empties the cache. A future that is dropped
     /// before it is done costs nothing but the work.
-    pub async fn next<M: Model>(&mut self, model: &mut M) -> Result<Step> {
+    pub async fn step(&mut self, model: &mut M) -> Result<Step> {
         if self.done.is_some() {
             return Ok(Step { done: self.done, ..Step::default() });
         }
-        let now = (self.clock)();
-        self.started.get_or_insert(now);
         if self.cancelled {
             return Ok(self.finish(model, FinishReason::Cancelled, Step::default()));
         }
@@ -216,7 +168,7 @@ impl<T: TokenText> Generator<T> {
         step
     }
 
-    async fn advance<M: Model>(&mut self, model: &mut M) -> Result<Step> {
+    async fn advance(&mut self, model: &mut M) -> Result<Step> {
         self.hold_cache(model);
         if self.tokens.len() > model.context_len() {
             self.shift(model)?;
@@ -247,7 +199,6 @@ impl<T: TokenText> Generator<T> {
             return self.accept(model, sampled);
         }
         if last {
-            self.prompt_done = Some((self.clock)());
             return Ok(self.finish(model, FinishReason::Length, Step::default()));
         }
         Ok(Step::default())
@@ -255,7 +206,7 @@ impl<T: TokenText> Generator<T> {
 
     /// Makes the cache hold a prefix of this generation's tokens and nothing else, which it does unless
     /// this is the first step, or another generation came between.
-    fn hold_cache<M: Model>(&mut self, model: &mut M) {
+    fn hold_cache(&mut self, model: &mut M) {
         let first = self.ticket.is_none();
         if !self.ticket.is_some_and(|ticket| model.kv().holds(ticket)) {
             self.in_flight.clear();
@@ -269,7 +220,7 @@ impl<T: TokenText> Generator<T> {
             let most = self.tokens.len() - usize::from(self.options.max_tokens != Some(0));
             kv.truncate(reused.min(most));
             if first {
-                self.usage.reused_tokens = kv.len();
+                self.reused_tokens = kv.len();
             }
         }
         if self.in_flight.is_empty() {
@@ -278,9 +229,11 @@ impl<T: TokenText> Generator<T> {
     }
 
     /// Forgets the older half of a full context.
-    fn shift<M: Model>(&mut self, model: &mut M) -> Result<()> {
-        let ContextPolicy::Shift { keep } = self.options.on_context_full else { return Ok(()) };
-        let range = shift_range(model.context_len(), keep);
+    fn shift(&mut self, model: &mut M) -> Result<()> {
+        if self.options.on_context_full == OnContextFull::Stop {
+            return Ok(());
+        }
+        let range = shift_range(model.context_len());
         self.tokens.drain(range.clone());
         if model.kv().len() >= range.end && model.shift(range.start, range.len())? {
             model.kv_mut().remove(range);
@@ -291,7 +244,7 @@ impl<T: TokenText> Generator<T> {
     }
 
     /// Submits steps up to the model's depth, the first of `take` tokens, and reads the oldest.
-    async fn run_ahead<M: Model>(&mut self, model: &mut M, take: usize) -> Result<u32> {
+    async fn run_ahead(&mut self, model: &mut M, take: usize) -> Result<u32> {
         // Out of `self` for as long as the count may be wrong: if this future is dropped, what is in flight
         // is forgotten.
         let mut in_flight = std::mem::take(&mut self.in_flight);
@@ -300,7 +253,7 @@ impl<T: TokenText> Generator<T> {
             model.begin(NextTokens::Ids(&self.tokens[start..start + take]), start)?;
             in_flight.push_back(take);
         }
-        let wanted = self.options.max_tokens.map_or(usize::MAX, |max| max - self.usage.completion_tokens);
+        let wanted = self.options.max_tokens.map_or(usize::MAX, |max| max - self.completion_tokens);
         while in_flight.len() < model.pipeline_depth().min(wanted) {
             let at = start + in_flight.iter().sum::<usize>();
             if at >= model.context_len() {
@@ -318,39 +271,32 @@ impl<T: TokenText> Generator<T> {
     }
 
     /// Takes a chosen token into the answer.
-    fn accept<M: Model>(&mut self, model: &mut M, sampled: Sampled) -> Result<Step> {
+    fn accept(&mut self, model: &mut M, sampled: Sampled) -> Result<Step> {
         let id = sampled.id;
-        self.last_token = (self.clock)();
-        self.prompt_done.get_or_insert(self.last_token);
-        if !self.options.ignore_eos && self.options.stop_ids.contains(&id) {
+        if !self.options.ignore_eos && model.ends_text(id) {
             return Ok(self.finish(model, FinishReason::Stop, Step::default()));
         }
         self.tokens.push(id);
         self.sampler.accept(id);
-        self.usage.completion_tokens += 1;
-        let passed = self.stop.push(&self.text.push(id));
-        let step = Step {
-            text: passed.text,
-            ids: vec![id],
-            logprobs: sampled.logprob.into_iter().collect(),
-            done: None,
-        };
+        self.completion_tokens += 1;
+        let passed = self.stop.push(&model.push_text(&mut self.text, id)?);
+        let step = Step { text: passed.text, id: Some(id), logprobs: sampled.logprob, done: None };
         if passed.stopped {
             return Ok(self.end(model, FinishReason::Stop, step));
         }
-        if self.options.max_tokens.is_some_and(|max| self.usage.completion_tokens >= max) {
+        if self.options.max_tokens.is_some_and(|max| self.completion_tokens >= max) {
             return Ok(self.finish(model, FinishReason::Length, step));
         }
         let full = self.tokens.len() > model.context_len();
-        if full && self.options.on_context_full == ContextPolicy::Stop {
+        if full && self.options.on_context_full == OnContextFull::Stop {
             return Ok(self.finish(model, FinishReason::Context, step));
         }
         Ok(step)
     }
 
     /// The last step, with the text that was held back.
-    fn finish<M: Model>(&mut self, model: &mut M, mut reason: FinishReason, mut step: Step) -> Step {
-        let passed = self.stop.push(&self.text.finish());
+    fn finish(&mut self, model: &mut M, mut reason: FinishReason, mut step: Step) -> Step {
+        let passed = self.stop.push(&model.finish_text(&mut self.text));
         step.text += &passed.text;
         if passed.stopped {
             reason = FinishReason::Stop;
@@ -360,32 +306,20 @@ impl<T: TokenText> Generator<T> {
         self.end(model, reason, step)
     }
 
-    fn end<M: Model>(&mut self, model: &mut M, finish_reason: FinishReason, mut step: Step) -> Step {
+    fn end(&mut self, model: &mut M, reason: FinishReason, mut step: Step) -> Step {
         // Another generation's steps are not this one's to drop.
         if self.ticket.is_some_and(|ticket| model.kv().holds(ticket)) {
             model.drop_pending();
         }
         self.in_flight.clear();
-        self.done = Some(Done { finish_reason, usage: self.usage, timings: self.timings() });
+        self.done = Some(Done {
+            reason,
+            prompt_tokens: self.prompt_tokens,
+            reused_tokens: self.reused_tokens,
+            completion_tokens: self.completion_tokens,
+        });
         step.done = self.done;
         step
-    }
-
-    fn timings(&self) -> Timings {
-        let (Some(started), Some(prompt_done)) = (self.started, self.prompt_done) else {
-            return Timings::default();
-        };
-        let rate = |tokens: usize, ms: f64| if ms > 0.0 { tokens as f64 * 1e3 / ms } else { 0.0 };
-        let prompt_ms = prompt_done - started;
-        let decode_ms = (self.last_token - prompt_done).max(0.0);
-        let completed = self.usage.completion_tokens;
-        Timings {
-            prompt_ms,
-            first_token_ms: if completed > 0 { prompt_ms } else { 0.0 },
-            decode_ms,
-            prompt_tokens_per_second: rate(self.usage.prompt_tokens - self.usage.reused_tokens, prompt_ms),
-            decode_tokens_per_second: rate(completed.saturating_sub(1), decode_ms),
-        }
     }
 }
 

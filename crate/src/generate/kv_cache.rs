@@ -82,20 +82,17 @@ impl KvCache {
 
 /// What to do when the next token has no position left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ContextPolicy {
+pub enum OnContextFull {
     /// End the answer, with the finish reason "context".
     #[default]
     Stop,
-    /// Forget the older half of what follows the first `keep` tokens, and go on.
-    Shift {
-        /// How many tokens from the start stay; at most half of the context.
-        keep: usize,
-    },
+    /// Forget the older half of what follows the first quarter of the context, and go on.
+    Shift,
 }
 
-/// The positions to forget of a context of `context_len` that is full: half of those after `keep`.
-pub(super) fn shift_range(context_len: usize, keep: usize) -> Range<usize> {
-    let keep = keep.min(context_len / 2);
+/// The positions to forget of a context of `context_len` that is full.
+pub(super) fn shift_range(context_len: usize) -> Range<usize> {
+    let keep = context_len / 4;
     keep..keep + ((context_len - keep) / 2).max(1)
 }
 
@@ -150,12 +147,10 @@ mod tests {
     #[test]
     fn a_shift_frees_something_in_any_context() {
         for context_len in 1..40 {
-            for keep in 0..50 {
-                let range = shift_range(context_len, keep);
-                assert!(!range.is_empty() && range.end <= context_len, "{context_len} {keep} {range:?}");
-            }
+            let range = shift_range(context_len);
+            assert!(!range.is_empty() && range.end <= context_len, "{context_len} {range:?}");
         }
-        assert_eq!(shift_range(100, 20), 20..60);
+        assert_eq!(shift_range(100), 25..62);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | `sampler` | options, their checks, and the choice of a token |
 //! | `stop` | stop strings in streamed text |
 //! | `generator` | the loop |
+//! | `text_model` | a session with its tokenizer, as the loop's model |
 #![forbid(unsafe_code)]
 
 mod generator;
@@ -16,6 +17,7 @@ mod logits;
 mod model;
 mod sampler;
 mod stop;
+mod text_model;
 
 #[cfg(test)]
 mod fake;
@@ -24,8 +26,9 @@ mod generator_tests;
 #[cfg(test)]
 mod sampler_tests;
 
-pub use generator::{Done, FinishReason, GenerateOptions, Generator, Step, Timings, TokenText, Usage};
-pub use kv_cache::{ContextPolicy, KvCache};
+pub use generator::{Done, FinishReason, GenerationOptions, Generator, Step};
+pub use kv_cache::{KvCache, OnContextFull};
 pub use model::{Model, NextTokens, Scores, TopScores, Want};
-pub use sampler::{Sampled, Sampler, SamplerOptions, TokenLogprob};
+pub use sampler::{Sampled, Sampler, SamplerOptions, TokenLogprobs};
 pub use stop::{StopStrings, Stopped};
+pub use text_model::{Generation, Rows, TextModel};

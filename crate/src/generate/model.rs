@@ -58,6 +58,18 @@ pub enum NextTokens<'a> {
 /// Runs on one thread, natively and in wasm, so its futures need not be `Send`.
 #[allow(async_fn_in_trait, reason = "everything runs on the one thread that owns the model")]
 pub trait Model {
+    /// The state of turning tokens into text as they come, never half a character.
+    type Text: Default;
+
+    /// The text that `id` completes.
+    fn push_text(&self, text: &mut Self::Text, id: u32) -> Result<String>;
+
+    /// The text that is left, when no more tokens will come.
+    fn finish_text(&self, text: &mut Self::Text) -> String;
+
+    /// Whether `id` ends an answer: end of text, end of turn. It is not part of the answer.
+    fn ends_text(&self, id: u32) -> bool;
+
     /// How many logits there are.
     fn vocab_size(&self) -> usize;
 

@@ -83,7 +83,7 @@ impl SamplerOptions {
 
 /// A chosen token's log-probability, and those of the most probable tokens.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TokenLogprob {
+pub struct TokenLogprobs {
     /// The chosen token.
     pub id: u32,
     /// The natural logarithm of its probability.
@@ -98,7 +98,7 @@ pub struct Sampled {
     /// Its id.
     pub id: u32,
     /// Its log-probability, if asked for.
-    pub logprob: Option<TokenLogprob>,
+    pub logprob: Option<TokenLogprobs>,
 }
 
 /// Chooses one token after another.
@@ -222,7 +222,7 @@ impl Sampler {
 }
 
 /// The best candidate, or an error when the scores are no numbers.
-fn finite_best(candidates: &[Candidate]) -> Result<Candidate> {
+pub(super) fn finite_best(candidates: &[Candidate]) -> Result<Candidate> {
     match best(candidates) {
         Some(best) if best.1.is_finite() => Ok(best),
         Some((id, x)) => fail!(
@@ -234,12 +234,12 @@ fn finite_best(candidates: &[Candidate]) -> Result<Candidate> {
     }
 }
 
-fn logprobs(logits: &[f32], id: u32, n: usize) -> TokenLogprob {
+fn logprobs(logits: &[f32], id: u32, n: usize) -> TokenLogprobs {
     let sum = log_sum_exp(logits);
     let of = |x: f32| (f64::from(x) - sum) as f32;
     let mut all: Vec<Candidate> = (0..).zip(logits.iter().copied()).collect();
     top_k(&mut all, n);
     debug_assert!(all.is_sorted_by(|a, b| better(a, b).is_le()));
     let chosen = logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
-    TokenLogprob { id, logprob: of(chosen), top: all.into_iter().map(|(id, x)| (id, of(x))).collect() }
+    TokenLogprobs { id, logprob: of(chosen), top: all.into_iter().map(|(id, x)| (id, of(x))).collect() }
 }

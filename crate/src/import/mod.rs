@@ -1,1 +1,3 @@
-//! import
+//! From what a format holds to a graph.
+
+pub mod arch;

@@ -1,1 +1,168 @@
-//! ops
+//! The catalogue of operators. Each is one file: what it computes and where that is specified, its
+//! attributes, the types it infers, how the CPU evaluates it, how it lowers to GPU dispatches, and its
+//! cases. One line in [`operators!`](self) below registers it; everything else derives from that line.
+
+use crate::error::{Result, fail};
+use crate::kernels::dispatch::Dispatch;
+use crate::kernels::gemm::PackedMatrix;
+use crate::kernels::threads::Threads;
+use crate::tensor::{TensorView, TensorViewMut};
+use crate::types::{DType, TensorType};
+
+/// What a back end gives an operator that it evaluates on the CPU.
+pub struct CpuContext<'a> {
+    /// Where loops over independent items run.
+    pub threads: &'a Threads,
+    /// Whether activations stay f32 everywhere, instead of 8 bits beside quantised weights.
+    pub exact: bool,
+}
+
+/// One input of an operator on the CPU.
+#[derive(Clone, Copy)]
+pub enum Input<'a> {
+    /// An optional input that the node does not have, or one whose data already is in the output's buffer
+    /// because the plan let the node work in place.
+    Absent,
+    /// A tensor, contiguous and row-major.
+    Tensor(TensorView<'a>),
+    /// A weight that was repacked at load, because the operator's [`OpDef::packs`] asked for it.
+    Packed(&'a PackedMatrix),
+}
+
+impl<'a> Input<'a> {
+    /// The tensor. Fails when there is none.
+    pub fn tensor(&self) -> Result<TensorView<'a>> {
+        match self {
+            Self::Tensor(view) => Ok(*view),
+            Self::Absent => fail!(InvalidGraph, "an input that the operator needs is missing"),
+            Self::Packed(_) => {
+                fail!(Internal, "a repacked weight reached an operator that did not ask for it")
+            }
+        }
+    }
+
+    /// The tensor, where there is one.
+    pub fn optional(&self) -> Result<Option<TensorView<'a>>> {
+        match self {
+            Self::Absent => Ok(None),
+            other => other.tensor().map(Some),
+        }
+    }
+}
+
+/// What a GPU offers and how its weights lie, as far as lowering needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GpuCaps {
+    /// Subgroup operations may be used; the size is then the smallest a subgroup can have.
+    pub subgroups: Option<u32>,
+    /// The most bytes that one binding may cover.
+    pub max_binding_bytes: u64,
+}
+
+/// What an operator becomes on the GPU.
+pub enum Lowered {
+    /// Launches, in order.
+    Dispatches(Vec<Dispatch>),
+    /// There is no kernel for this use: the plan runs the node on the CPU and says why in the profile.
+    NotOnGpu {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// The types of a node's inputs and outputs with every dimension known.
+pub struct Types<'a> {
+    /// One per input; `None` for an optional input that is absent.
+    pub inputs: &'a [Option<TensorType>],
+    /// One per output.
+    pub outputs: &'a [TensorType],
+}
+
+/// One operator: its meaning for types, the CPU and the GPU.
+pub trait OpDef {
+    /// The types of the outputs, with symbolic dimensions, or why the inputs do not fit.
+    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>>;
+
+    /// Computes the outputs on the CPU. Shapes have been inferred and bound: `outputs` have theirs.
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()>;
+
+    /// The GPU launches that compute the outputs.
+    fn lower_gpu(&self, _caps: &GpuCaps, _types: &Types) -> Result<Lowered> {
+        Ok(Lowered::NotOnGpu { why: "this operator has no GPU kernel".into() })
+    }
+
+    /// Pairs (input, output) that may share a buffer: on the CPU the input is then [`Input::Absent`] and
+    /// its data is in the output.
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[]
+    }
+
+    /// Pairs (input, output) where the output *is* the input's state, updated: always the same buffer.
+    fn updates_state(&self) -> &'static [(usize, usize)] {
+        &[]
+    }
+
+    /// Whether input `index`, when it is a 2-D weight, is wanted repacked as a matrix `[n, k]`.
+    fn packs(&self, _index: usize) -> bool {
+        false
+    }
+}
+
+/// Declares the operator modules, the [`Op`] enum over them, its dispatch and its names.
+macro_rules! operators {
+    ($($Op:ident => $file:ident),+ $(,)?) => {
+        $(pub mod $file;)+
+
+        /// An operator with its attributes.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Op {
+            $(#[doc = concat!("See [`", stringify!($file), "`].")] $Op($file::$Op),)+
+        }
+
+        impl Op {
+            /// The names of all operators, as profiles and shaders write them.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($file)),+];
+
+            /// The operator's name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$Op(_) => stringify!($file),)+ }
+            }
+
+            /// The operator's definition.
+            pub fn def(&self) -> &dyn OpDef {
+                match self { $(Self::$Op(op) => op,)+ }
+            }
+        }
+
+        $(impl From<$file::$Op> for Op {
+            fn from(op: $file::$Op) -> Self {
+                Self::$Op(op)
+            }
+        })+
+    };
+}
+
+operators! {
+    ArgMax => argmax,
+    Attention => attention,
+    Binary => binary,
+    Gather => gather,
+    MatMul => matmul,
+    RmsNorm => rms_norm,
+    RopeCache => rope_cache,
+    Unary => unary,
+}
+
+/// The type of a required input, or an error that names its position.
+fn required<'a>(inputs: &[Option<&'a TensorType>], index: usize) -> Result<&'a TensorType> {
+    match inputs.get(index) {
+        Some(Some(ty)) => Ok(ty),
+        _ => fail!(InvalidGraph, "input {index} is missing"),
+    }
+}
+
+/// Fails unless the type has that dtype.
+fn expect_dtype(ty: &TensorType, dtype: DType, what: &str) -> Result<()> {
+    crate::error::ensure!(ty.dtype == dtype, ShapeMismatch, "{what} is {ty}, and {dtype} is wanted");
+    Ok(())
+}

@@ -1,1 +1,84 @@
-//! passes
+//! Rewrites of the graph, in order. The graph is verified after each, so that an illegal rewrite fails at
+//! once under its own name.
+
+mod fuse_qkv;
+mod fuse_residual;
+mod fuse_swiglu;
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::ops::Op;
+use crate::ops::matmul::MatMul;
+use crate::types::{Shape, TensorType};
+
+/// One family of rewrites: returns how many it made.
+type Pass = fn(&mut Graph) -> Result<usize>;
+
+/// The passes, in the order they run: gates before residuals, since both take over a product's output.
+const PASSES: &[(&str, Pass)] =
+    &[("fuse_qkv", fuse_qkv::run), ("fuse_swiglu", fuse_swiglu::run), ("fuse_residual", fuse_residual::run)];
+
+/// Runs all passes on `graph`, verifying it after each.
+pub fn optimise(graph: &mut Graph) -> Result<()> {
+    for (name, pass) in PASSES {
+        let blame = |e: Error| Error::new(e.kind(), format!("after the pass {name}: {e}"));
+        pass(graph).map_err(blame)?;
+        graph.drop_dead_nodes()?;
+        graph.verify().map_err(blame)?;
+    }
+    Ok(())
+}
+
+/// A plain product with a weight: its node, activations, weight, and bias.
+struct Product {
+    x: ValueId,
+    weight: ValueId,
+    bias: Option<ValueId>,
+}
+
+/// The product that computes `value`, when nothing else uses it and nothing is fused into it yet.
+fn plain_product(graph: &Graph, value: ValueId) -> Option<(NodeId, Product)> {
+    let (id, node) = graph.producer(value)?;
+    let Op::MatMul(MatMul { swiglu: false }) = node.op else { return None };
+    let used_once = graph.consumers(value).len() == 1 && graph.outputs().iter().all(|(_, out)| *out != value);
+    let [Some(x), Some(weight), bias, None] = node.inputs[..] else { return None };
+    used_once.then_some((id, Product { x, weight, bias }))
+}
+
+/// One product in place of several that share their activations, their weights stacked by rows. `None` when
+/// the weights differ in dtype or length, or only some have a bias.
+fn stack(graph: &mut Graph, name: &str, products: &[Product]) -> Option<(ValueId, ValueId, Option<ValueId>)> {
+    let first = products.first()?;
+    let same = products.iter().all(|p| p.x == first.x && p.bias.is_some() == first.bias.is_some());
+    let weights: Vec<ValueId> = products.iter().map(|p| p.weight).collect();
+    let weight = same.then(|| stack_weights(graph, name, &weights)).flatten()?;
+    let biases: Vec<ValueId> = products.iter().filter_map(|p| p.bias).collect();
+    let bias =
+        if biases.is_empty() { None } else { Some(stack_weights(graph, &format!("{name}.bias"), &biases)?) };
+    Some((first.x, weight, bias))
+}
+
+fn stack_weights(graph: &mut Graph, name: &str, weights: &[ValueId]) -> Option<ValueId> {
+    let first = graph.value(*weights.first()?).ty.clone();
+    let mut rows = 0;
+    let mut parts = Vec::new();
+    for &weight in weights {
+        let value = graph.value(weight);
+        let Source::Weight(source) = &value.source else { return None };
+        if value.ty.dtype != first.dtype || value.ty.shape.0.get(1) != first.shape.0.get(1) {
+            return None;
+        }
+        // A weight with another use stays where it is: stacking would hold it twice.
+        if graph.consumers(weight).len() != 1 {
+            return None;
+        }
+        rows += value.ty.shape.0.first()?.known()?;
+        parts.extend(source.parts.iter().cloned());
+    }
+    let mut shape = first.shape.0.clone();
+    *shape.first_mut()? = rows.into();
+    Some(graph.stacked_weight(name, TensorType { dtype: first.dtype, shape: Shape(shape) }, parts))
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,19 @@
 
 use crate::types::BlockFormat;
 
+mod iq4_nl;
+mod iq4_xs;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+
 /// The most values in one block of any format.
 pub const MAX_BLOCK: usize = 256;
 
@@ -47,13 +60,80 @@ pub struct Codec {
     pub format: BlockFormat,
     /// Its affine form.
     pub affine_layout: AffineLayout,
-    /// Decodes one block (`block_bytes` bytes) to `block_len` values, exactly as the reference does.
-    pub decode: fn(&[u8], &mut [f32]),
-    /// Writes one block in affine form.
+    /// Writes one block (`block_bytes` bytes) in affine form; mins only where the layout has no offset.
     pub affine: fn(&[u8], &mut AffineBlock),
 }
 
+/// The formats.
+const CODECS: [Codec; 12] = [
+    q4_0::CODEC,
+    q4_1::CODEC,
+    q5_0::CODEC,
+    q5_1::CODEC,
+    q8_0::CODEC,
+    q2_k::CODEC,
+    q3_k::CODEC,
+    q4_k::CODEC,
+    q5_k::CODEC,
+    q6_k::CODEC,
+    iq4_nl::CODEC,
+    iq4_xs::CODEC,
+];
+
 /// The codec of `format`.
 pub fn codec(format: BlockFormat) -> &'static Codec {
-    todo!("the table of formats: {format:?}")
+    // The table is in the order of the enum, which a test holds.
+    &CODECS[format as usize]
+}
+
+/// Decodes whole blocks of `format` to f32, to the bit as the reference implementation does.
+pub fn decode_row(format: BlockFormat, bytes: &[u8], out: &mut [f32]) {
+    let codec = codec(format);
+    let group = usize::from(codec.affine_layout.group);
+    let mut block = AffineBlock::default();
+    for (bytes, out) in bytes.chunks_exact(format.block_bytes()).zip(out.chunks_exact_mut(format.block_len()))
+    {
+        (codec.affine)(bytes, &mut block);
+        for (i, (x, level)) in out.iter_mut().zip(&block.levels).enumerate() {
+            let scale = block.scales[i / group];
+            *x = match codec.affine_layout.offset {
+                Some(offset) => scale * (f32::from(*level) - f32::from(offset)),
+                None => scale * f32::from(*level) + block.mins[i / group],
+            };
+        }
+    }
+}
+
+/// The f16 at byte `at`.
+fn half_at(block: &[u8], at: usize) -> f32 {
+    half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Blocks of random bytes and what the `gguf` Python package decodes them to
+    /// (`tests/data/make_quant_golden.py`): per format the blocks' bytes, then the values as f32.
+    const GOLDEN: &[u8] = include_bytes!("../../tests/data/quant_golden.bin");
+
+    #[test]
+    fn decodes_as_the_reference_does_to_the_bit() {
+        let mut rest = GOLDEN;
+        for codec in &CODECS {
+            assert_eq!(super::codec(codec.format).format, codec.format);
+            let n_blocks = 4;
+            let (bytes, after) = rest.split_at(n_blocks * codec.format.block_bytes());
+            let (want, after) = after.split_at(n_blocks * codec.format.block_len() * 4);
+            rest = after;
+            let mut got = vec![0.0; n_blocks * codec.format.block_len()];
+            decode_row(codec.format, bytes, &mut got);
+            let want: Vec<f32> =
+                want.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                assert!(got == want, "{:?} value {i}: {got}, not {want}", codec.format);
+            }
+        }
+        assert!(rest.is_empty());
+    }
 }

@@ -1,1 +1,7 @@
-//! session
+//! A session: a model loaded from a file's bytes as they come, optimised, planned, and run.
+
+mod loader;
+mod session;
+
+pub use loader::{Loader, LoaderOptions, Progress};
+pub use session::Session;

@@ -1,0 +1,246 @@
+//! The CPU back end: weights repacked as their operators want them, states and slots as plain buffers, and
+//! plans run step by step. While a step runs, the buffers it writes are taken out of their tables, so that
+//! what it reads and what it writes are different memory by construction.
+
+use crate::error::{Error, ErrorKind, Result, ensure, fail};
+use crate::graph::{Graph, Source, ValueId};
+use crate::kernels::gemm::{PackedMatrix, Packer};
+use crate::kernels::threads::Threads;
+use crate::ops::{CpuContext, Input};
+use crate::plan::{Place, Plan, Step};
+use crate::tensor::{Tensor, TensorView, TensorViewMut};
+use crate::types::{DType, TensorType};
+use std::collections::HashMap;
+
+/// A weight in its place.
+enum Weight {
+    Packed { matrix: PackedMatrix, packer: Packer },
+    Plain(Tensor),
+}
+
+/// Memory that is aligned for every element type.
+type Buffer = Vec<u128>;
+
+/// Weights, states and buffers of one graph on the CPU.
+pub struct CpuBackend {
+    weights: HashMap<ValueId, Weight>,
+    states: HashMap<ValueId, Buffer>,
+    slots: Vec<Buffer>,
+    threads: Threads,
+    exact: bool,
+}
+
+impl CpuBackend {
+    /// Allocates the weights and states of `graph`. `exact` keeps activations f32.
+    pub fn new(graph: &Graph, exact: bool) -> Result<Self> {
+        let mut weights = HashMap::new();
+        let mut states = HashMap::new();
+        for (id, value) in graph.values() {
+            let users = graph.consumers(id);
+            if users.is_empty() {
+                continue;
+            }
+            match &value.source {
+                Source::Weight(_) => {
+                    let weight = new_weight(graph, id, &users).map_err(|e| e.at(&*value.name))?;
+                    weights.insert(id, weight);
+                }
+                Source::State => {
+                    states.insert(id, buffer(bytes_of(&value.ty)?)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { weights, states, slots: Vec::new(), threads: Threads::single(), exact })
+    }
+
+    /// Takes the next bytes of part `part` of a weight; `dtype` and `first_row` say what the file has and
+    /// where the part's rows go. Bytes of a part come in order, in chunks of any size.
+    pub fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, bytes: &[u8]) -> Result<()> {
+        match self.weights.get_mut(&id) {
+            Some(Weight::Packed { matrix, packer }) => {
+                if offset == 0 {
+                    packer.start(first_row);
+                }
+                packer.push(matrix, bytes)
+            }
+            Some(Weight::Plain(tensor)) => {
+                let row_bytes = tensor.bytes().len() / tensor.shape().first().copied().unwrap_or(1).max(1);
+                let start = first_row * row_bytes + offset;
+                let view = tensor.view_mut();
+                match view.bytes.get_mut(start..start + bytes.len()) {
+                    Some(place) => place.copy_from_slice(bytes),
+                    None => return fail!(Format, "a tensor has more bytes than its shape"),
+                }
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a plan. `feeds` has every input that the plan uses. Returns the plan's outputs.
+    pub fn run(
+        &mut self,
+        graph: &Graph,
+        plan: &Plan,
+        feeds: &HashMap<ValueId, Tensor>,
+    ) -> Result<Vec<Tensor>> {
+        self.slots.resize_with(self.slots.len().max(plan.slots.len()), Buffer::new);
+        for (slot, &bytes) in self.slots.iter_mut().zip(&plan.slots) {
+            if slot.len() * 16 < bytes {
+                *slot = Buffer::new();
+                *slot = buffer(bytes)?;
+            }
+        }
+        for step in &plan.steps {
+            self.run_step(graph, step, feeds).map_err(|e| e.at(&*graph.node(step.node).name))?;
+        }
+        (plan.outputs.iter())
+            .map(|(name, place, ty)| {
+                let shape = known(ty)?;
+                let mut tensor = Tensor::zeros(ty.dtype, &shape)?;
+                let view =
+                    self.view(graph, feeds, *place, ty.dtype, &shape).map_err(|e| e.at(name.as_str()))?;
+                tensor.view_mut().bytes.copy_from_slice(view.tensor()?.bytes);
+                Ok(tensor)
+            })
+            .collect()
+    }
+
+    fn run_step(&mut self, graph: &Graph, step: &Step, feeds: &HashMap<ValueId, Tensor>) -> Result<()> {
+        let def = graph.node(step.node).op.def();
+        let mut taken: Vec<Buffer> = Vec::with_capacity(step.outputs.len());
+        for &place in &step.outputs {
+            taken.push(std::mem::take(self.buffer_mut(place)?));
+        }
+        let outcome = self.eval(graph, step, feeds, def, &mut taken);
+        for (&place, buffer) in step.outputs.iter().zip(taken) {
+            *self.buffer_mut(place)? = buffer;
+        }
+        outcome
+    }
+
+    fn eval(
+        &self,
+        graph: &Graph,
+        step: &Step,
+        feeds: &HashMap<ValueId, Tensor>,
+        def: &dyn crate::ops::OpDef,
+        taken: &mut [Buffer],
+    ) -> Result<()> {
+        let input_shapes: Vec<Vec<usize>> = step
+            .input_types
+            .iter()
+            .map(|ty| ty.as_ref().map_or(Ok(Vec::new()), known))
+            .collect::<Result<_>>()?;
+        let output_shapes: Vec<Vec<usize>> = step.output_types.iter().map(known).collect::<Result<_>>()?;
+        let updated: Vec<usize> = def.updates_state().iter().map(|&(input, _)| input).collect();
+        let mut inputs = Vec::with_capacity(step.inputs.len());
+        for (i, place) in step.inputs.iter().enumerate() {
+            inputs.push(match (place, &step.input_types[i]) {
+                (Some(place), Some(ty)) if !updated.contains(&i) => {
+                    self.view(graph, feeds, *place, ty.dtype, &input_shapes[i])?
+                }
+                _ => Input::Absent,
+            });
+        }
+        let mut outputs = Vec::with_capacity(taken.len());
+        for ((buffer, ty), shape) in taken.iter_mut().zip(&step.output_types).zip(&output_shapes) {
+            let bytes = bytes_of(ty)?;
+            let all: &mut [u8] = bytemuck::cast_slice_mut(buffer);
+            ensure!(all.len() >= bytes, Internal, "a buffer of {} bytes is too small for {ty}", all.len());
+            outputs.push(TensorViewMut { dtype: ty.dtype, shape, bytes: &mut all[..bytes] });
+        }
+        let cx = CpuContext { threads: &self.threads, exact: self.exact };
+        def.eval_cpu(&cx, &inputs, &mut outputs)
+    }
+
+    fn buffer_mut(&mut self, place: Place) -> Result<&mut Buffer> {
+        let found = match place {
+            Place::Slot(slot) => self.slots.get_mut(slot),
+            Place::State(id) => self.states.get_mut(&id),
+            Place::Fed(_) | Place::Fixed(_) => None,
+        };
+        found.ok_or_else(|| Error::new(ErrorKind::Internal, format!("{place:?} cannot be written")))
+    }
+
+    fn view<'a>(
+        &'a self,
+        graph: &'a Graph,
+        feeds: &'a HashMap<ValueId, Tensor>,
+        place: Place,
+        dtype: DType,
+        shape: &'a [usize],
+    ) -> Result<Input<'a>> {
+        let missing = || Error::new(ErrorKind::InvalidInput, "nothing was fed for this input");
+        let bytes: &[u8] = match place {
+            Place::Slot(slot) => bytemuck::cast_slice(&self.slots[slot]),
+            Place::State(id) => bytemuck::cast_slice(&self.states[&id]),
+            Place::Fed(id) => {
+                feeds.get(&id).ok_or_else(missing).map_err(|e| e.at(&*graph.value(id).name))?.bytes()
+            }
+            Place::Fixed(id) => match (&graph.value(id).source, self.weights.get(&id)) {
+                (Source::Const(tensor), _) => tensor.bytes(),
+                (_, Some(Weight::Packed { matrix, .. })) => return Ok(Input::Packed(matrix)),
+                (_, Some(Weight::Plain(tensor))) => tensor.bytes(),
+                (_, None) => return fail!(Internal, "a weight was not allocated"),
+            },
+        };
+        let len: usize = shape.iter().product();
+        match dtype.bytes_for(len).and_then(|n| bytes.get(..n)) {
+            Some(bytes) => Ok(Input::Tensor(TensorView { dtype, shape, bytes })),
+            None => fail!(Internal, "a buffer of {} bytes is too small for {dtype} {shape:?}", bytes.len()),
+        }
+    }
+
+    /// Bytes that weights, states and slots take.
+    pub fn memory_bytes(&self) -> usize {
+        let weights = self.weights.values().map(|w| match w {
+            Weight::Packed { matrix, .. } => matrix.memory_bytes(),
+            Weight::Plain(tensor) => tensor.bytes().len(),
+        });
+        let buffers = self.states.values().chain(&self.slots).map(|b| b.len() * 16);
+        weights.sum::<usize>() + buffers.sum::<usize>()
+    }
+}
+
+fn new_weight(graph: &Graph, id: ValueId, users: &[crate::graph::NodeId]) -> Result<Weight> {
+    let ty = &graph.value(id).ty;
+    let shape = known(ty)?;
+    let packs = users.iter().all(|&node| {
+        let node = graph.node(node);
+        (0..node.inputs.len()).filter(|&i| node.inputs[i] == Some(id)).all(|i| node.op.def().packs(i))
+    });
+    if let (true, &[n, k]) = (packs, &shape[..]) {
+        let matrix = PackedMatrix::new(ty.dtype, n, k)?;
+        return Ok(Weight::Packed { packer: Packer::new(ty.dtype, k), matrix });
+    }
+    Ok(Weight::Plain(Tensor::zeros(ty.dtype, &shape)?))
+}
+
+fn known(ty: &TensorType) -> Result<Vec<usize>> {
+    match ty.shape.to_known() {
+        Some(shape) => Ok(shape),
+        None => fail!(Internal, "{ty} still has a symbol in its shape"),
+    }
+}
+
+fn bytes_of(ty: &TensorType) -> Result<usize> {
+    let len = known(ty)?.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
+    match len.and_then(|len| ty.dtype.bytes_for(len)) {
+        Some(bytes) => Ok(bytes),
+        None => fail!(ShapeMismatch, "{ty} is too large, or not a whole number of blocks"),
+    }
+}
+
+fn buffer(bytes: usize) -> Result<Buffer> {
+    let mut buffer = Buffer::new();
+    let words = bytes.div_ceil(16);
+    ensure!(
+        buffer.try_reserve_exact(words).is_ok(),
+        OutOfMemory,
+        "no memory for a buffer of {bytes} bytes: ask for a shorter context"
+    );
+    buffer.resize(words, 0);
+    Ok(buffer)
+}

@@ -1,0 +1,239 @@
+//! The Llama family from GGUF metadata: llama, and with small differences qwen2 (biases of q, k and v),
+//! qwen3 (norms of queries and keys) and smollm3 (layers without RoPE).
+//!
+//! A layer is `x += Wo · attention(rope(Wq·h), rope(Wk·h), Wv·h)` with `h = rms_norm(x)`, then
+//! `x += Wdown · (silu(Wgate·h) · Wup·h)` with `h = rms_norm(x)` again.
+
+use super::{ArchOptions, LanguageModel};
+use crate::error::{Error, ErrorKind, Result, ensure};
+use crate::formats::gguf::{Gguf, decodable};
+use crate::graph::{Graph, ValueId};
+use crate::ops::attention::Attention;
+use crate::ops::binary::{Binary, BinaryFunction};
+use crate::ops::gather::Gather;
+use crate::ops::matmul::MatMul;
+use crate::ops::rms_norm::RmsNorm;
+use crate::ops::rope_cache::{RopeCache, RopeLayout};
+use crate::ops::unary::{Unary, UnaryFunction};
+use crate::tensor::Tensor;
+use crate::types::{DType, Dim, Shape, TensorType};
+
+/// The context that is allocated when the caller names none.
+const DEFAULT_CONTEXT: usize = 4096;
+
+struct Config {
+    n_layers: usize,
+    hidden_dim: usize,
+    n_heads: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
+    epsilon: f32,
+    rope_base: f64,
+    rope_layout: RopeLayout,
+    /// Every how many layers one has no RoPE; 0 for none.
+    no_rope_every: usize,
+    trained_context_length: usize,
+}
+
+impl Config {
+    fn new(gguf: &Gguf) -> Result<Self> {
+        let arch = gguf.str("general.architecture").unwrap_or("llama");
+        let optional = |key: &str| gguf.uint(&format!("{arch}.{key}"));
+        let needed = |key: &str| {
+            optional(key).filter(|&n| n > 0 && n < 1 << 24).ok_or_else(|| {
+                let message = format!("the metadata key '{arch}.{key}' is missing or out of range");
+                Error::new(ErrorKind::Format, message)
+            })
+        };
+        let n_heads = needed("attention.head_count")?;
+        let n_kv_heads = optional("attention.head_count_kv").unwrap_or(n_heads);
+        let hidden_dim = needed("embedding_length")?;
+        let head_dim = optional("attention.key_length").unwrap_or(hidden_dim / n_heads);
+        ensure!(
+            n_kv_heads > 0
+                && n_heads.is_multiple_of(n_kv_heads)
+                && head_dim > 0
+                && head_dim.is_multiple_of(2),
+            Format,
+            "{n_heads} query heads, {n_kv_heads} key heads and {head_dim} elements a head do not go together"
+        );
+        if let Some(rotated) = optional("rope.dimension_count") {
+            ensure!(
+                rotated == head_dim,
+                UnsupportedFormat,
+                "RoPE on {rotated} of the {head_dim} elements of a head is not supported"
+            );
+        }
+        Ok(Self {
+            n_layers: needed("block_count")?,
+            hidden_dim,
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            epsilon: gguf.float(&format!("{arch}.attention.layer_norm_rms_epsilon")).unwrap_or(1e-5) as f32,
+            rope_base: gguf.float(&format!("{arch}.rope.freq_base")).unwrap_or(10_000.0),
+            rope_layout: match arch {
+                "qwen2" | "qwen3" => RopeLayout::Halves,
+                _ => RopeLayout::Interleaved,
+            },
+            no_rope_every: if arch == "smollm3" { 4 } else { 0 },
+            trained_context_length: needed("context_length")?,
+        })
+    }
+}
+
+/// A graph under construction with the file it is built from.
+struct Builder<'a> {
+    graph: Graph,
+    gguf: &'a Gguf,
+}
+
+impl Builder<'_> {
+    /// The weight of that name, if the file has it.
+    fn optional(&mut self, name: &str) -> Result<Option<ValueId>> {
+        let Some(tensor) = self.gguf.tensor(name) else { return Ok(None) };
+        let ty = TensorType::new(decodable(tensor)?, Shape::known(&tensor.shape));
+        Ok(Some(self.graph.weight(name, ty)))
+    }
+
+    /// The weight of that name. Fails when the file lacks it.
+    fn weight(&mut self, name: &str) -> Result<ValueId> {
+        self.optional(name)?.ok_or_else(|| {
+            Error::new(ErrorKind::Format, "the file lacks a tensor that its architecture needs").at(name)
+        })
+    }
+
+    /// `x · Wᵀ`, plus the bias and the residual where there are.
+    fn linear(&mut self, x: ValueId, name: &str) -> Result<ValueId> {
+        let weight = self.weight(&format!("{name}.weight"))?;
+        let bias = self.optional(&format!("{name}.bias"))?;
+        let inputs = [Some(x), Some(weight), bias, None];
+        Ok(self.graph.apply(name, MatMul::default(), &inputs)?[0])
+    }
+
+    fn norm(&mut self, x: ValueId, name: &str, epsilon: f32) -> Result<ValueId> {
+        let weight = self.weight(&format!("{name}.weight"))?;
+        self.graph.apply1(name, RmsNorm { epsilon }, &[x, weight])
+    }
+}
+
+/// The graph of a Llama-family model.
+pub fn build(gguf: &Gguf, options: ArchOptions) -> Result<LanguageModel> {
+    let config = Config::new(gguf)?;
+    let context_length =
+        options.context_length.unwrap_or(config.trained_context_length.min(DEFAULT_CONTEXT)).max(1);
+    ensure!(
+        context_length <= config.trained_context_length,
+        InvalidInput,
+        "a context of {context_length} tokens was asked for, and the model was trained for {}: ask for less",
+        config.trained_context_length
+    );
+    let mut b = Builder { graph: Graph::new(), gguf };
+    let tokens = b.graph.input("tokens", TensorType::new(DType::I32, Shape(vec![Dim::symbol("s")])));
+    let position = b.graph.input("position", TensorType::new(DType::I32, [1]));
+    let rows = b.graph.input("rows", TensorType::new(DType::I32, Shape(vec![Dim::symbol("n")])));
+    let table = rope_table(gguf, &config, context_length)?;
+    let table = b.graph.constant("rope_table", table);
+    let embedding = b.weight("token_embd.weight")?;
+    let vocabulary_size =
+        gguf.tensor("token_embd.weight").map_or(0, |t| t.shape.first().copied().unwrap_or(0));
+    let mut x = b.graph.apply1("embedding", Gather, &[embedding, tokens])?;
+    for layer in 0..config.n_layers {
+        x = block(&mut b, &config, &options, layer, x, table, position, context_length)?;
+    }
+    let wanted = b.graph.apply1("wanted_rows", Gather, &[x, rows])?;
+    let normed = b.norm(wanted, "output_norm", config.epsilon)?;
+    let head = b.optional("output.weight")?.unwrap_or(embedding);
+    let logits = b.graph.apply("output", MatMul::default(), &[Some(normed), Some(head), None, None])?[0];
+    b.graph.output("logits", logits);
+    let best = b.graph.apply1("argmax", crate::ops::argmax::ArgMax, &[logits])?;
+    b.graph.output("argmax", best);
+    Ok(LanguageModel {
+        graph: b.graph,
+        context_length,
+        trained_context_length: config.trained_context_length,
+        vocabulary_size,
+        n_layers: config.n_layers,
+    })
+}
+
+#[allow(clippy::too_many_arguments, reason = "one layer needs them all, and is called in one place")]
+fn block(
+    b: &mut Builder,
+    config: &Config,
+    options: &ArchOptions,
+    layer: usize,
+    x: ValueId,
+    table: ValueId,
+    position: ValueId,
+    context_length: usize,
+) -> Result<ValueId> {
+    let Config { n_heads, n_kv_heads, head_dim, epsilon, .. } = *config;
+    let name = |part: &str| format!("blk.{layer}.{part}");
+    let h = b.norm(x, &name("attn_norm"), epsilon)?;
+    let q = b.linear(h, &name("attn_q"))?;
+    let k = b.linear(h, &name("attn_k"))?;
+    let v = b.linear(h, &name("attn_v"))?;
+    let q_norm = b.optional(&name("attn_q_norm.weight"))?;
+    let k_norm = b.optional(&name("attn_k_norm.weight"))?;
+    let cache_type = TensorType::new(
+        if options.exact { DType::F32 } else { DType::F16 },
+        [context_length, n_kv_heads * head_dim],
+    );
+    let k_cache = b.graph.state(&name("k_cache"), cache_type.clone());
+    let v_cache = b.graph.state(&name("v_cache"), cache_type);
+    let skips = config.no_rope_every > 0 && (layer + 1).is_multiple_of(config.no_rope_every);
+    let layout = if skips { RopeLayout::Skip } else { config.rope_layout };
+    let rope = RopeCache { n_heads, n_kv_heads, head_dim, layout, norm_epsilon: epsilon };
+    let inputs = [
+        Some(q),
+        Some(k),
+        Some(v),
+        q_norm,
+        k_norm,
+        Some(table),
+        Some(position),
+        Some(k_cache),
+        Some(v_cache),
+    ];
+    let [q, k_cache, v_cache] = b.graph.apply(&name("rope_cache"), rope, &inputs)?[..] else {
+        return Err(Error::new(ErrorKind::Internal, "RoPE has three outputs"));
+    };
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    let attention = Attention { n_heads, n_kv_heads, head_dim, scale };
+    let attended = b.graph.apply1(&name("attention"), attention, &[q, k_cache, v_cache, position])?;
+    let projected = b.linear(attended, &name("attn_output"))?;
+    let add = Binary { function: BinaryFunction::Add };
+    let x = b.graph.apply1(&name("attn_residual"), add.clone(), &[projected, x])?;
+    let h = b.norm(x, &name("ffn_norm"), epsilon)?;
+    let gate = b.linear(h, &name("ffn_gate"))?;
+    let up = b.linear(h, &name("ffn_up"))?;
+    let gate = b.graph.apply1(&name("silu"), Unary { function: UnaryFunction::Silu }, &[gate])?;
+    let gated = b.graph.apply1(&name("gated"), Binary { function: BinaryFunction::Mul }, &[gate, up])?;
+    let down = b.linear(gated, &name("ffn_down"))?;
+    let x = b.graph.apply1(&name("ffn_residual"), add, &[down, x])?;
+    debug_assert_eq!(b.graph.value(x).ty.shape.0.last(), Some(&Dim::Known(config.hidden_dim)));
+    Ok(x)
+}
+
+/// Cosine and sine of each position's angles, f32 `[positions, head_dim / 2, 2]`, computed in f64. Fails for a
+/// file whose frequencies are scaled by a tensor (Llama 3.1 and later), which is not read yet.
+fn rope_table(gguf: &Gguf, config: &Config, positions: usize) -> Result<Tensor> {
+    ensure!(
+        gguf.tensor("rope_freqs.weight").is_none(),
+        UnsupportedFormat,
+        "RoPE frequencies scaled by the tensor 'rope_freqs.weight' (Llama 3.1 and later) are not supported yet"
+    );
+    let half = config.head_dim / 2;
+    let mut table = Tensor::zeros(DType::F32, &[positions, half, 2])?;
+    let frequencies: Vec<f64> =
+        (0..half).map(|i| config.rope_base.powf(-2.0 * i as f64 / config.head_dim as f64)).collect();
+    let (pairs, _) = table.data_mut::<f32>()?.as_chunks_mut::<2>();
+    for (position, row) in pairs.chunks_exact_mut(half).enumerate() {
+        for (pair, frequency) in row.iter_mut().zip(&frequencies) {
+            let angle = position as f64 * frequency;
+            *pair = [angle.cos() as f32, angle.sin() as f32];
+        }
+    }
+    Ok(table)
+}

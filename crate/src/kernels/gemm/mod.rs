@@ -1,0 +1,15 @@
+//! Matrix products with weights. A weight `[n, k]` is repacked once, at load, into panels of eight rows
+//! ([`PackedMatrix`]); [`PackedMatrix::matmul`] then multiplies activations `[m, k]` with it. Quantised
+//! panels meet activations quantised to 8 bits ([`QuantizedRows`]) in integer dot products, or f32
+//! activations where the caller wants exact results.
+
+mod activations;
+mod float;
+mod pack;
+mod quantized;
+
+pub use activations::QuantizedRows;
+pub use pack::{PackedMatrix, Packer};
+
+#[cfg(test)]
+mod tests;

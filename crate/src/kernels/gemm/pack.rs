@@ -1,0 +1,305 @@
+//! The layout of packed weights.
+//!
+//! Eight rows make a *panel*; along k a panel is a run of *blocks* of 32 columns. A quantised block is
+//!
+//! ```text
+//! scales  [groups][8] f32      one per group of 32 or 16 columns and row
+//! mins    [groups][8] f32      only where the format has no constant offset
+//! levels  4 bits: [4][2][16] bytes   step p, quad of rows q: byte 4r+j holds, for row 4q+r,
+//!                                    column 4p+j in its low nibble and column 16+4p+j in its high one
+//!         8 bits: [8][2][16] bytes   step g, quad q: byte 4r+j holds row 4q+r, column 4g+j
+//! ```
+//!
+//! so that a product reads the weights once, front to back. A float panel is `[k][8]` f32.
+
+use crate::error::{Error, ErrorKind, Result, ensure, fail};
+use crate::quant::{AffineBlock, AffineLayout, codec};
+use crate::types::DType;
+
+/// Rows of a panel.
+pub const ROWS: usize = 8;
+/// Columns of a block.
+pub const BLOCK: usize = 32;
+
+/// How the panels of a matrix are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// f32, `[k][8]`.
+    Float,
+    /// Levels, scales and perhaps mins.
+    Affine(AffineLayout),
+}
+
+impl Layout {
+    /// Groups of a block of 32.
+    pub fn groups(affine: AffineLayout) -> usize {
+        BLOCK / usize::from(affine.group).max(1)
+    }
+
+    /// f32 words of scales and mins in a block of a panel.
+    pub fn factor_words(affine: AffineLayout) -> usize {
+        Self::groups(affine) * ROWS * if affine.offset.is_some() { 1 } else { 2 }
+    }
+
+    /// Sixteen-byte units of a block of a panel.
+    fn block_units(self) -> usize {
+        match self {
+            Self::Float => BLOCK * ROWS * 4 / 16,
+            Self::Affine(affine) => Self::factor_words(affine) / 4 + if affine.bits == 4 { 8 } else { 16 },
+        }
+    }
+}
+
+/// A weight `[n, k]` in panels of eight rows.
+pub struct PackedMatrix {
+    n: usize,
+    k: usize,
+    pub(super) layout: Layout,
+    /// Units of one panel.
+    panel_units: usize,
+    units: Vec<u128>,
+}
+
+impl PackedMatrix {
+    /// Room for a weight of `n` rows and `k` columns that the file stores as `dtype`. Fails when the dtype is
+    /// no float, `k` is not a whole number of blocks, or memory does not suffice.
+    pub fn new(dtype: DType, n: usize, k: usize) -> Result<Self> {
+        let layout = match dtype {
+            DType::Block(format) => Layout::Affine(codec(format).affine_layout),
+            DType::F32 | DType::F16 | DType::BF16 => Layout::Float,
+            other => return fail!(UnsupportedFormat, "a weight of {other} cannot be multiplied with"),
+        };
+        ensure!(
+            k.is_multiple_of(dtype.block_len()),
+            Format,
+            "rows of {k} values are not whole blocks of {dtype}"
+        );
+        let panel_units = match layout {
+            Layout::Float => k * ROWS * 4 / 16,
+            Layout::Affine(_) => k / BLOCK * layout.block_units(),
+        };
+        let total = n.div_ceil(ROWS).checked_mul(panel_units);
+        let mut units = Vec::new();
+        let reserved = total.is_some_and(|total| units.try_reserve_exact(total).is_ok());
+        let Some(total) = total.filter(|_| reserved) else {
+            return fail!(OutOfMemory, "no memory for a weight of {n} by {k} {dtype}: use a smaller model");
+        };
+        units.resize(total, 0);
+        Ok(Self { n, k, layout, panel_units, units })
+    }
+
+    /// Rows: the columns of a product.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Columns: the length of each dot product.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Panels.
+    pub fn n_panels(&self) -> usize {
+        self.n.div_ceil(ROWS)
+    }
+
+    /// Bytes of the packed data.
+    pub fn memory_bytes(&self) -> usize {
+        self.units.len() * 16
+    }
+
+    /// The units of one panel.
+    pub(super) fn panel(&self, panel: usize) -> &[u128] {
+        &self.units[panel * self.panel_units..][..self.panel_units]
+    }
+
+    /// Decodes row `row` (below `n`) into `out`, which has `k` values.
+    pub fn decode_row(&self, row: usize, out: &mut [f32]) {
+        let panel = self.panel(row / ROWS);
+        match self.layout {
+            Layout::Float => {
+                let panel: &[f32] = bytemuck::cast_slice(panel);
+                out.iter_mut().zip(panel.chunks_exact(ROWS)).for_each(|(x, rows)| *x = rows[row % ROWS]);
+            }
+            Layout::Affine(affine) => {
+                let units = self.layout.block_units();
+                for (out, block) in out.chunks_exact_mut(BLOCK).zip(panel.chunks_exact(units)) {
+                    decode_block_row(affine, block, row % ROWS, |column, x| out[column] = x);
+                }
+            }
+        }
+    }
+
+    /// Decodes block `block` of a quantised panel to f32 `[32][8]`.
+    pub(super) fn decode_block(&self, affine: AffineLayout, panel: &[u128], block: usize, out: &mut [f32]) {
+        let units = self.layout.block_units();
+        let block = &panel[block * units..][..units];
+        for row in 0..ROWS {
+            decode_block_row(affine, block, row, |column, x| out[column * ROWS + row] = x);
+        }
+    }
+
+    /// Writes one row of the file's bytes.
+    fn write_row(&mut self, dtype: DType, row: usize, bytes: &[u8]) {
+        let start = row / ROWS * self.panel_units;
+        let panel = &mut self.units[start..start + self.panel_units];
+        let row = row % ROWS;
+        if let (DType::Block(format), Layout::Affine(affine)) = (dtype, self.layout) {
+            let codec = codec(format);
+            let mut decoded = AffineBlock::default();
+            let units = self.layout.block_units();
+            let blocks_each = format.block_len() / BLOCK;
+            let targets = panel.chunks_exact_mut(units * blocks_each);
+            for (source, target) in bytes.chunks_exact(format.block_bytes()).zip(targets) {
+                (codec.affine)(source, &mut decoded);
+                for (i, target) in target.chunks_exact_mut(units).enumerate() {
+                    write_block_row(affine, &decoded, i, row, target);
+                }
+            }
+            return;
+        }
+        let panel: &mut [f32] = bytemuck::cast_slice_mut(panel);
+        let columns = panel.chunks_exact_mut(ROWS).map(|rows| &mut rows[row]);
+        match dtype {
+            DType::F16 => columns.zip(bytes.chunks_exact(2)).for_each(|(to, from)| {
+                *to = half::f16::from_le_bytes([from[0], from[1]]).to_f32();
+            }),
+            DType::BF16 => columns.zip(bytes.chunks_exact(2)).for_each(|(to, from)| {
+                *to = half::bf16::from_le_bytes([from[0], from[1]]).to_f32();
+            }),
+            _ => columns.zip(bytes.chunks_exact(4)).for_each(|(to, from)| {
+                *to = f32::from_le_bytes([from[0], from[1], from[2], from[3]]);
+            }),
+        }
+    }
+}
+
+/// Where column `column` of row `row` lies among the level bytes of a block, and whether in the high nibble.
+fn level_place(affine: AffineLayout, row: usize, column: usize) -> (usize, bool) {
+    let (step, high) = if affine.bits == 4 { (column % 16 / 4, column >= 16) } else { (column / 4, false) };
+    (step * 32 + row / 4 * 16 + row % 4 * 4 + column % 4, high)
+}
+
+fn write_block_row(
+    affine: AffineLayout,
+    source: &AffineBlock,
+    index: usize,
+    row: usize,
+    target: &mut [u128],
+) {
+    let groups = Layout::groups(affine);
+    let words = Layout::factor_words(affine);
+    let (factors, levels) = target.split_at_mut(words / 4);
+    let factors: &mut [f32] = bytemuck::cast_slice_mut(factors);
+    for group in 0..groups {
+        factors[group * ROWS + row] = source.scales[index * groups + group];
+        if affine.offset.is_none() {
+            factors[(groups + group) * ROWS + row] = source.mins[index * groups + group];
+        }
+    }
+    let levels: &mut [u8] = bytemuck::cast_slice_mut(levels);
+    for (column, level) in source.levels[index * BLOCK..][..BLOCK].iter().enumerate() {
+        let (place, high) = level_place(affine, row, column);
+        levels[place] |= if high { level << 4 } else { *level };
+    }
+}
+
+fn decode_block_row(affine: AffineLayout, block: &[u128], row: usize, mut put: impl FnMut(usize, f32)) {
+    let groups = Layout::groups(affine);
+    let (factors, levels) = block.split_at(Layout::factor_words(affine) / 4);
+    let factors: &[f32] = bytemuck::cast_slice(factors);
+    let levels: &[u8] = bytemuck::cast_slice(levels);
+    for column in 0..BLOCK {
+        let group = column * groups / BLOCK;
+        let scale = factors[group * ROWS + row];
+        let (place, high) = level_place(affine, row, column);
+        let byte = levels[place];
+        let level = match (affine.bits, high) {
+            (4, true) => byte >> 4,
+            (4, false) => byte & 15,
+            _ => byte,
+        };
+        let x = match affine.offset {
+            Some(offset) => scale * (f32::from(level) - f32::from(offset)),
+            None => scale * f32::from(level) + factors[(groups + group) * ROWS + row],
+        };
+        put(column, x);
+    }
+}
+
+/// Takes the bytes of a weight in file order, in chunks of any size, and packs each row as it completes. It
+/// keeps at most one row.
+pub struct Packer {
+    dtype: DType,
+    row_bytes: usize,
+    next_row: usize,
+    partial: Vec<u8>,
+}
+
+impl Packer {
+    /// A packer of rows of `k` values stored as `dtype`.
+    pub fn new(dtype: DType, k: usize) -> Self {
+        let row_bytes = dtype.bytes_for(k).unwrap_or(0).max(1);
+        Self { dtype, row_bytes, next_row: 0, partial: Vec::new() }
+    }
+
+    /// What is pushed next belongs to row `row` and those after it.
+    pub fn start(&mut self, row: usize) {
+        self.next_row = row;
+        self.partial.clear();
+    }
+
+    /// Packs the next bytes into `target`. Fails when they run past its last row.
+    pub fn push(&mut self, target: &mut PackedMatrix, mut bytes: &[u8]) -> Result<()> {
+        let excess = || Error::new(ErrorKind::Format, "a tensor has more bytes than its shape");
+        if !self.partial.is_empty() {
+            let (head, rest) = bytes.split_at(bytes.len().min(self.row_bytes - self.partial.len()));
+            self.partial.extend_from_slice(head);
+            bytes = rest;
+            if self.partial.len() < self.row_bytes {
+                return Ok(());
+            }
+            ensure!(self.next_row < target.n, Format, "{}", excess().message());
+            target.write_row(self.dtype, self.next_row, &self.partial);
+            self.next_row += 1;
+            self.partial.clear();
+        }
+        let rows = bytes.chunks_exact(self.row_bytes);
+        self.partial.extend_from_slice(rows.remainder());
+        for row in rows {
+            if self.next_row >= target.n {
+                return Err(excess());
+            }
+            target.write_row(self.dtype, self.next_row, row);
+            self.next_row += 1;
+        }
+        Ok(())
+    }
+}
+
+impl PackedMatrix {
+    /// `out = a · Wᵀ + bias`: `a` `[m, k]`, `out` `[m, n]`, `bias` `[n]`. `exact` keeps activations f32 beside
+    /// quantised weights, which otherwise are quantised to 8 bits.
+    pub fn matmul(
+        &self,
+        threads: &crate::kernels::threads::Threads,
+        a: &[f32],
+        m: usize,
+        out: &mut [f32],
+        bias: Option<&[f32]>,
+        exact: bool,
+    ) {
+        use crate::kernels::simd::Best;
+        match self.layout {
+            Layout::Affine(affine) if !exact => {
+                let rows = super::QuantizedRows::new(&a[..m * self.k]);
+                super::quantized::matmul::<Best>(threads, self, affine, &rows, m, out);
+            }
+            _ => super::float::matmul::<Best>(threads, self, a, m, out),
+        }
+        if let Some(bias) = bias {
+            out.chunks_exact_mut(self.n.max(1))
+                .for_each(|row| row.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Packed products against naive ones, for every format and awkward shapes.
+
+use super::*;
+use crate::kernels::threads::Threads;
+use crate::quant::decode_row;
+use crate::types::{BlockFormat, DType};
+
+fn noise(n: usize, seed: u32) -> Vec<f32> {
+    let mut x = seed;
+    std::iter::repeat_with(|| {
+        x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (x >> 8) as f32 / 8_388_608.0 - 1.0
+    })
+    .take(n)
+    .collect()
+}
+
+/// Random bytes of a weight `[n, k]` whose f16 factors are all moderate: every byte pair below 0x3c00 as an
+/// f16 is less than one.
+fn weight_bytes(dtype: DType, n: usize, k: usize) -> Vec<u8> {
+    let floats = noise(n * k, 5);
+    match dtype {
+        DType::F32 => floats.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        DType::F16 => floats.iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()).collect(),
+        DType::BF16 => floats.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect(),
+        _ => {
+            noise(dtype.bytes_for(n * k).unwrap(), 9).iter().map(|x| (x.abs() * 63.0) as u8 & 0x2f).collect()
+        }
+    }
+}
+
+fn decode(dtype: DType, bytes: &[u8]) -> Vec<f32> {
+    match dtype {
+        DType::Block(format) => {
+            let mut out = vec![0.0; bytes.len() / format.block_bytes() * format.block_len()];
+            decode_row(format, bytes, &mut out);
+            out
+        }
+        DType::F16 => bytes.chunks(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        DType::BF16 => bytes.chunks(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        _ => bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+    }
+}
+
+fn reference_matmul(a: &[f32], w: &[f32], m: usize, n: usize, k: usize) -> Vec<f64> {
+    let dot = |i: usize, j: usize| (0..k).map(|p| f64::from(a[i * k + p]) * f64::from(w[j * k + p])).sum();
+    (0..m).flat_map(|i| (0..n).map(move |j| (i, j))).map(|(i, j)| dot(i, j)).collect()
+}
+
+/// The error of `got`, relative to the root mean square of `want`.
+fn error(got: &[f32], want: &[f64]) -> f64 {
+    let square = |x: f64| x * x;
+    let difference: f64 = got.iter().zip(want).map(|(a, b)| square(f64::from(*a) - b)).sum();
+    (difference / want.iter().map(|b| square(*b)).sum::<f64>()).sqrt()
+}
+
+#[test]
+fn every_format_multiplies_as_the_reference_does() {
+    use BlockFormat::*;
+    let formats = [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS];
+    let dtypes = formats.into_iter().map(DType::Block).chain([DType::F32, DType::F16, DType::BF16]);
+    for dtype in dtypes {
+        let k = dtype.block_len().max(32) * 2;
+        for (m, n) in [(1, 8), (1, 3), (2, 9), (4, 16), (5, 17), (7, 1)] {
+            let bytes = weight_bytes(dtype, n, k);
+            let decoded = decode(dtype, &bytes);
+            let mut weight = PackedMatrix::new(dtype, n, k).unwrap();
+            let mut packer = Packer::new(dtype, k);
+            packer.start(0);
+            // Uneven chunks, as a network gives them.
+            for chunk in bytes.chunks(37) {
+                packer.push(&mut weight, chunk).unwrap();
+            }
+            assert!(packer.push(&mut weight, &bytes).is_err(), "{dtype}: rows past the end were taken");
+            for row in 0..n {
+                let mut out = vec![0.0; k];
+                weight.decode_row(row, &mut out);
+                assert_eq!(out, decoded[row * k..][..k], "{dtype} row {row}");
+            }
+            let a = noise(m * k, 3);
+            let want = reference_matmul(&a, &decoded, m, n, k);
+            let mut out = vec![f32::NAN; m * n];
+            weight.matmul(&Threads::single(), &a, m, &mut out, None, true);
+            assert!(error(&out, &want) < 1e-5, "{dtype} {m}×{n}, exact: {}", error(&out, &want));
+            // Against the same eight-bit activations the integer kernels lose only f32 rounding.
+            let rows = QuantizedRows::new(&a);
+            let back: Vec<f32> =
+                (0..m * k).map(|i| f32::from(rows.levels[i]) * rows.scales[i / 32]).collect();
+            let quantised = matches!(dtype, DType::Block(_));
+            let want = if quantised { reference_matmul(&back, &decoded, m, n, k) } else { want };
+            weight.matmul(&Threads::single(), &a, m, &mut out, None, false);
+            assert!(error(&out, &want) < 1e-4, "{dtype} {m}×{n}: {}", error(&out, &want));
+            out[0] += 0.3 * want.iter().map(|x| x.abs()).fold(0.0, f64::max) as f32;
+            assert!(error(&out, &want) > 1e-4, "the canary passed");
+        }
+    }
+}
+
+#[test]
+fn quantised_activations_keep_sums() {
+    let x = noise(96, 8);
+    let rows = QuantizedRows::new(&x);
+    for (i, x) in x.iter().enumerate() {
+        let back = f32::from(rows.levels[i]) * rows.scales[i / 32];
+        assert!((x - back).abs() <= rows.scales[i / 32] * 0.501, "{i}: {x} {back}");
+    }
+    for (half, sum) in rows.sums.iter().enumerate() {
+        assert_eq!(*sum, rows.levels[half * 16..][..16].iter().map(|&l| i32::from(l)).sum::<i32>());
+    }
+}

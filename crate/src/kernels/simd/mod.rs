@@ -1,0 +1,55 @@
+//! 128-bit vectors. Kernels are written once, over the trait [`Simd`]; `wasm32` has the vectors of the
+//! browser (relaxed SIMD where the build has it), `scalar` is the twin that runs everywhere and says what
+//! each operation means.
+
+#[cfg(any(test, feature = "testing", not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+pub mod scalar;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub mod wasm32;
+
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+pub use scalar::Scalar as Best;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub use wasm32::Wasm as Best;
+
+/// Vectors of 128 bits: `I` as bytes, i16 or i32, `F` as four f32.
+pub trait Simd: Copy {
+    /// Sixteen bytes, eight i16 or four i32.
+    type I: Copy;
+    /// Four f32.
+    type F: Copy;
+
+    /// All zero.
+    fn zero_i() -> Self::I;
+    /// Sixteen bytes.
+    fn load_i(from: &[u8; 16]) -> Self::I;
+    /// Four bytes, repeated four times.
+    fn splat_4(from: &[i8; 4]) -> Self::I;
+    /// The low nibble of each byte.
+    fn low_nibbles(x: Self::I) -> Self::I;
+    /// The high nibble of each byte.
+    fn high_nibbles(x: Self::I) -> Self::I;
+    /// Eight i16: `acc[i] + a[2i] · w[2i] + a[2i+1] · w[2i+1]`, with signed bytes `a` and bytes `w` in 0..=127.
+    fn dot_i16(acc: Self::I, a: Self::I, w: Self::I) -> Self::I;
+    /// Four i32: `factor · (x[2i] + x[2i+1])` of eight i16.
+    fn widen_dot(x: Self::I, factor: i16) -> Self::I;
+    /// Four i32 added.
+    fn add_i32(a: Self::I, b: Self::I) -> Self::I;
+    /// Four i32, all the same.
+    fn splat_i32(x: i32) -> Self::I;
+    /// Four i32 as f32.
+    fn to_f32(x: Self::I) -> Self::F;
+
+    /// Four times the same.
+    fn splat(x: f32) -> Self::F;
+    /// Four f32.
+    fn load(from: &[f32; 4]) -> Self::F;
+    /// Writes four f32.
+    fn store(x: Self::F, to: &mut [f32; 4]);
+    /// `a + b`.
+    fn add(a: Self::F, b: Self::F) -> Self::F;
+    /// `a · b`.
+    fn mul(a: Self::F, b: Self::F) -> Self::F;
+    /// `a · b + c`, rounded once or twice.
+    fn mul_add(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+}

@@ -1,0 +1,94 @@
+//! The scalar twin: arrays and loops.
+
+use super::Simd;
+
+/// Vectors as arrays.
+#[derive(Clone, Copy, Debug)]
+pub struct Scalar;
+
+fn i16s(x: [u8; 16]) -> [i16; 8] {
+    std::array::from_fn(|i| i16::from_le_bytes([x[2 * i], x[2 * i + 1]]))
+}
+
+fn i32s(x: [u8; 16]) -> [i32; 4] {
+    std::array::from_fn(|i| i32::from_le_bytes([x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]]))
+}
+
+fn from_i32s(x: [i32; 4]) -> [u8; 16] {
+    std::array::from_fn(|i| x[i / 4].to_le_bytes()[i % 4])
+}
+
+impl Simd for Scalar {
+    type I = [u8; 16];
+    type F = [f32; 4];
+
+    #[inline(always)]
+    fn zero_i() -> Self::I {
+        [0; 16]
+    }
+    #[inline(always)]
+    fn load_i(from: &[u8; 16]) -> Self::I {
+        *from
+    }
+    #[inline(always)]
+    fn splat_4(from: &[i8; 4]) -> Self::I {
+        std::array::from_fn(|i| from[i % 4] as u8)
+    }
+    #[inline(always)]
+    fn low_nibbles(x: Self::I) -> Self::I {
+        x.map(|b| b & 15)
+    }
+    #[inline(always)]
+    fn high_nibbles(x: Self::I) -> Self::I {
+        x.map(|b| b >> 4)
+    }
+    #[inline(always)]
+    fn dot_i16(acc: Self::I, a: Self::I, w: Self::I) -> Self::I {
+        let acc = i16s(acc);
+        let product = |i: usize| i16::from(a[i] as i8) * i16::from(w[i]);
+        let sums: [i16; 8] = std::array::from_fn(|i| acc[i] + product(2 * i) + product(2 * i + 1));
+        std::array::from_fn(|i| sums[i / 2].to_le_bytes()[i % 2])
+    }
+    #[inline(always)]
+    fn widen_dot(x: Self::I, factor: i16) -> Self::I {
+        let x = i16s(x).map(i32::from);
+        from_i32s(std::array::from_fn(|i| i32::from(factor) * (x[2 * i] + x[2 * i + 1])))
+    }
+    #[inline(always)]
+    fn add_i32(a: Self::I, b: Self::I) -> Self::I {
+        let (a, b) = (i32s(a), i32s(b));
+        from_i32s(std::array::from_fn(|i| a[i].wrapping_add(b[i])))
+    }
+    #[inline(always)]
+    fn splat_i32(x: i32) -> Self::I {
+        from_i32s([x; 4])
+    }
+    #[inline(always)]
+    fn to_f32(x: Self::I) -> Self::F {
+        i32s(x).map(|x| x as f32)
+    }
+    #[inline(always)]
+    fn splat(x: f32) -> Self::F {
+        [x; 4]
+    }
+    #[inline(always)]
+    fn load(from: &[f32; 4]) -> Self::F {
+        *from
+    }
+    #[inline(always)]
+    fn store(x: Self::F, to: &mut [f32; 4]) {
+        *to = x;
+    }
+    #[inline(always)]
+    fn add(a: Self::F, b: Self::F) -> Self::F {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    fn mul(a: Self::F, b: Self::F) -> Self::F {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn mul_add(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+}

@@ -1,0 +1,48 @@
+//! The index of the largest element of each row, the lowest one on a tie. ONNX ArgMax on the last axis.
+
+use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use crate::error::{Result, ensure};
+use crate::tensor::TensorViewMut;
+use crate::types::{DType, Shape, TensorType};
+
+/// `f32 [.., n] → i32 [..]`. NaN is never the largest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArgMax;
+
+impl OpDef for ArgMax {
+    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
+        let x = required(inputs, 0)?;
+        expect_dtype(x, DType::F32, "the input of argmax")?;
+        ensure!(x.shape.rank() > 0, ShapeMismatch, "argmax wants at least one dimension");
+        Ok(vec![TensorType::new(DType::I32, Shape(x.shape.0[..x.shape.rank() - 1].to_vec()))])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let x = inputs[0].tensor()?;
+        let (_, columns) = x.as_rows();
+        let rows = x.data::<f32>()?.chunks_exact(columns.max(1));
+        outputs[0].data::<i32>()?.iter_mut().zip(rows).for_each(|(y, row)| *y = argmax_row(row) as i32);
+        Ok(())
+    }
+}
+
+fn argmax_row(row: &[f32]) -> usize {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (i, &x) in row.iter().enumerate() {
+        if x > best.1 {
+            best = (i, x);
+        }
+    }
+    best.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::argmax_row;
+
+    #[test]
+    fn the_lowest_index_wins_a_tie_and_nan_never_does() {
+        assert_eq!(argmax_row(&[1.0, 3.0, f32::NAN, 3.0]), 1);
+        assert_eq!(argmax_row(&[f32::NEG_INFINITY; 4]), 0);
+    }
+}

@@ -1,0 +1,72 @@
+//! Causal attention of new queries over a key and value cache: `softmax(q · kᵀ · scale) · v`, with grouped
+//! key heads (Ainslie et al. 2023, arXiv:2305.13245). The score matrix is never stored: rows of the
+//! softmax are accumulated online (Dao et al. 2022, arXiv:2205.14135).
+
+use super::rope_cache::first_position;
+use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use crate::error::{Result, ensure};
+use crate::kernels::attention::{AttentionShape, Cache, attention};
+use crate::tensor::TensorViewMut;
+use crate::types::{DType, Dim, TensorType};
+
+/// `(queries f32 [s, n_heads · head_dim], key cache, value cache [context, n_kv_heads · head_dim] f32 or
+/// f16, position of the first query i32 [1]) → f32 [s, n_heads · head_dim]`. Query `i` sees the cache rows
+/// up to `position + i`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// What scores are multiplied by.
+    pub scale: f32,
+}
+
+impl OpDef for Attention {
+    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
+        let q = required(inputs, 0)?;
+        expect_dtype(q, DType::F32, "the queries")?;
+        expect_dtype(required(inputs, 3)?, DType::I32, "the position")?;
+        let kv = Dim::Known(self.n_kv_heads * self.head_dim);
+        for index in [1, 2] {
+            let cache = required(inputs, index)?;
+            ensure!(
+                cache.shape.rank() == 2 && cache.shape.0[1] == kv && q.shape.rank() == 2,
+                ShapeMismatch,
+                "a cache {cache} is not [context, {kv}]"
+            );
+        }
+        Ok(vec![q.clone()])
+    }
+
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let q = inputs[0].tensor()?;
+        let (rows, _) = q.as_rows();
+        let position = first_position(&inputs[3])?;
+        let (k, v) = (inputs[1].tensor()?, inputs[2].tensor()?);
+        ensure!(
+            position + rows <= k.shape[0],
+            ContextFull,
+            "attention to {} rows of a cache of {}",
+            position + rows,
+            k.shape[0]
+        );
+        let shape = AttentionShape {
+            n_heads: self.n_heads,
+            n_kv_heads: self.n_kv_heads,
+            head_dim: self.head_dim,
+            scale: self.scale,
+        };
+        let out = outputs[0].data::<f32>()?;
+        let q = q.data::<f32>()?;
+        if k.dtype == DType::F16 {
+            let (k, v) = (k.data::<half::f16>()?, v.data::<half::f16>()?);
+            attention(cx.threads, &shape, q, Cache::F16(k, v), position, out);
+        } else {
+            attention(cx.threads, &shape, q, Cache::F32(k.data()?, v.data()?), position, out);
+        }
+        Ok(())
+    }
+}

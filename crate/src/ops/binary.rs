@@ -1,0 +1,67 @@
+//! Elementwise functions of two tensors. ONNX Add, Sub, Mul, Div. The second operand has the shape of the
+//! first, or is one row that every row of the first meets.
+
+use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use crate::error::{Result, ensure};
+use crate::tensor::TensorViewMut;
+use crate::types::{DType, TensorType};
+
+/// `(f32 [.., n], f32 [.., n] or [n]) → f32 [.., n]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binary {
+    /// Which function.
+    pub function: BinaryFunction,
+}
+
+/// The functions of the family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are the field's")]
+pub enum BinaryFunction {
+    Add,
+    Div,
+    Mul,
+    Sub,
+}
+
+impl BinaryFunction {
+    fn apply(self, a: f32, b: f32) -> f32 {
+        match self {
+            Self::Add => a + b,
+            Self::Div => a / b,
+            Self::Mul => a * b,
+            Self::Sub => a - b,
+        }
+    }
+}
+
+impl OpDef for Binary {
+    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
+        let (a, b) = (required(inputs, 0)?, required(inputs, 1)?);
+        expect_dtype(a, DType::F32, "the first operand")?;
+        expect_dtype(b, DType::F32, "the second operand")?;
+        ensure!(
+            a.shape == b.shape || (b.shape.rank() == 1 && b.shape.0.last() == a.shape.0.last()),
+            ShapeMismatch,
+            "operands of shapes {} and {} do not go together",
+            a.shape,
+            b.shape
+        );
+        Ok(vec![a.clone()])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let b = inputs[1].tensor()?.data::<f32>()?;
+        let y = outputs[0].data::<f32>()?;
+        if let Some(a) = inputs[0].optional()? {
+            y.copy_from_slice(a.data()?);
+        }
+        for row in y.chunks_mut(b.len().max(1)) {
+            row.iter_mut().zip(b).for_each(|(y, b)| *y = self.function.apply(*y, *b));
+        }
+        Ok(())
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0)]
+    }
+}

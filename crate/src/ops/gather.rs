@@ -1,0 +1,60 @@
+//! Rows of a table by index: `y[i] = table[indices[i]]`. ONNX Gather on axis 0; also the embedding lookup,
+//! whose table may be a repacked weight in any block format.
+
+use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use crate::error::{Result, ensure, fail};
+use crate::quant::decode_row;
+use crate::tensor::TensorViewMut;
+use crate::types::{DType, Shape, TensorType};
+
+/// `(table [rows, columns], indices i32 [n]) → f32 [n, columns]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gather;
+
+impl OpDef for Gather {
+    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
+        let (table, indices) = (required(inputs, 0)?, required(inputs, 1)?);
+        expect_dtype(indices, DType::I32, "the indices of a gather")?;
+        ensure!(
+            table.shape.rank() == 2 && indices.shape.rank() == 1 && table.dtype.is_float(),
+            ShapeMismatch,
+            "a gather wants a table [rows, columns] of floats and indices [n], and got {table} and {indices}"
+        );
+        Ok(vec![TensorType::f32(Shape(vec![indices.shape.0[0].clone(), table.shape.0[1].clone()]))])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let indices = inputs[1].tensor()?.data::<i32>()?;
+        let (_, columns) = outputs[0].as_rows();
+        let rows = match &inputs[0] {
+            Input::Packed(matrix) => matrix.n(),
+            other => other.tensor()?.as_rows().0,
+        };
+        let out = outputs[0].data::<f32>()?;
+        for (&index, out) in indices.iter().zip(out.chunks_exact_mut(columns.max(1))) {
+            let row = usize::try_from(index).unwrap_or(usize::MAX);
+            ensure!(row < rows, InvalidInput, "index {index} is outside the table's {rows} rows");
+            match &inputs[0] {
+                Input::Packed(matrix) => matrix.decode_row(row, out),
+                other => {
+                    let table = other.tensor()?;
+                    match table.dtype {
+                        DType::F32 => {
+                            out.copy_from_slice(&table.data::<f32>()?[row * columns..][..columns]);
+                        }
+                        DType::Block(format) => {
+                            let stride = columns / format.block_len() * format.block_bytes();
+                            decode_row(format, &table.bytes[row * stride..][..stride], out);
+                        }
+                        other => return fail!(UnsupportedOp, "a gather from a table of {other}"),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn packs(&self, index: usize) -> bool {
+        index == 0
+    }
+}

@@ -1,0 +1,214 @@
+//! What lies between the QKV product and attention: split, normalise queries and keys where the model does
+//! (QK-norm), rotate them by their position (RoPE, Su et al. 2021, arXiv:2104.09864), and append keys and
+//! values to the cache.
+//!
+//! Queries, keys and values come as three tensors or, after QKV fusion, as the columns of one.
+
+use super::rms_norm::rms_norm_row;
+use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use crate::error::{Result, ensure, fail};
+use crate::tensor::{TensorView, TensorViewMut};
+use crate::types::{DType, Dim, Shape, TensorType};
+
+/// Which elements of a head rotate together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RopeLayout {
+    /// Elements `2i` and `2i + 1`: ggml's NORM, as Llama files are laid out.
+    Interleaved,
+    /// Elements `i` and `i + head_dim / 2`: ggml's NEOX, as Qwen files are.
+    Halves,
+    /// None: this layer has no positional encoding.
+    Skip,
+}
+
+/// Inputs, by position: 0 queries `[s, n_heads · head_dim]`, or all three as
+/// `[s, (n_heads + 2 n_kv_heads) · head_dim]`; 1 keys and 2 values `[s, n_kv_heads · head_dim]` unless
+/// fused; 3 and 4 norm weights of queries and keys `[head_dim]`, optional; 5 the table of
+/// (cos, sin) `[positions, head_dim / 2, 2]`; 6 the position of the first row, i32 `[1]`; 7 and 8 the key
+/// and value caches `[context, n_kv_heads · head_dim]`, f32 or f16.
+///
+/// Outputs: queries `[s, n_heads · head_dim]` and the two caches, updated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RopeCache {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// The pairing of elements.
+    pub layout: RopeLayout,
+    /// Epsilon of the norms of queries and keys.
+    pub norm_epsilon: f32,
+}
+
+/// Positions of the inputs.
+#[allow(missing_docs, reason = "described at RopeCache")]
+pub mod input {
+    pub const Q: usize = 0;
+    pub const K: usize = 1;
+    pub const V: usize = 2;
+    pub const Q_NORM: usize = 3;
+    pub const K_NORM: usize = 4;
+    pub const TABLE: usize = 5;
+    pub const POSITION: usize = 6;
+    pub const K_CACHE: usize = 7;
+    pub const V_CACHE: usize = 8;
+}
+
+impl RopeCache {
+    /// Columns of the queries and of the keys.
+    fn columns(&self) -> (usize, usize) {
+        (self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim)
+    }
+
+    fn rotate(&self, head: &mut [f32], table: &[f32]) {
+        let half = self.head_dim / 2;
+        for (i, cs) in table.chunks_exact(2).enumerate() {
+            let (a, b) = match self.layout {
+                RopeLayout::Interleaved => (2 * i, 2 * i + 1),
+                RopeLayout::Halves => (i, i + half),
+                RopeLayout::Skip => return,
+            };
+            let (x, y) = (head[a], head[b]);
+            head[a] = x * cs[0] - y * cs[1];
+            head[b] = x * cs[1] + y * cs[0];
+        }
+    }
+
+    fn post(&self, row: &mut [f32], norm: Option<&[f32]>, table: &[f32]) {
+        for head in row.chunks_exact_mut(self.head_dim) {
+            if let Some(weight) = norm {
+                rms_norm_row(head, weight, self.norm_epsilon);
+            }
+            self.rotate(head, table);
+        }
+    }
+}
+
+impl OpDef for RopeCache {
+    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
+        let q = required(inputs, input::Q)?;
+        let (q_columns, kv_columns) = self.columns();
+        ensure!(
+            self.head_dim.is_multiple_of(2) && self.n_kv_heads > 0 && self.n_heads.is_multiple_of(self.n_kv_heads),
+            InvalidGraph,
+            "{} heads of {} elements over {} key heads cannot be rotated and grouped",
+            self.n_heads,
+            self.head_dim,
+            self.n_kv_heads
+        );
+        let fused = inputs.get(input::K).is_none_or(|k| k.is_none());
+        let columns = if fused { q_columns + 2 * kv_columns } else { q_columns };
+        ensure!(
+            q.shape.rank() == 2 && q.shape.0[1] == Dim::Known(columns) && q.dtype == DType::F32,
+            ShapeMismatch,
+            "queries {q} are not f32 [s, {columns}]"
+        );
+        if !fused {
+            for index in [input::K, input::V] {
+                let want = TensorType::f32(Shape(vec![q.shape.0[0].clone(), Dim::Known(kv_columns)]));
+                let got = required(inputs, index)?;
+                ensure!(*got == want, ShapeMismatch, "keys or values {got} are not {want}");
+            }
+        }
+        for index in [input::Q_NORM, input::K_NORM] {
+            if let Some(Some(weight)) = inputs.get(index) {
+                ensure!(
+                    **weight == TensorType::f32([self.head_dim]),
+                    ShapeMismatch,
+                    "a head norm's weight is {weight}, not f32[{}]",
+                    self.head_dim
+                );
+            }
+        }
+        let table = required(inputs, input::TABLE)?;
+        ensure!(
+            table.shape.rank() == 3 && table.shape.0[1] == Dim::Known(self.head_dim / 2) && table.dtype == DType::F32,
+            ShapeMismatch,
+            "the table of angles {table} is not f32 [positions, {}, 2]",
+            self.head_dim / 2
+        );
+        expect_dtype(required(inputs, input::POSITION)?, DType::I32, "the position")?;
+        let (k_cache, v_cache) = (required(inputs, input::K_CACHE)?, required(inputs, input::V_CACHE)?);
+        for cache in [k_cache, v_cache] {
+            ensure!(
+                matches!(cache.dtype, DType::F32 | DType::F16)
+                    && cache.shape.rank() == 2
+                    && cache.shape.0[1] == Dim::Known(kv_columns),
+                ShapeMismatch,
+                "a cache {cache} is not f16 or f32 [context, {kv_columns}]"
+            );
+        }
+        let y = TensorType::f32(Shape(vec![q.shape.0[0].clone(), Dim::Known(q_columns)]));
+        Ok(vec![y, k_cache.clone(), v_cache.clone()])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let [q_out, k_cache, v_cache] = outputs else { return fail!(Internal, "three outputs are wanted") };
+        let q = inputs[input::Q].tensor()?;
+        let (rows, q_stride) = q.as_rows();
+        let q = q.data::<f32>()?;
+        let (q_columns, kv_columns) = self.columns();
+        let k = inputs[input::K].optional()?.map(|k| k.data::<f32>()).transpose()?;
+        let v = inputs[input::V].optional()?.map(|v| v.data::<f32>()).transpose()?;
+        let norm = |view: Option<TensorView>| -> Result<Option<Vec<f32>>> {
+            view.map(|v| Ok(v.data::<f32>()?.to_vec())).transpose()
+        };
+        let q_norm = norm(inputs[input::Q_NORM].optional()?)?;
+        let k_norm = norm(inputs[input::K_NORM].optional()?)?;
+        let table = inputs[input::TABLE].tensor()?.data::<f32>()?;
+        let position = first_position(&inputs[input::POSITION])?;
+        let context = k_cache.shape[0].min(table.len() / self.head_dim.max(1));
+        ensure!(
+            position + rows <= context,
+            ContextFull,
+            "rows {position} to {} do not fit a context of {context}",
+            position + rows
+        );
+        let mut key = vec![0.0; kv_columns];
+        for row in 0..rows {
+            let at = position + row;
+            let angles = &table[at * self.head_dim..][..self.head_dim];
+            let source = &q[row * q_stride..][..q_stride];
+            let query = &mut q_out.data::<f32>()?[row * q_columns..][..q_columns];
+            query.copy_from_slice(&source[..q_columns]);
+            self.post(query, q_norm.as_deref(), angles);
+            let (new_key, new_value) = match (k, v) {
+                (Some(k), Some(v)) => {
+                    (&k[row * kv_columns..][..kv_columns], &v[row * kv_columns..][..kv_columns])
+                }
+                _ => source[q_columns..].split_at(kv_columns),
+            };
+            key.copy_from_slice(new_key);
+            self.post(&mut key, k_norm.as_deref(), angles);
+            store(k_cache, at, &key)?;
+            store(v_cache, at, new_value)?;
+        }
+        Ok(())
+    }
+
+    fn updates_state(&self) -> &'static [(usize, usize)] {
+        &[(input::K_CACHE, 1), (input::V_CACHE, 2)]
+    }
+}
+
+/// The position that a graph is fed as `i32 [1]`.
+pub(super) fn first_position(input: &Input) -> Result<usize> {
+    match input.tensor()?.data::<i32>()?.first().map(|&p| usize::try_from(p)) {
+        Some(Ok(position)) => Ok(position),
+        _ => fail!(InvalidInput, "the position is missing or negative"),
+    }
+}
+
+fn store(cache: &mut TensorViewMut, row: usize, values: &[f32]) -> Result<()> {
+    let n = values.len();
+    match cache.dtype {
+        DType::F16 => {
+            let row = &mut cache.data::<half::f16>()?[row * n..][..n];
+            row.iter_mut().zip(values).for_each(|(to, from)| *to = half::f16::from_f32(*from));
+        }
+        _ => cache.data::<f32>()?[row * n..][..n].copy_from_slice(values),
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Each pass where it fires, and where it must not.
+
+use super::*;
+use crate::ops::binary::{Binary, BinaryFunction};
+use crate::ops::rope_cache::{RopeCache, RopeLayout};
+use crate::ops::unary::{Unary, UnaryFunction};
+use crate::tensor::Tensor;
+use crate::types::{BlockFormat, DType, Dim};
+
+fn weight(graph: &mut Graph, name: &str, dtype: DType, n: usize) -> ValueId {
+    graph.weight(name, TensorType::new(dtype, [n, 64]))
+}
+
+fn activations(graph: &mut Graph) -> ValueId {
+    graph.input("x", TensorType::f32(Shape(vec![Dim::symbol("s"), Dim::Known(64)])))
+}
+
+fn product(graph: &mut Graph, name: &str, x: ValueId, weight: ValueId) -> ValueId {
+    graph.apply(name, MatMul::default(), &[Some(x), Some(weight), None, None]).unwrap()[0]
+}
+
+fn count(graph: &Graph, name: &str) -> usize {
+    graph.nodes().filter(|(_, node)| node.op.name() == name).count()
+}
+
+fn swiglu_graph(up_dtype: DType, up_n: usize) -> Graph {
+    let mut graph = Graph::new();
+    let x = activations(&mut graph);
+    let gate = weight(&mut graph, "gate", DType::F32, 32);
+    let up = weight(&mut graph, "up", up_dtype, up_n);
+    let gate = product(&mut graph, "g", x, gate);
+    let up = product(&mut graph, "u", x, up);
+    let gate = graph.apply1("silu", Unary { function: UnaryFunction::Silu }, &[gate]).unwrap();
+    let y = graph.apply1("y", Binary { function: BinaryFunction::Mul }, &[up, gate]).unwrap();
+    graph.output("y", y);
+    graph
+}
+
+#[test]
+fn swiglu_fuses_equal_weights_only() {
+    let mut graph = swiglu_graph(DType::F32, 32);
+    optimise(&mut graph).unwrap();
+    assert_eq!((count(&graph, "matmul"), count(&graph, "binary"), count(&graph, "unary")), (1, 0, 0));
+    let mut graph = swiglu_graph(DType::Block(BlockFormat::Q8_0), 32);
+    optimise(&mut graph).unwrap();
+    assert_eq!((count(&graph, "matmul"), count(&graph, "binary")), (2, 1));
+}
+
+fn qkv_graph(v_dtype: DType, k_used_again: bool) -> Graph {
+    let mut graph = Graph::new();
+    let x = activations(&mut graph);
+    let q = weight(&mut graph, "q", DType::F32, 32);
+    let k = weight(&mut graph, "k", DType::F32, 16);
+    let v = weight(&mut graph, "v", v_dtype, 16);
+    let (q, k, v) =
+        (product(&mut graph, "q", x, q), product(&mut graph, "k", x, k), product(&mut graph, "v", x, v));
+    let table = graph.constant("table", Tensor::zeros(DType::F32, &[8, 4, 2]).unwrap());
+    let position = graph.input("position", TensorType::new(DType::I32, [1]));
+    let cache = TensorType::f32([8, 16]);
+    let (kc, vc) = (graph.state("kc", cache.clone()), graph.state("vc", cache));
+    let op =
+        RopeCache { n_heads: 4, n_kv_heads: 2, head_dim: 8, layout: RopeLayout::Halves, norm_epsilon: 1e-5 };
+    let inputs = [Some(q), Some(k), Some(v), None, None, Some(table), Some(position), Some(kc), Some(vc)];
+    let out = graph.apply("rope", op, &inputs).unwrap();
+    graph.output("q", out[0]);
+    if k_used_again {
+        graph.output("k", k);
+    }
+    graph
+}
+
+#[test]
+fn qkv_fuses_one_dtype_and_single_use_only() {
+    for (v_dtype, k_used_again, products) in
+        [(DType::F32, false, 1), (DType::F16, false, 3), (DType::F32, true, 3)]
+    {
+        let mut graph = qkv_graph(v_dtype, k_used_again);
+        optimise(&mut graph).unwrap();
+        assert_eq!(count(&graph, "matmul"), products, "{v_dtype} {k_used_again}");
+        assert_eq!(count(&graph, "rope_cache"), 1);
+    }
+}
+
+#[test]
+fn a_residual_fuses_unless_the_product_is_used_again() {
+    for used_again in [false, true] {
+        let mut graph = Graph::new();
+        let x = activations(&mut graph);
+        let w = weight(&mut graph, "w", DType::F32, 64);
+        let p = product(&mut graph, "p", x, w);
+        let y = graph.apply1("y", Binary { function: BinaryFunction::Add }, &[x, p]).unwrap();
+        graph.output("y", y);
+        if used_again {
+            graph.output("p", p);
+        }
+        optimise(&mut graph).unwrap();
+        assert_eq!(count(&graph, "binary"), usize::from(used_again));
+    }
+}
+
+#[test]
+fn an_illegal_replacement_is_refused() {
+    let mut graph = swiglu_graph(DType::F32, 32);
+    let (x, y) = (graph.inputs()[0], graph.outputs()[0].1);
+    assert!(graph.replace(y, x).unwrap_err().message().contains("would replace"));
+}

@@ -1,0 +1,19 @@
+//! Q5_0: an f16 scale, the fifth bits of 32 levels, then their low nibbles, `w = d · (q − 16)`.
+
+use super::{AffineBlock, AffineLayout, Codec, half_at};
+use crate::types::BlockFormat;
+
+pub(super) const CODEC: Codec = Codec {
+    format: BlockFormat::Q5_0,
+    affine_layout: AffineLayout { bits: 8, group: 32, offset: Some(16) },
+    affine,
+};
+
+fn affine(block: &[u8], out: &mut AffineBlock) {
+    out.scales[0] = half_at(block, 0);
+    let high = u32::from_le_bytes([block[2], block[3], block[4], block[5]]);
+    for (i, byte) in block[6..][..16].iter().enumerate() {
+        out.levels[i] = byte & 15 | ((high >> i & 1) << 4) as u8;
+        out.levels[i + 16] = byte >> 4 | ((high >> (i + 16) & 1) << 4) as u8;
+    }
+}

@@ -1,0 +1,93 @@
+//! An owned tensor.
+
+use super::{Element, TensorView, TensorViewMut};
+use crate::error::{Result, ensure};
+use crate::types::DType;
+
+/// A tensor that owns its elements, aligned to 16 bytes.
+#[derive(Clone, PartialEq)]
+pub struct Tensor {
+    dtype: DType,
+    shape: Vec<usize>,
+    /// Sixteen bytes each, so that any element type and any vector is aligned.
+    storage: Vec<u128>,
+    n_bytes: usize,
+}
+
+impl Tensor {
+    /// A tensor of zeros. Fails when its size does not fit, or is not a whole number of blocks.
+    pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Self> {
+        let len = shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
+        let n_bytes = len.and_then(|len| dtype.bytes_for(len));
+        ensure!(n_bytes.is_some(), ShapeMismatch, "a {dtype} tensor cannot have the shape {shape:?}");
+        let n_bytes = n_bytes.unwrap_or_default();
+        let mut storage = Vec::new();
+        let words = n_bytes.div_ceil(16);
+        ensure!(
+            storage.try_reserve_exact(words).is_ok(),
+            OutOfMemory,
+            "no memory for a {dtype} tensor of shape {shape:?} ({n_bytes} bytes): use a smaller context or model"
+        );
+        storage.resize(words, 0);
+        Ok(Self { dtype, shape: shape.to_vec(), storage, n_bytes })
+    }
+
+    /// A tensor of those elements. Fails when their number is not the shape's.
+    pub fn new<T: Element>(shape: &[usize], data: &[T]) -> Result<Self> {
+        let mut tensor = Self::zeros(T::DTYPE, shape)?;
+        let elements = tensor.data_mut::<T>()?;
+        ensure!(
+            elements.len() == data.len(),
+            ShapeMismatch,
+            "{} elements were given for the shape {shape:?}",
+            data.len()
+        );
+        elements.copy_from_slice(data);
+        Ok(tensor)
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The shape, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The bytes of the elements.
+    pub fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.storage)[..self.n_bytes]
+    }
+
+    /// The elements. Fails when the dtype is another.
+    pub fn data<T: Element>(&self) -> Result<&[T]> {
+        self.view().data()
+    }
+
+    /// The elements, to be written. Fails when the dtype is another.
+    pub fn data_mut<T: Element>(&mut self) -> Result<&mut [T]> {
+        let n_bytes = self.n_bytes;
+        ensure!(self.dtype == T::DTYPE, ShapeMismatch, "a {} tensor was written as {}", self.dtype, T::DTYPE);
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.storage);
+        Ok(bytemuck::cast_slice_mut(&mut bytes[..n_bytes]))
+    }
+
+    /// The tensor, borrowed.
+    pub fn view(&self) -> TensorView<'_> {
+        TensorView { dtype: self.dtype, shape: &self.shape, bytes: self.bytes() }
+    }
+
+    /// The tensor, borrowed to be written.
+    pub fn view_mut(&mut self) -> TensorViewMut<'_> {
+        let bytes = &mut bytemuck::cast_slice_mut(&mut self.storage)[..self.n_bytes];
+        TensorViewMut { dtype: self.dtype, shape: &self.shape, bytes }
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{:?}", self.dtype, self.shape)
+    }
+}
