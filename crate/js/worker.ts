@@ -112,7 +112,9 @@ function promptIds(prompt: Prompt): Uint32Array {
 
 async function generate(id: number, prompt: Prompt, options: WireGenerate): Promise<void> {
   if (cancelled.delete(id)) throw new HomefireError("cancelled", "The generation was cancelled before it began.");
-  const generation = loaded().generate(promptIds(prompt), options);
+  // Without a seed, each answer is drawn anew.
+  const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  const generation = loaded().generate(promptIds(prompt), { ...options, seed });
   try {
     for (;;) {
       const { text, ids, logprobs, done } = await generation.next();

@@ -1,19 +1,107 @@
-//! `Loader`: bytes in, a model out.
+//! `Loader`: picks the device, takes a file's bytes in order, gives the model.
+
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
 
-use crate::error::Result;
-use crate::error::fail;
+use super::model::Model;
+use super::object::Object;
+use super::options::Options;
+use crate::error::{Error, Result, fail};
+use crate::session::{self, LoaderOptions};
+
+/// The device of a model, as its `info` tells it.
+#[derive(Clone)]
+pub(super) struct Device {
+    pub(super) kind: &'static str,
+    pub(super) reason: String,
+    pub(super) variant: &'static str,
+}
+
+impl Device {
+    /// This as JavaScript sees it.
+    pub(super) fn object(&self) -> Object {
+        Object::new()
+            .with("kind", self.kind)
+            .with("reason", self.reason.as_str())
+            .with("variant", self.variant)
+            .with("threads", 1)
+    }
+}
 
 /// Reads a model file as it streams in.
 #[wasm_bindgen]
-pub struct Loader {}
+pub struct Loader {
+    wanted: String,
+    device: Option<Device>,
+    inner: Option<session::Loader>,
+}
 
 #[wasm_bindgen]
 impl Loader {
-    /// A loader for the options that JavaScript gives.
+    /// A loader for `{ device, contextLength, exact }`. Fails when one of them is out of its range.
     #[wasm_bindgen(constructor)]
-    pub fn new(_options: JsValue) -> Result<Loader> {
-        fail!(UnsupportedFormat, "this build cannot load a model yet")
+    pub fn new(options: &JsValue) -> std::result::Result<Loader, Error> {
+        let options = Options(options);
+        let inner = session::Loader::new(LoaderOptions {
+            context_length: options.count("contextLength")?,
+            exact: options.flag("exact", false)?,
+        });
+        let wanted = options.text("device")?.unwrap_or_else(|| "auto".to_string());
+        Ok(Self { wanted, device: None, inner: Some(inner) })
+    }
+
+    /// Picks the device and says which and why. Fails with `no-webgpu` where WebGPU was demanded and cannot run.
+    #[wasm_bindgen(js_name = openDevice)]
+    pub async fn open_device(&mut self) -> std::result::Result<JsValue, Error> {
+        let reason = match self.wanted.as_str() {
+            "cpu" => "device: \"cpu\" was asked for",
+            "webgpu" => {
+                return fail!(
+                    NoWebgpu,
+                    "this version has no WebGPU back end: load with device \"auto\" or \"cpu\""
+                );
+            }
+            _ => "this version has no WebGPU back end",
+        };
+        let variant = if cfg!(target_feature = "relaxed-simd") { "relaxed-simd" } else { "simd" };
+        let device = Device { kind: "cpu", reason: reason.to_string(), variant };
+        let object = device.object().into();
+        self.device = Some(device);
+        Ok(object)
+    }
+
+    /// Takes the next bytes of the file.
+    pub async fn push(&mut self, chunk: &[u8]) -> std::result::Result<(), Error> {
+        self.inner()?.push(chunk)
+    }
+
+    /// A shard ended. A file in several shards is not read yet.
+    #[wasm_bindgen(js_name = endOfFile)]
+    pub fn end_of_file(&mut self) {}
+
+    /// How far loading is: `{ loadedBytes, expectedBytes? }`.
+    pub fn progress(&mut self) -> std::result::Result<JsValue, Error> {
+        let progress = self.inner()?.progress();
+        let expected = progress.expected_bytes.map(|n| n as f64);
+        Ok(Object::new().count("loadedBytes", progress.loaded_bytes).maybe("expectedBytes", expected).into())
+    }
+
+    /// The model. Fails when bytes are missing.
+    pub async fn finish(&mut self) -> std::result::Result<Model, Error> {
+        let (Some(inner), Some(device)) = (self.inner.take(), self.device.clone()) else {
+            return fail!(Internal, "finish() comes once, after openDevice()");
+        };
+        Ok(Model { inner: Rc::new(RefCell::new(inner.finish()?)), device })
+    }
+}
+
+impl Loader {
+    fn inner(&mut self) -> Result<&mut session::Loader> {
+        match &mut self.inner {
+            Some(inner) => Ok(inner),
+            None => fail!(Internal, "the loader has finished"),
+        }
     }
 }

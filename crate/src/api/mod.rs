@@ -1,5 +1,34 @@
-//! What JavaScript sees of the wasm: `Loader`, `Model`, `Generation`, and errors as `Error` objects with
-//! their `kind` and `node`. The TypeScript twins of these exports are in `js/glue.ts`.
+//! What JavaScript sees of the wasm: [`loader::Loader`] takes a file's bytes, [`model::Model`] is the model
+//! they made, [`generation::Generation`] an answer under way. Errors are `Error` objects with a `kind` and a
+//! `node`. The TypeScript twins of these exports are in `js/glue.ts`.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `loader` | bytes in, a model out |
+//! | `model` | tokens, templates, generations of a loaded model |
+//! | `generation` | one answer, step by step |
+//! | `options` | reading the options objects of JavaScript, checked |
+//! | `object` | making the objects that JavaScript gets |
+//! | `error` | errors on their way to JavaScript |
 
 mod error;
+mod generation;
 mod loader;
+mod model;
+mod object;
+mod options;
+
+use wasm_bindgen::prelude::*;
+
+/// Runs once when the module is loaded: a panic prints its message before it traps.
+#[wasm_bindgen(start)]
+pub fn start() {
+    console_error_panic_hook::set_once();
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// Milliseconds since the worker started.
+    #[wasm_bindgen(js_namespace = performance)]
+    fn now() -> f64;
+}

@@ -1,0 +1,33 @@
+// The adapter of this package for a benchmark page that serves the repository (ENGINE_ROOT) and drives
+// every engine by one contract: setup, createLlm, createOnnx. It uses the public API alone.
+import { load } from '../../dist/index.js';
+
+export const info = { name: 'homefire', formats: ['gguf'] };
+
+/** Nothing is shared between models: the worker and the wasm come with each load. */
+export async function setup() {}
+
+export async function createLlm({ url, context, backend }) {
+  const device = backend === 'webgpu' ? 'webgpu' : 'cpu';
+  const model = await load(url, { contextLength: context, device });
+  return {
+    info: { ...model.info.device, name: model.info.name, quantization: model.info.quantization },
+    async complete({ ids, count, onToken }) {
+      const options = { maxTokens: count, temperature: 0, ignoreEos: true, reusePrefix: false };
+      const generation = model.complete(Uint32Array.from(ids), options);
+      for await (const piece of generation) for (const _ of piece.ids) onToken?.();
+      const { text, ids: made, usage, timings } = await generation;
+      return {
+        ids: made,
+        text,
+        promptTokens: usage.promptTokens,
+        engine: { prompt: timings.promptTokensPerSecond, decode: timings.decodeTokensPerSecond },
+      };
+    },
+    release: () => model.close(),
+  };
+}
+
+export async function createOnnx() {
+  throw new Error('not built yet: homefire does not read ONNX files');
+}
