@@ -131,7 +131,7 @@ fn a_reused_prefix_gives_the_same_answer() {
         reuse_prefix,
         ..Default::default()
     };
-    let mut generation = Generation::new(&mut model, &longer, options(true)).unwrap();
+    let mut generation = Generation::new(&model, &longer, options(true)).unwrap();
     let mut got = Vec::new();
     let done = loop {
         let step = generation.next(&mut model).unwrap();
