@@ -8,7 +8,7 @@ struct Params {
     n_kv_heads: u32,
     head_dim: u32,
     // 0: pairs (2 i, 2 i + 1); 1: pairs (i, i + head_dim / 2); 2: no rotation.
-    layout: u32,
+    pairing: u32,
     epsilon: f32,
     // Rows of the caches and of the table.
     context: u32,
@@ -54,10 +54,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
     }
-    if !is_v && params.layout < 2u {
+    if !is_v && params.pairing < 2u {
         for (var i = thread; i < d / 2u; i += 64u) {
-            let a = select(i, 2u * i, params.layout == 0u);
-            let b = select(i + d / 2u, 2u * i + 1u, params.layout == 0u);
+            let a = select(i, 2u * i, params.pairing == 0u);
+            let b = select(i + d / 2u, 2u * i + 1u, params.pairing == 0u);
             let angle = table[at * (d / 2u) + i];
             let x = head[a];
             let y = head[b];

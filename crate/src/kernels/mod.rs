@@ -4,5 +4,7 @@ pub mod attention;
 pub mod dispatch;
 pub mod gemm;
 pub mod math;
+#[cfg(feature = "gpu")]
+pub mod shaders;
 pub mod simd;
 pub mod threads;

@@ -1,0 +1,148 @@
+//! The device, its compiled pipelines, and the first error it reported.
+
+use crate::error::{Error, ErrorKind, Result, fail};
+use crate::kernels::shaders::{Shader, shader};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A compiled shader with the layout of its bindings.
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+    pub(super) shader: &'static Shader,
+}
+
+/// A GPU device at the limits of its adapter.
+pub struct GpuDevice {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    /// Sixteen zero bytes, for bindings that a launch leaves out.
+    pub(super) zeros: wgpu::Buffer,
+    name: String,
+    pipelines: HashMap<&'static str, Arc<Pipeline>>,
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+impl GpuDevice {
+    /// Requests the adapter and its device. Fails with `no-webgpu` when there is none.
+    pub async fn request() -> Result<Self> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        let adapter = instance.request_adapter(&options).await;
+        let adapter = adapter.map_err(|e| Error::new(ErrorKind::NoWebgpu, format!("no GPU adapter: {e}")))?;
+        let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|e| Error::new(ErrorKind::NoWebgpu, format!("the GPU adapter gives no device: {e}")))?;
+        let failure = Arc::new(Mutex::new(None));
+        let uncaptured = Arc::clone(&failure);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let kind = match error {
+                wgpu::Error::OutOfMemory { .. } => ErrorKind::OutOfMemory,
+                _ => ErrorKind::Internal,
+            };
+            note(&uncaptured, Error::new(kind, format!("the GPU reports: {error}")));
+        }));
+        let lost = Arc::clone(&failure);
+        device.set_device_lost_callback(move |reason, message| {
+            let message = format!("the GPU device was lost ({reason:?}): {message}. Load the model again");
+            note(&lost, Error::new(ErrorKind::DeviceLost, message));
+        });
+        let zeros = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("zeros"),
+            size: 16,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        });
+        let name = adapter.get_info().name;
+        Ok(Self { device, queue, zeros, name, pipelines: HashMap::new(), failure })
+    }
+
+    /// The adapter's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Fails with the first error that the device reported.
+    pub fn check(&self) -> Result<()> {
+        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// A storage buffer of zeros, of at least `bytes` bytes.
+    pub fn buffer(&self, label: &str, bytes: usize) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes.next_multiple_of(16).max(16) as u64,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Writes `bytes`, a multiple of 4 of them, at `offset`. Later submits see them.
+    pub fn write(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
+        self.queue.write_buffer(buffer, offset, bytes);
+    }
+
+    /// The pipeline of a shader variant, compiled on its first use.
+    pub(super) fn pipeline(&mut self, name: &str) -> Result<Arc<Pipeline>> {
+        if let Some(pipeline) = self.pipelines.get(name) {
+            return Ok(Arc::clone(pipeline));
+        }
+        let Some(shader) = shader(name) else {
+            return fail!(Internal, "there is no shader variant '{name}': add it to shaders/variants");
+        };
+        let entries: Vec<wgpu::BindGroupLayoutEntry> = shader
+            .bindings
+            .iter()
+            .map(|&(binding, kind)| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: match kind {
+                        0 => wgpu::BufferBindingType::Uniform,
+                        _ => wgpu::BufferBindingType::Storage { read_only: kind == 1 },
+                    },
+                    has_dynamic_offset: kind == 0,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
+            .collect();
+        let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(name),
+            entries: &entries,
+        });
+        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(name),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(name),
+            source: wgpu::ShaderSource::Wgsl(shader.wgsl.into()),
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: Default::default(),
+            cache: None,
+        });
+        let pipeline = Arc::new(Pipeline { pipeline, layout, shader });
+        self.pipelines.insert(shader.name, Arc::clone(&pipeline));
+        Ok(pipeline)
+    }
+}
+
+/// Keeps the first error: what follows it is a consequence.
+fn note(failure: &Mutex<Option<Error>>, error: Error) {
+    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+}

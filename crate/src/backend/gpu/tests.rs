@@ -1,0 +1,114 @@
+//! Kernels on the real device of this machine, each beside a naive reference.
+
+use super::{GpuDevice, Launch, Recording, read_back};
+use crate::quant::{AffineBlock, codec, decode_row};
+use crate::types::BlockFormat;
+
+/// The device, or a loud word that nothing was tested.
+fn device() -> Option<GpuDevice> {
+    match pollster::block_on(GpuDevice::request()) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            eprintln!("SKIPPED: no GPU adapter, so no GPU kernel was tested ({error})");
+            None
+        }
+    }
+}
+
+fn upload<T: bytemuck::Pod>(device: &GpuDevice, data: &[T]) -> wgpu::Buffer {
+    let buffer = device.buffer("test", size_of_val(data));
+    device.write(&buffer, 0, bytemuck::cast_slice(data));
+    buffer
+}
+
+fn download(device: &GpuDevice, buffer: &wgpu::Buffer, n: usize) -> Vec<f32> {
+    bytemuck::pod_collect_to_vec(&pollster::block_on(read_back(device, buffer, n * 4)).unwrap())
+}
+
+fn values(n: usize, seed: u64) -> Vec<f32> {
+    let mut random = oorandom::Rand32::new(seed);
+    (0..n).map(|_| random.rand_float() * 2.0 - 1.0).collect()
+}
+
+fn close(got: &[f32], want: &[f64], tolerance: f64) -> bool {
+    let scale = want.iter().fold(1e-9f64, |a, x| a.max(x.abs()));
+    got.len() == want.len()
+        && got.iter().zip(want).all(|(got, want)| (f64::from(*got) - want).abs() <= tolerance * scale)
+}
+
+fn words(params: &[u32]) -> Vec<u8> {
+    bytemuck::cast_slice(params).to_vec()
+}
+
+fn reference_rms_norm(x: &[f32], weight: &[f32]) -> Vec<f64> {
+    let mean = x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / x.len() as f64;
+    x.iter().zip(weight).map(|(x, w)| f64::from(*x) / (mean + 1e-5).sqrt() * f64::from(*w)).collect()
+}
+
+#[test]
+fn a_chain_of_a_norm_and_a_quantised_product_runs_in_one_submit() {
+    let Some(mut device) = device() else { return };
+    let (n, k) = (70, 96);
+    let format = BlockFormat::Q4_1;
+    let mut random = oorandom::Rand32::new(3);
+    let mut raw: Vec<u8> =
+        (0..n * k / format.block_len() * format.block_bytes()).map(|_| random.rand_u32() as u8).collect();
+    let (mut levels, mut scales, mut mins) = (vec![0u32; n * k / 8], Vec::new(), Vec::new());
+    for (b, block) in raw.chunks_exact_mut(format.block_bytes()).enumerate() {
+        block[..4].copy_from_slice(&[0x66, 0x2e, 0x00, 0xb4]);
+        let mut affine = AffineBlock::default();
+        (codec(format).affine)(block, &mut affine);
+        scales.push(affine.scales[0]);
+        mins.push(affine.mins[0]);
+        for (i, level) in affine.levels[..32].iter().enumerate() {
+            levels[b * 4 + i / 8] |= u32::from(*level) << (4 * (i % 8));
+        }
+    }
+    let mut dense = vec![0.0; n * k];
+    decode_row(format, &raw, &mut dense);
+    let (x, weight) = (values(k, 1), values(k, 2));
+    let normal = reference_rms_norm(&x, &weight);
+    let want: Vec<f64> = dense
+        .chunks_exact(k)
+        .map(|row| row.iter().zip(&normal).map(|(w, x)| f64::from(*w) * x).sum())
+        .collect();
+
+    let (x, weight) = (upload(&device, &x), upload(&device, &weight));
+    let (levels, scales, mins) = (upload(&device, &levels), upload(&device, &scales), upload(&device, &mins));
+    let (normal, y) = (device.buffer("normal", k * 4), device.buffer("y", n * 4));
+    let launches = [
+        Launch {
+            shader: "rms_norm",
+            buffers: vec![(0, &x), (1, &weight), (2, &normal)],
+            params: words(&[k as u32, 1e-5f32.to_bits()]),
+            groups: [1, 1, 1],
+        },
+        Launch {
+            shader: "matmul-levels4-mins",
+            buffers: vec![(0, &normal), (1, &levels), (2, &scales), (3, &mins), (6, &y)],
+            params: words(&[1, n as u32, k as u32, k as u32 / 32, 32, 0, 0, 0]),
+            groups: [n.div_ceil(4) as u32, 1, 1],
+        },
+    ];
+    let recording = Recording::new(&mut device, &launches).unwrap();
+    assert_eq!(recording.len(), 2);
+    for _ in 0..2 {
+        recording.run(&device).unwrap();
+    }
+    let got = download(&device, &y, n);
+    assert!(close(&got, &want, 1e-5), "{got:?}\n{want:?}");
+    let canary: Vec<f64> = want.iter().map(|w| w * 1.01).collect();
+    assert!(!close(&got, &canary, 1e-5), "a result that is one per cent off passes");
+}
+
+#[test]
+fn a_buffer_that_is_read_and_written_is_refused_before_the_device_sees_it() {
+    let Some(mut device) = device() else { return };
+    let x = device.buffer("x", 64);
+    let launch = |shader, buffers| Launch { shader, buffers, params: words(&[16, 0]), groups: [1, 1, 1] };
+    let aliased = [launch("rms_norm", vec![(0, &x), (2, &x)])];
+    assert!(Recording::new(&mut device, &aliased).is_err());
+    assert!(Recording::new(&mut device, &[launch("rms_norm", vec![(0, &x)])]).is_err());
+    assert!(Recording::new(&mut device, &[launch("no_such_kernel", vec![])]).is_err());
+    device.check().unwrap();
+}
