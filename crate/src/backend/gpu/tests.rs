@@ -112,3 +112,69 @@ fn a_buffer_that_is_read_and_written_is_refused_before_the_device_sees_it() {
     assert!(Recording::new(&mut device, &[launch("no_such_kernel", vec![])]).is_err());
     device.check().unwrap();
 }
+
+/// Runs one launch and gives the first `n` values of what it writes.
+fn run_one(device: &mut GpuDevice, launch: Launch, written: &wgpu::Buffer, n: usize) -> Vec<f32> {
+    Recording::new(device, &[launch]).unwrap().run(device).unwrap();
+    download(device, written, n)
+}
+
+#[test]
+fn attention_agrees_with_the_reference_on_both_sides_of_a_tile() {
+    let Some(mut device) = device() else { return };
+    let (heads, kv_heads, d, context) = (4usize, 2usize, 80usize, 140usize);
+    for (position, rows) in [(0usize, 1usize), (62, 3), (130, 2)] {
+        let q = values(rows * heads * d, 1);
+        let half =
+            |seed| values(context * kv_heads * d, seed).iter().map(|x| half::f16::from_f32(*x)).collect();
+        let (k, v): (Vec<half::f16>, Vec<half::f16>) = (half(2), half(3));
+        let mut want = Vec::new();
+        for (row, head) in (0..rows).flat_map(|row| (0..heads).map(move |head| (row, head))) {
+            let query = &q[(row * heads + head) * d..][..d];
+            let at = |key: usize| (key * kv_heads + head / (heads / kv_heads)) * d;
+            let dot = |key: usize| (0..d).map(|i| f64::from(query[i]) * k[at(key) + i].to_f64()).sum::<f64>();
+            let weights: Vec<f64> = (0..=position + row).map(|key| (dot(key) * 0.125).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            want.extend((0..d).map(|i| {
+                weights.iter().enumerate().map(|(key, w)| w * v[at(key) + i].to_f64()).sum::<f64>() / total
+            }));
+        }
+        let wide = |x: &[half::f16]| x.iter().map(|x| x.to_f32()).collect::<Vec<f32>>();
+        let caches = [
+            ("attention-half_cache", upload(&device, &k), upload(&device, &v)),
+            ("attention", upload(&device, &wide(&k)), upload(&device, &wide(&v))),
+        ];
+        for (shader, k, v) in &caches {
+            let (q, at) = (upload(&device, &q), upload(&device, &[position as i32, 0, 0, 0]));
+            let y = device.buffer("y", want.len() * 4);
+            let shape = [heads as u32, kv_heads as u32, d as u32, context as u32, 0.125f32.to_bits()];
+            let launch = Launch {
+                shader,
+                buffers: vec![(0, &q), (1, k), (2, v), (3, &at), (4, &y)],
+                params: words(&shape),
+                groups: [heads as u32, rows as u32, 1],
+            };
+            let got = run_one(&mut device, launch, &y, want.len());
+            assert!(close(&got, &want, 1e-5), "{shader} at {position}");
+        }
+    }
+}
+
+#[test]
+fn argmax_takes_the_lowest_of_equals_and_never_nan() {
+    let Some(mut device) = device() else { return };
+    let n = 49_152;
+    let mut x = values(3 * n, 4);
+    (x[40_000], x[77]) = (9.0, 9.0);
+    (x[n + 5], x[n + 600]) = (f32::NAN, 9.0);
+    x[2 * n..].fill(f32::NEG_INFINITY);
+    let (x, y) = (upload(&device, &x), device.buffer("y", 12));
+    let launch = Launch {
+        shader: "argmax",
+        buffers: vec![(0, &x), (1, &y)],
+        params: words(&[n as u32]),
+        groups: [3, 1, 1],
+    };
+    let got: Vec<u32> = run_one(&mut device, launch, &y, 3).iter().map(|x| x.to_bits()).collect();
+    assert_eq!(got, [77, 600, 0]);
+}
