@@ -2,7 +2,7 @@
 //! (`data/reference/smollm2.json`). The model is found in `models/` or where `HOMEFIRE_MODELS` says; without
 //! it these tests say so and do nothing.
 
-use homefire::generate::{Generation, GenerationOptions, TextModel, Want};
+use homefire::generate::{Generation, GenerationOptions, Rows, TextModel};
 use homefire::session::{Loader, LoaderOptions};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -69,7 +69,7 @@ fn exact_logits_and_greedy_tokens_are_the_references() {
             model.truncate(0);
             let mut fed = prompt.clone();
             fed.extend(&said[..after]);
-            let scores = model.feed(&fed, Want::Last).unwrap().unwrap();
+            let scores = model.feed_rows(&fed, Rows::Last).unwrap();
             let scores = scores.data::<f32>().unwrap();
             for pair in logits["top"].as_array().unwrap() {
                 let (id, want) = (pair[0].as_u64().unwrap() as usize, pair[1].as_f64().unwrap());
@@ -90,7 +90,7 @@ fn window_nll(model: &mut TextModel, window: &[u32]) -> f64 {
     model.truncate(0);
     let mut total = 0.0;
     for (start, chunk) in (0..).step_by(128).zip(window.chunks(128)) {
-        let scores = model.feed(chunk, Want::All).unwrap().unwrap();
+        let scores = model.feed_rows(chunk, Rows::All).unwrap();
         let vocabulary = model.vocabulary_size();
         for (i, scores) in scores.data::<f32>().unwrap().chunks_exact(vocabulary).enumerate() {
             let Some(&next) = window.get(start + i + 1) else { continue };
@@ -133,7 +133,7 @@ fn a_reused_prefix_gives_the_same_answer() {
         reuse_prefix,
         ..Default::default()
     };
-    let mut generation = Generation::new(&mut model, &longer, options(true)).unwrap();
+    let mut generation = Generation::new(&model, &longer, options(true)).unwrap();
     let mut got = Vec::new();
     let done = loop {
         let step = generation.next(&mut model).unwrap();

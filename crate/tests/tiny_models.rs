@@ -2,7 +2,7 @@
 //! `transformers` Python package (`data/make_tiny_models.py`).
 
 use homefire::error::{ErrorKind, Result};
-use homefire::generate::{TextModel, Want};
+use homefire::generate::{Rows, TextModel};
 use homefire::session::{Loader, LoaderOptions};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ fn largest_error(model: &mut TextModel, name: &str, batch: usize) -> f64 {
     model.truncate(0);
     let mut rows = Vec::new();
     for chunk in tokens.chunks(batch) {
-        let scores = model.feed(chunk, Want::All).unwrap().unwrap();
+        let scores = model.feed_rows(chunk, Rows::All).unwrap();
         let scores = scores.data::<f32>().unwrap();
         rows.extend(scores.chunks_exact(model.vocabulary_size()).map(<[f32]>::to_vec));
     }

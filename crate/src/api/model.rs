@@ -69,7 +69,7 @@ impl Model {
     /// empty or longer than the context, or an option is out of its range.
     pub fn generate(&self, ids: &[u32], options: &JsValue) -> Result<Generation, Error> {
         let options = Options(options).generation()?;
-        let inner = generate::Generation::new(&mut self.inner.borrow_mut(), ids, options)?;
+        let inner = generate::Generation::new(&self.inner.borrow(), ids, options)?;
         Ok(Generation::new(Rc::clone(&self.inner), inner))
     }
 

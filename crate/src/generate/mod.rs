@@ -1,10 +1,34 @@
-//! The token loop: a model with its KV cache, sampling, stop strings, and the generation that ties them.
+//! From a language model's scores to text: the token loop, one bounded piece of work at a time.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `model` | what the loop needs of a language model |
+//! | `kv_cache` | which tokens the cache holds, reuse of a prefix, what happens when it is full |
+//! | `logits` | filters on scores: penalties, top-k, top-p, min-p |
+//! | `sampler` | options, their checks, and the choice of a token |
+//! | `stop` | stop strings in streamed text |
+//! | `generator` | the loop |
+//! | `text_model` | a session with its tokenizer, as the loop's model |
+#![forbid(unsafe_code)]
 
-mod generation;
+mod generator;
+mod kv_cache;
+mod logits;
 mod model;
 mod sampler;
 mod stop;
+mod text_model;
 
-pub use generation::{Done, FinishReason, Generation, GenerationOptions, OnContextFull, Step};
-pub use model::{TextModel, Want};
-pub use sampler::{Sampler, SamplerOptions, TokenLogprobs};
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod generator_tests;
+#[cfg(test)]
+mod sampler_tests;
+
+pub use generator::{Done, FinishReason, GenerationOptions, Generator, Step};
+pub use kv_cache::{KvCache, OnContextFull};
+pub use model::{Model, NextTokens, Scores, TopScores, Want};
+pub use sampler::{Sampled, Sampler, SamplerOptions, TokenLogprobs};
+pub use stop::{StopStrings, Stopped};
+pub use text_model::{Generation, Rows, TextModel};

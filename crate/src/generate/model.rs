@@ -1,170 +1,128 @@
-//! A language model that is ready: its session, its tokenizer, and what its KV cache holds.
+//! What the token loop needs of a language model: to run some tokens at a position and to say what it
+//! thinks comes next. Positions are given by the loop, so taking tokens back is only bookkeeping: what the
+//! cache holds past the position of a run is dead and gets written over.
+//!
+//! A GPU model may also let the loop run ahead: `begin` submits a step whose token is the argmax of the
+//! step before, still on the device, and `take_argmax` reads the oldest one. A CPU model leaves that at
+//! its defaults.
 
-#![forbid(unsafe_code)]
+use super::kv_cache::KvCache;
+use crate::error::{Result, fail};
 
-use crate::error::{Result, ensure, fail};
-use crate::formats::gguf::Gguf;
-use crate::import::arch::LanguageModel;
-use crate::session::Session;
-use crate::tensor::Tensor;
-use crate::text::Tokenizer;
-use std::collections::BTreeMap;
-
-/// The most tokens that are fed in one run of the graph.
-const MAX_BATCH: usize = 128;
-
-/// Which scores a feed brings back.
+/// What to bring back of the scores of the last position of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// None: the tokens only go into the cache.
+    /// Nothing: the run only fills the cache.
     Nothing,
-    /// Those after the last token.
-    Last,
-    /// Those after every token.
-    All,
+    /// The id with the largest logit, the lowest one on a tie.
+    Argmax,
+    /// The so many largest logits with their ids.
+    TopK(usize),
+    /// Every logit.
+    Logits,
 }
 
-/// A language model with its KV cache.
-pub struct TextModel {
-    session: Session,
-    tokenizer: Tokenizer,
-    gguf: Gguf,
-    /// The tokens that the KV cache holds, in order.
-    cached: Vec<u32>,
-    context_length: usize,
-    trained_context_length: usize,
-    vocabulary_size: usize,
-    n_layers: usize,
+/// The scores that were wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scores {
+    /// For [`Want::Nothing`].
+    Nothing,
+    /// For [`Want::Argmax`].
+    Argmax(u32),
+    /// For [`Want::TopK`].
+    TopK(TopScores),
+    /// For [`Want::Logits`]: `f32 [vocab_size]`.
+    Logits(Vec<f32>),
 }
 
-impl TextModel {
-    /// A model of its parts. Fails when the tokenizer has more tokens than the graph has scores.
-    pub fn new(
-        session: Session,
-        tokenizer: Tokenizer,
-        mut gguf: Gguf,
-        model: &LanguageModel,
-    ) -> Result<Self> {
-        ensure!(
-            tokenizer.vocabulary_size() <= model.vocabulary_size,
-            Format,
-            "the tokenizer has {} tokens, and the model scores {}",
-            tokenizer.vocabulary_size(),
-            model.vocabulary_size
-        );
-        // The tokenizer has taken these over; they are the bulk of the metadata.
-        gguf.metadata.retain(|key, _| !key.starts_with("tokenizer.ggml.") || key.ends_with("_id"));
-        Ok(Self {
-            session,
-            tokenizer,
-            gguf,
-            cached: Vec::new(),
-            context_length: model.context_length,
-            trained_context_length: model.trained_context_length,
-            vocabulary_size: model.vocabulary_size,
-            n_layers: model.n_layers,
-        })
+/// The largest logits and their ids, the largest first and of equal ones the lowest id first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TopScores {
+    /// Token ids, `[k]`.
+    pub ids: Vec<u32>,
+    /// Their logits, `[k]`.
+    pub logits: Vec<f32>,
+}
+
+/// What a step that is begun ahead runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextTokens<'a> {
+    /// These tokens.
+    Ids(&'a [u32]),
+    /// One token: the argmax of the step begun before this one, which nobody has read yet.
+    Previous,
+}
+
+/// A language model with a key-value cache, as the token loop sees it.
+///
+/// Runs on one thread, natively and in wasm, so its futures need not be `Send`.
+#[allow(async_fn_in_trait, reason = "everything runs on the one thread that owns the model")]
+pub trait Model {
+    /// The state of turning tokens into text as they come, never half a character.
+    type Text: Default;
+
+    /// The text that `id` completes.
+    fn push_text(&self, text: &mut Self::Text, id: u32) -> Result<String>;
+
+    /// The text that is left, when no more tokens will come.
+    fn finish_text(&self, text: &mut Self::Text) -> String;
+
+    /// Whether `id` ends an answer: end of text, end of turn. It is not part of the answer.
+    fn ends_text(&self, id: u32) -> bool;
+
+    /// How many logits there are.
+    fn vocab_size(&self) -> usize;
+
+    /// How many positions the cache has.
+    fn context_len(&self) -> usize;
+
+    /// The most tokens that one run takes.
+    fn max_batch(&self) -> usize;
+
+    /// How many of `pending` tokens the next run takes, 1 to `max_batch`. A model that prefers few
+    /// different sizes (each may need a plan of its own) overrides it.
+    fn chunk_len(&self, pending: usize) -> usize {
+        pending.min(self.max_batch())
     }
 
-    /// The tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+    /// The largest `k` of [`Want::TopK`]; 0 where bringing back every logit costs no more.
+    fn max_top_k(&self) -> usize {
+        0
     }
 
-    /// The session that runs the graph.
-    pub fn session(&self) -> &Session {
-        &self.session
+    /// Which tokens the cache holds. The model only keeps this; the loop reads and writes it.
+    fn kv(&self) -> &KvCache;
+
+    /// The same, to write.
+    fn kv_mut(&mut self) -> &mut KvCache;
+
+    /// Runs `ids` at positions `start..start + ids.len()`, seeing the cache's first `start` positions and
+    /// each other causally, and stores their keys and values there. The answer is of the kind that `want`
+    /// names, for the last of `ids`.
+    async fn feed(&mut self, ids: &[u32], start: usize, want: Want) -> Result<Scores>;
+
+    /// Removes the positions `keep..keep + discard` of the cache and moves those after them down, their
+    /// rotary embedding included. `false`: not supported, and nothing was done; the loop then runs the
+    /// kept tokens again.
+    fn shift(&mut self, _keep: usize, _discard: usize) -> Result<bool> {
+        Ok(false)
     }
 
-    /// The file's header, less what the tokenizer was made of.
-    pub fn gguf(&self) -> &Gguf {
-        &self.gguf
+    /// How many steps may be begun and not yet taken. Below 2 the loop uses `feed` alone.
+    fn pipeline_depth(&self) -> usize {
+        1
     }
 
-    /// Tokens that the KV cache holds at most.
-    pub fn context_length(&self) -> usize {
-        self.context_length
+    /// Submits a run like `feed` with [`Want::Argmax`], without waiting for it.
+    fn begin(&mut self, _tokens: NextTokens<'_>, _start: usize) -> Result<()> {
+        fail!(Internal, "this model cannot begin a step ahead; its pipeline_depth must be 1")
     }
 
-    /// Tokens that the model was trained to look back on.
-    pub fn trained_context_length(&self) -> usize {
-        self.trained_context_length
+    /// The argmax of the oldest step that was begun and not taken.
+    async fn take_argmax(&mut self) -> Result<u32> {
+        fail!(Internal, "this model cannot begin a step ahead; its pipeline_depth must be 1")
     }
 
-    /// Scores per token.
-    pub fn vocabulary_size(&self) -> usize {
-        self.vocabulary_size
-    }
-
-    /// Layers.
-    pub fn n_layers(&self) -> usize {
-        self.n_layers
-    }
-
-    /// The weights' values, counted.
-    pub fn n_parameters(&self) -> u64 {
-        self.gguf.tensors.iter().map(|t| t.shape.iter().map(|&d| d as u64).product::<u64>()).sum()
-    }
-
-    /// The name of the type that most of the weights' bytes have: `q4_1`.
-    pub fn quantization(&self) -> String {
-        let mut bytes: BTreeMap<String, u64> = BTreeMap::new();
-        for tensor in &self.gguf.tensors {
-            let name = tensor.dtype.map_or_else(str::to_lowercase, |dtype| dtype.to_string());
-            *bytes.entry(name).or_default() += tensor.n_bytes;
-        }
-        bytes.into_iter().max_by_key(|(_, n)| *n).map(|(name, _)| name).unwrap_or_default()
-    }
-
-    /// The tokens in the KV cache.
-    pub fn cached(&self) -> &[u32] {
-        &self.cached
-    }
-
-    /// Forgets all but the first `len` tokens.
-    pub fn truncate(&mut self, len: usize) {
-        self.cached.truncate(len);
-    }
-
-    /// Feeds tokens after those in the cache, at most [`Self::max_batch`]. Returns the scores wanted, f32
-    /// `[rows, vocabulary]`.
-    pub fn feed(&mut self, ids: &[u32], want: Want) -> Result<Option<Tensor>> {
-        let position = self.cached.len();
-        ensure!(
-            position + ids.len() <= self.context_length,
-            ContextFull,
-            "{} tokens do not fit a context of {}",
-            position + ids.len(),
-            self.context_length
-        );
-        if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocabulary_size) {
-            return fail!(
-                InvalidInput,
-                "the token {id} is outside the vocabulary of {}",
-                self.vocabulary_size
-            );
-        }
-        if ids.is_empty() {
-            return fail!(InvalidInput, "no tokens were fed");
-        }
-        let tokens: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        let last = ids.len() as i32 - 1;
-        let rows: Vec<i32> = match want {
-            Want::Nothing | Want::Last => vec![last],
-            Want::All => (0..=last).collect(),
-        };
-        let feeds = vec![
-            ("tokens", Tensor::new(&[tokens.len()], &tokens)?),
-            ("position", Tensor::new(&[1], &[position as i32])?),
-            ("rows", Tensor::new(&[rows.len()], &rows)?),
-        ];
-        let scores = self.session.run(feeds, &["logits"])?;
-        self.cached.extend_from_slice(ids);
-        Ok(scores.into_iter().next().filter(|_| want != Want::Nothing))
-    }
-
-    /// The most tokens of one feed.
-    pub fn max_batch(&self) -> usize {
-        MAX_BATCH
-    }
+    /// Forgets the steps that were begun and not taken. What they wrote to the cache is dead.
+    fn drop_pending(&mut self) {}
 }

@@ -1,33 +1,42 @@
-//! From scores to a token. In this order: penalties on what was said, the `top_k` best, the smallest set of
-//! probability `top_p`, those at least `min_p` times as likely as the best, then a draw at `temperature`.
-//! Temperature zero takes the best, the lowest id on a tie.
+//! The choice of a token from scores.
+//!
+//! The order is llama.cpp's default: penalties → top-k → top-p → min-p → temperature → draw. So top-p and
+//! min-p look at the distribution before the temperature flattens it, and top-p at the renormalised top-k.
+//! Log-probabilities are the model's own: of the scores before penalties, filters and temperature.
+//!
+//! A seed gives the same tokens everywhere: the generator is PCG32, and weights are summed in double
+//! precision in one order.
 
-#![forbid(unsafe_code)]
+use super::logits::{Candidate, Penalties, best, better, log_sum_exp, min_p, top_k, top_p};
+use super::model::{Scores, Want};
+use crate::error::{Result, ensure, fail};
+use std::collections::VecDeque;
 
-use crate::error::{Result, ensure};
+/// The most alternatives that log-probabilities may be asked for.
+const MAX_LOGPROBS: usize = 100;
 
-/// How tokens are drawn.
+/// How to choose tokens. The default is greedy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplerOptions {
-    /// What scores are divided by; 0 takes the best.
+    /// Divides the logits; 0 always takes the most probable token. At least 0.
     pub temperature: f32,
-    /// How many of the best are kept; 0 for all.
+    /// Keep so many of the most probable tokens; 0 keeps all.
     pub top_k: usize,
-    /// The probability that the kept ones have together; 1 for all.
+    /// Keep the most probable tokens up to this share of the probability, in (0, 1]; 1 keeps all.
     pub top_p: f32,
-    /// The least probability relative to the best's; 0 for all.
+    /// Keep tokens at least this many times as probable as the best, in [0, 1]; 0 keeps all.
     pub min_p: f32,
-    /// Divides positive scores of what was said and multiplies negative ones; 1 for none.
+    /// Divides the positive logits of tokens that occurred and multiplies the negative ones. Above 0.
     pub repetition_penalty: f32,
-    /// Taken from a score for each time its token was said.
+    /// Subtracted from a token's logit for each occurrence.
     pub frequency_penalty: f32,
-    /// Taken from a score once its token was said.
+    /// Subtracted from the logit of a token that occurred.
     pub presence_penalty: f32,
-    /// How many of the last tokens the penalties look at.
+    /// How many of the last tokens, prompt included, the penalties look at.
     pub penalty_window: usize,
-    /// The seed of the draws.
+    /// Where the random numbers begin.
     pub seed: u64,
-    /// How many alternatives to report with log-probabilities; `None` for no report.
+    /// `Some(n)` asks for the chosen token's log-probability and those of the `n` most probable; at most 100.
     pub logprobs: Option<usize>,
 }
 
@@ -48,240 +57,189 @@ impl Default for SamplerOptions {
     }
 }
 
-/// The log-probability of the chosen token and of the likeliest, before penalties and temperature.
+impl SamplerOptions {
+    /// Whether every option is in its range; the error names the one that is not, as JavaScript spells it.
+    pub fn check(&self) -> Result<()> {
+        let check = |ok: bool, name: &str, value: f32, range: &str| {
+            ensure!(ok, InvalidInput, "{name} is {value}; give a number {range}");
+            Ok(())
+        };
+        let t = self.temperature;
+        check(t.is_finite() && t >= 0.0, "temperature", t, "of at least 0, where 0 is greedy")?;
+        check(self.top_p > 0.0 && self.top_p <= 1.0, "topP", self.top_p, "above 0 and at most 1")?;
+        check((0.0..=1.0).contains(&self.min_p), "minP", self.min_p, "from 0 to 1")?;
+        let r = self.repetition_penalty;
+        check(r.is_finite() && r > 0.0, "repetitionPenalty", r, "above 0, where 1 is no penalty")?;
+        for (name, x) in
+            [("frequencyPenalty", self.frequency_penalty), ("presencePenalty", self.presence_penalty)]
+        {
+            check(x.is_finite(), name, x, "that is finite, where 0 is no penalty")?;
+        }
+        let n = self.logprobs.unwrap_or(0);
+        ensure!(n <= MAX_LOGPROBS, InvalidInput, "logprobs is {n}; give at most {MAX_LOGPROBS}");
+        Ok(())
+    }
+}
+
+/// A chosen token's log-probability, and those of the most probable tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenLogprobs {
-    /// Of the chosen token.
+    /// The chosen token.
+    pub id: u32,
+    /// The natural logarithm of its probability.
     pub logprob: f32,
-    /// The likeliest tokens, best first.
+    /// The most probable tokens with theirs, the best first.
     pub top: Vec<(u32, f32)>,
 }
 
-/// Draws tokens.
+/// A chosen token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampled {
+    /// Its id.
+    pub id: u32,
+    /// Its log-probability, if asked for.
+    pub logprob: Option<TokenLogprobs>,
+}
+
+/// Chooses one token after another.
+#[derive(Clone, Debug)]
 pub struct Sampler {
     options: SamplerOptions,
-    random: oorandom::Rand64,
+    random: oorandom::Rand32,
+    /// The last tokens, for the penalties; empty where there are none.
+    window: VecDeque<u32>,
 }
 
 impl Sampler {
-    /// A sampler. Fails, naming the option, when one is out of its range.
+    /// A sampler at the start of its seed's sequence. Fails if an option is out of range.
     pub fn new(options: SamplerOptions) -> Result<Self> {
-        let o = &options;
-        let finite = |x: f32| x.is_finite();
-        ensure!(
-            finite(o.temperature) && o.temperature >= 0.0,
-            InvalidInput,
-            "temperature is {}, and must be 0 or more",
-            o.temperature
-        );
-        ensure!(o.top_p > 0.0 && o.top_p <= 1.0, InvalidInput, "topP is {}, and must be in (0, 1]", o.top_p);
-        ensure!((0.0..=1.0).contains(&o.min_p), InvalidInput, "minP is {}, and must be in [0, 1]", o.min_p);
-        ensure!(
-            finite(o.repetition_penalty) && o.repetition_penalty > 0.0,
-            InvalidInput,
-            "repetitionPenalty is {}, and must be more than 0 (1 for none)",
-            o.repetition_penalty
-        );
-        ensure!(
-            finite(o.frequency_penalty) && finite(o.presence_penalty),
-            InvalidInput,
-            "frequencyPenalty and presencePenalty must be finite numbers"
-        );
-        let random = oorandom::Rand64::new(u128::from(options.seed));
-        Ok(Self { options, random })
+        options.check()?;
+        let random = oorandom::Rand32::new(options.seed);
+        Ok(Self { options, random, window: VecDeque::new() })
     }
 
-    /// The next token, given its scores and what was said before.
-    pub fn sample(&mut self, scores: &[f32], said: &[u32]) -> (u32, Option<TokenLogprobs>) {
-        let mut adjusted;
-        let window = &said[said.len().saturating_sub(self.options.penalty_window)..];
-        let penalised = self.has_penalties() && !window.is_empty();
-        let used = if penalised {
-            adjusted = scores.to_vec();
-            self.penalise(&mut adjusted, window);
-            &adjusted[..]
-        } else {
-            scores
-        };
-        let id = if self.options.temperature == 0.0 { best(used) } else { self.draw(used) };
-        (id, self.options.logprobs.map(|n| logprobs(scores, id, n)))
-    }
-
-    fn has_penalties(&self) -> bool {
-        let o = &self.options;
-        o.repetition_penalty != 1.0 || o.frequency_penalty != 0.0 || o.presence_penalty != 0.0
-    }
-
-    fn penalise(&self, scores: &mut [f32], window: &[u32]) {
-        let mut sorted = window.to_vec();
-        sorted.sort_unstable();
-        for same in sorted.chunk_by(|a, b| a == b) {
-            let Some(score) = scores.get_mut(same[0] as usize) else { continue };
-            let o = &self.options;
-            *score = if *score > 0.0 { *score / o.repetition_penalty } else { *score * o.repetition_penalty };
-            *score -= o.frequency_penalty * same.len() as f32 + o.presence_penalty;
+    fn penalties(&self) -> Penalties {
+        Penalties {
+            repetition: self.options.repetition_penalty,
+            frequency: self.options.frequency_penalty,
+            presence: self.options.presence_penalty,
         }
     }
 
-    fn draw(&mut self, scores: &[f32]) -> u32 {
-        let o = &self.options;
-        let mut kept: Vec<(u32, f32)> =
-            (0..).zip(scores.iter().copied()).filter(|(_, s)| !s.is_nan()).collect();
-        let descending = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if o.top_k > 0 && o.top_k < kept.len() {
-            kept.select_nth_unstable_by(o.top_k - 1, descending);
-            kept.truncate(o.top_k);
+    /// Whether chance has no part in it.
+    fn is_greedy(&self) -> bool {
+        self.options.temperature == 0.0 || self.options.top_k == 1
+    }
+
+    /// Notes a token of the prompt or the answer, for the penalties.
+    pub fn accept(&mut self, id: u32) {
+        if self.options.penalty_window == 0 || self.penalties().are_neutral() {
+            return;
         }
-        kept.sort_unstable_by(descending);
-        let Some(&(fallback, largest)) = kept.first() else { return 0 };
-        if o.top_p < 1.0 {
-            let total: f64 = kept.iter().map(|(_, s)| f64::from(s - largest).exp()).sum();
-            let mut sum = 0.0;
-            let enough = kept.iter().position(|(_, s)| {
-                sum += f64::from(s - largest).exp() / total;
-                sum >= f64::from(o.top_p)
-            });
-            kept.truncate(enough.map_or(kept.len(), |last| last + 1));
+        if self.window.len() == self.options.penalty_window {
+            self.window.pop_front();
         }
-        if o.min_p > 0.0 {
-            kept.retain(|(_, s)| (s - largest).exp() >= o.min_p);
+        self.window.push_back(id);
+    }
+
+    /// Whether every step wants the argmax alone, whatever came before.
+    pub fn wants_only_argmax(&self) -> bool {
+        let unpenalised = self.options.penalty_window == 0 || self.penalties().are_neutral();
+        self.is_greedy() && unpenalised && self.options.logprobs.is_none()
+    }
+
+    /// The least that the next choice needs to be exact, from a model that brings back up to `max_top_k`.
+    ///
+    /// Penalties that only lower can push at most as many tokens out of the best `k` as they touch, so the
+    /// best `k` and that many more hold the best `k` that remain.
+    pub fn want(&self, vocab_size: usize, max_top_k: usize) -> Want {
+        if self.wants_only_argmax() {
+            return Want::Argmax;
         }
-        let weight = |s: f32| f64::from((s - largest) / o.temperature).exp();
-        let total: f64 = kept.iter().map(|(_, s)| weight(*s)).sum();
-        let mut left = self.random.rand_float() * total;
-        for &(id, score) in &kept {
-            left -= weight(score);
-            if left < 0.0 {
-                return id;
+        let k = if self.is_greedy() { 1 } else { self.options.top_k };
+        let occurred = self.occurred().len();
+        let exact = occurred == 0 || self.penalties().only_lower();
+        match k.checked_add(occurred) {
+            Some(n)
+                if k > 0 && exact && self.options.logprobs.is_none() && n <= max_top_k.min(vocab_size) =>
+            {
+                Want::TopK(n)
             }
-        }
-        fallback
-    }
-}
-
-/// The best token, the lowest id on a tie.
-fn best(scores: &[f32]) -> u32 {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (id, &score) in (0..).zip(scores) {
-        if score > best.1 {
-            best = (id, score);
-        }
-    }
-    best.0
-}
-
-fn logprobs(scores: &[f32], id: u32, n: usize) -> TokenLogprobs {
-    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = scores.iter().map(|s| f64::from(s - largest).exp()).sum();
-    let of = |score: f32| (f64::from(score - largest) - sum.ln()) as f32;
-    let mut top: Vec<(u32, f32)> = (0..).zip(scores.iter().copied()).collect();
-    top.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    top.truncate(n);
-    TokenLogprobs {
-        logprob: scores.get(id as usize).map_or(f32::NEG_INFINITY, |s| of(*s)),
-        top: top.into_iter().map(|(id, score)| (id, of(score))).collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SCORES: [f32; 5] = [1.0, 3.0, 2.0, 3.0, -1.0];
-
-    fn draws(options: SamplerOptions, n: usize) -> [f64; 5] {
-        let mut sampler = Sampler::new(options).unwrap();
-        let mut counts = [0.0; 5];
-        (0..n).for_each(|_| counts[sampler.sample(&SCORES, &[]).0 as usize] += 1.0 / n as f64);
-        counts
-    }
-
-    fn probabilities(temperature: f64) -> [f64; 5] {
-        let weights = SCORES.map(|s| (f64::from(s) / temperature).exp());
-        weights.map(|w| w / weights.iter().sum::<f64>())
-    }
-
-    fn distance(a: &[f64; 5], b: &[f64; 5]) -> f64 {
-        a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum()
-    }
-
-    #[test]
-    fn greedy_takes_the_lowest_id_on_a_tie() {
-        assert!(draws(SamplerOptions::default(), 10)[1] > 0.99);
-    }
-
-    #[test]
-    fn draws_follow_the_softmax() {
-        for temperature in [0.5, 1.0, 2.0] {
-            let options = SamplerOptions { temperature, seed: 3, ..Default::default() };
-            let counts = draws(options, 20_000);
-            assert!(distance(&counts, &probabilities(f64::from(temperature))) < 0.03);
-            assert!(
-                distance(&counts, &probabilities(f64::from(temperature) * 1.5)) > 0.05,
-                "the canary passed"
-            );
+            _ => Want::Logits,
         }
     }
 
-    #[test]
-    fn filters_keep_what_they_say() {
-        let at = |options: SamplerOptions| draws(SamplerOptions { temperature: 1.0, ..options }, 2000);
-        let kept = |counts: [f64; 5]| counts.map(|c| c > 0.0);
-        let top_k = at(SamplerOptions { top_k: 2, ..Default::default() });
-        assert_eq!(kept(top_k), [false, true, false, true, false]);
-        // The two best have 0.4 each, so that three are needed for 0.85.
-        let top_p = at(SamplerOptions { top_p: 0.85, ..Default::default() });
-        assert_eq!(kept(top_p), [false, true, true, true, false]);
-        let min_p = at(SamplerOptions { min_p: 0.3, ..Default::default() });
-        assert_eq!(kept(min_p), [false, true, true, true, false]);
+    /// The distinct tokens of the window in rising order, with their counts.
+    fn occurred(&self) -> Vec<(u32, u32)> {
+        let mut ids: Vec<u32> = self.window.iter().copied().collect();
+        ids.sort_unstable();
+        ids.chunk_by(|a, b| a == b).map(|run| (run[0], run.len() as u32)).collect()
     }
 
-    #[test]
-    fn penalties_lower_what_was_said() {
-        let next =
-            |options: SamplerOptions, said: &[u32]| Sampler::new(options).unwrap().sample(&SCORES, said).0;
-        let repetition = SamplerOptions { repetition_penalty: 1.6, ..Default::default() };
-        assert_eq!(next(repetition.clone(), &[1]), 3);
-        assert_eq!(next(repetition.clone(), &[1, 3]), 2);
-        assert_eq!(next(SamplerOptions { penalty_window: 1, ..repetition }, &[1, 3]), 1);
-        let frequency = SamplerOptions { frequency_penalty: 0.6, ..Default::default() };
-        assert_eq!(next(frequency, &[1, 1, 3]), 3);
-        let presence = SamplerOptions { presence_penalty: 1.5, ..Default::default() };
-        assert_eq!(next(presence, &[1, 3]), 2);
-    }
-
-    #[test]
-    fn one_seed_is_one_sequence() {
-        let sequence = |seed| {
-            let options = SamplerOptions { temperature: 1.0, seed, ..Default::default() };
-            let mut sampler = Sampler::new(options).unwrap();
-            (0..50).map(|_| sampler.sample(&SCORES, &[]).0).collect::<Vec<_>>()
+    /// Chooses from the scores that [`want`](Self::want) named. The choice is not yet accepted.
+    pub fn sample(&mut self, scores: &Scores) -> Result<Sampled> {
+        let mut candidates: Vec<Candidate> = match scores {
+            Scores::Nothing => return fail!(Internal, "the model gave no scores to choose a token from"),
+            Scores::Argmax(id) => return Ok(Sampled { id: *id, logprob: None }),
+            Scores::TopK(top) => top.ids.iter().copied().zip(top.logits.iter().copied()).collect(),
+            Scores::Logits(logits) => (0..).zip(logits.iter().copied()).collect(),
         };
-        assert_eq!(sequence(1), sequence(1));
-        assert_ne!(sequence(1), sequence(2));
+        self.penalties().apply(&mut candidates, &self.occurred());
+        let id = if self.is_greedy() { finite_best(&candidates)?.0 } else { self.draw(&mut candidates)? };
+        let logprob = match (self.options.logprobs, scores) {
+            (Some(n), Scores::Logits(logits)) => Some(logprobs(logits, id, n)),
+            _ => None,
+        };
+        Ok(Sampled { id, logprob })
     }
 
-    #[test]
-    fn logprobs_are_of_the_scores() {
-        let options = SamplerOptions { logprobs: Some(2), ..Default::default() };
-        let (id, report) = Sampler::new(options).unwrap().sample(&SCORES, &[]);
-        let report = report.unwrap();
-        assert_eq!((id, report.top.iter().map(|t| t.0).collect::<Vec<_>>()), (1, vec![1, 3]));
-        assert!((f64::from(report.logprob).exp() - probabilities(1.0)[1]).abs() < 1e-6);
+    fn draw(&mut self, candidates: &mut Vec<Candidate>) -> Result<u32> {
+        let options = &self.options;
+        if options.top_k > 0 {
+            top_k(candidates, options.top_k);
+        }
+        if options.top_p < 1.0 {
+            top_p(candidates, options.top_p);
+        }
+        if options.min_p > 0.0 {
+            min_p(candidates, options.min_p);
+        }
+        let (best, max) = finite_best(candidates)?;
+        let temperature = f64::from(options.temperature);
+        let weight = |x: f32| if x.is_nan() { 0.0 } else { (f64::from(x - max) / temperature).exp() };
+        let total: f64 = candidates.iter().map(|&(_, x)| weight(x)).sum();
+        let mut left = f64::from(self.random.rand_u32()) / 4_294_967_296.0 * total;
+        for &(id, x) in candidates.iter() {
+            let w = weight(x);
+            if left < w {
+                return Ok(id);
+            }
+            left -= w;
+        }
+        // Only rounding leads here.
+        Ok(best)
     }
+}
 
-    #[test]
-    fn options_out_of_range_are_named() {
-        let refused =
-            |options| Sampler::new(options).err().map(|e| e.message().to_string()).unwrap_or_default();
-        assert!(refused(SamplerOptions { temperature: -1.0, ..Default::default() }).contains("temperature"));
-        assert!(
-            refused(SamplerOptions { temperature: f32::NAN, ..Default::default() }).contains("temperature")
-        );
-        assert!(refused(SamplerOptions { top_p: 0.0, ..Default::default() }).contains("topP"));
-        assert!(refused(SamplerOptions { min_p: 2.0, ..Default::default() }).contains("minP"));
-        assert!(
-            refused(SamplerOptions { repetition_penalty: 0.0, ..Default::default() }).contains("repetition")
-        );
+/// The best candidate, or an error when the scores are no numbers.
+pub(super) fn finite_best(candidates: &[Candidate]) -> Result<Candidate> {
+    match best(candidates) {
+        Some(best) if best.1.is_finite() => Ok(best),
+        Some((id, x)) => fail!(
+            Internal,
+            "the model's best score is {x}, of token {id}; its weights or the device's arithmetic are broken: \
+             try device \"cpu\""
+        ),
+        None => fail!(Internal, "the model gave no scores to choose a token from"),
     }
+}
+
+fn logprobs(logits: &[f32], id: u32, n: usize) -> TokenLogprobs {
+    let sum = log_sum_exp(logits);
+    let of = |x: f32| (f64::from(x) - sum) as f32;
+    let mut all: Vec<Candidate> = (0..).zip(logits.iter().copied()).collect();
+    top_k(&mut all, n);
+    debug_assert!(all.is_sorted_by(|a, b| better(a, b).is_le()));
+    let chosen = logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
+    TokenLogprobs { id, logprob: of(chosen), top: all.into_iter().map(|(id, x)| (id, of(x))).collect() }
 }

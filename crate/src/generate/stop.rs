@@ -1,37 +1,66 @@
-//! Stop strings in streamed text: what may be the beginning of one is held back until it is known.
+//! Stop strings in streamed text. A stop string may lie across pieces, so text that could be the beginning
+//! of one is held back until it is clear that it is not. The text that comes out is the same however the
+//! input is cut into pieces.
 
-#![forbid(unsafe_code)]
+use crate::error::{Result, ensure};
 
 /// Watches a stream of text for stop strings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct StopStrings {
     stops: Vec<String>,
     held: String,
 }
 
+/// What [`StopStrings::push`] lets through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Text that is certainly before any stop string.
+    pub text: String,
+    /// Whether a stop string is complete; the text ends just before it.
+    pub stopped: bool,
+}
+
 impl StopStrings {
-    /// A watcher for `stops`; empty strings never stop.
-    pub fn new(stops: Vec<String>) -> Self {
-        Self { stops: stops.into_iter().filter(|s| !s.is_empty()).collect(), held: String::new() }
+    /// Watches for `stops`, none of which may be empty.
+    pub fn new(stops: Vec<String>) -> Result<Self> {
+        ensure!(
+            stops.iter().all(|s| !s.is_empty()),
+            InvalidInput,
+            "a stop string is empty, which would stop at once; leave it out"
+        );
+        Ok(Self { stops, held: String::new() })
     }
 
-    /// Takes the next text. Returns what may be shown, and whether a stop string was met, of which nothing is
-    /// shown.
-    pub fn push(&mut self, text: &str) -> (String, bool) {
+    /// Takes the next piece of text and gives what may be shown.
+    pub fn push(&mut self, text: &str) -> Stopped {
         self.held.push_str(text);
-        if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
-            self.held.truncate(at);
-            return (std::mem::take(&mut self.held), true);
-        }
-        let begins = |at: usize| self.stops.iter().any(|stop| stop.starts_with(&self.held[at..]));
-        let keep = self.held.char_indices().map(|(at, _)| at).find(|&at| begins(at));
-        let rest = self.held.split_off(keep.unwrap_or(self.held.len()));
-        (std::mem::replace(&mut self.held, rest), false)
+        // The stop string that is complete first wins; of those that end together, the longest.
+        let found = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()).map(|at| (at + stop.len(), at)))
+            .min();
+        let (end, stopped) = match found {
+            Some((_, start)) => (start, true),
+            None => (self.held.len() - self.held_len(), false),
+        };
+        let rest = self.held.split_off(end);
+        let text = std::mem::replace(&mut self.held, if stopped { String::new() } else { rest });
+        Stopped { text, stopped }
     }
 
-    /// What was held back, at the end.
+    /// The text held back, when no more will come.
     pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
+    }
+
+    /// Bytes at the end of the held text that may begin a stop string.
+    fn held_len(&self) -> usize {
+        let prefix = |stop: &String| {
+            let starts = stop.char_indices().map(|(at, _)| at).skip(1);
+            starts.filter(|&n| self.held.ends_with(&stop[..n])).max().unwrap_or(0)
+        };
+        self.stops.iter().map(prefix).max().unwrap_or(0)
     }
 }
 
@@ -39,31 +68,58 @@ impl StopStrings {
 mod tests {
     use super::*;
 
+    /// The text let through, and whether a stop string came, for a cutting of the text into pieces.
+    fn stream(stops: &[&str], pieces: &[&str]) -> (String, bool) {
+        let mut stop = StopStrings::new(stops.iter().map(|s| s.to_string()).collect()).unwrap();
+        let mut out = String::new();
+        for piece in pieces {
+            let step = stop.push(piece);
+            out += &step.text;
+            if step.stopped {
+                return (out, true);
+            }
+        }
+        out += &stop.finish();
+        (out, false)
+    }
+
     #[test]
-    fn stops_are_found_however_the_text_is_cut() {
-        let text = "one two THE END three";
-        for cut in 1..8 {
-            let mut stop = StopStrings::new(vec!["THE END".into(), "zzz".into()]);
-            let mut shown = String::new();
-            let mut stopped = false;
-            for piece in text.as_bytes().chunks(cut) {
-                let (out, met) = stop.push(std::str::from_utf8(piece).unwrap());
-                shown.push_str(&out);
-                stopped = met;
-                if met {
-                    break;
+    fn a_stop_string_across_pieces_is_cut_off() {
+        assert_eq!(stream(&["###"], &["a#", "#", "#b"]), ("a".into(), true));
+        assert_eq!(stream(&["###"], &["a#", "#", "b"]), ("a##b".into(), false));
+        assert_eq!(stream(&["###"], &["a##"]), ("a##".into(), false));
+        assert_eq!(stream(&["aab"], &["aa", "ab"]), ("a".into(), true));
+    }
+
+    #[test]
+    fn only_what_may_begin_a_stop_string_is_held_back() {
+        let mut stop = StopStrings::new(vec!["\nUser:".into()]).unwrap();
+        assert_eq!(stop.push("Hello\nU").text, "Hello");
+        assert_eq!(stop.push("se").text, "");
+        assert_eq!(stop.push("!").text, "\nUse!");
+    }
+
+    #[test]
+    fn the_text_does_not_depend_on_the_pieces() {
+        let texts = ["xabcdy", "xabxabcdé", "ééabcé", "bcbcd", "aabbccdd", "xé", "noend ab"];
+        let stops: [&[&str]; 4] =
+            [&["abcd", "bc"], &["abc", "bc", "c"], &["éa", "é"], &["cd", "abx", "end ab!"]];
+        for text in texts {
+            for stops in stops {
+                let chars: Vec<String> = text.chars().map(String::from).collect();
+                let single: Vec<&str> = chars.iter().map(String::as_str).collect();
+                let want = stream(stops, &single);
+                assert_eq!(stream(stops, &[text]), want, "{text} {stops:?}");
+                for (at, _) in text.char_indices() {
+                    let (a, b) = text.split_at(at);
+                    assert_eq!(stream(stops, &[a, b]), want, "{a}|{b} {stops:?}");
                 }
             }
-            assert_eq!((shown.as_str(), stopped), ("one two ", true));
         }
     }
 
     #[test]
-    fn a_false_beginning_is_shown_in_the_end() {
-        let mut stop = StopStrings::new(vec!["abc".into()]);
-        assert_eq!(stop.push("xab"), ("x".into(), false));
-        assert_eq!(stop.push("d"), ("abd".into(), false));
-        assert_eq!(stop.push("é ab"), ("é ".into(), false));
-        assert_eq!(stop.finish(), "ab");
+    fn an_empty_stop_string_is_refused() {
+        assert!(StopStrings::new(vec!["a".into(), String::new()]).is_err());
     }
 }

@@ -1,220 +1,316 @@
-//! A tokenizer of a model file: its vocabulary, its special tokens, and the way between text and ids.
+//! The tokenizer: built once from a [`TokenizerSpec`], then text to ids and ids to text.
 
-#![forbid(unsafe_code)]
+use std::borrow::Cow;
 
-use super::bpe::{self, Merges};
-use super::pre_tokenize::PreTokenizer;
-use crate::error::{Error, ErrorKind, Result, ensure, fail};
-use crate::formats::gguf::{Gguf, Value};
-use std::collections::HashMap;
+use super::added::{AddedTokens, Segment};
+use super::bpe::{Bpe, BpeOptions, BpeState};
+use super::decode::{DecodeStep, Detokenizer, spoken, strip_start};
+use super::normalize::Normalizer;
+use super::pre_tokenize::{PreTokenizer, pre_tokenize};
+use super::sentencepiece::SentencePiece;
+use super::spec::{ModelSpec, TokenKind, TokenizerSpec};
+use super::unigram::Unigram;
+use super::vocab::{Vocab, bytes_of_token};
+use super::wordpiece::WordPiece;
+use crate::error::{Result, ensure, fail};
 
-/// GGUF's token types that are never made by merges.
-const CONTROL: u64 = 3;
-const USER_DEFINED: u64 = 4;
+/// Control tokens that end a turn whatever the file says about them.
+const TEXT_ENDS: [&str; 9] = [
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<EOT>",
+    "<｜end▁of▁sentence｜>",
+];
 
-/// Names that end a turn in one of the families, besides the file's own end-of-sequence token.
-const END_OF_TURN: &[&str] = &["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>"];
-
-/// A token that is found in text whole, before anything else.
-#[derive(Clone, Debug)]
-struct Special {
-    id: u32,
-    text: Box<[u8]>,
-    /// Whether it is a token of the template's, parsed only where the caller trusts the text.
-    control: bool,
+enum Model {
+    Bpe(Bpe),
+    SentencePiece(SentencePiece),
+    Unigram(Unigram),
+    WordPiece(WordPiece),
 }
 
-/// A byte-level BPE tokenizer.
+/// Turns text into the ids of a model and back.
 pub struct Tokenizer {
-    pre: PreTokenizer,
-    /// The bytes of each token.
-    tokens: Vec<Box<[u8]>>,
-    /// The token of each single byte.
-    bytes: [u32; 256],
-    merges: Merges,
-    specials: Vec<Special>,
-    end_ids: Vec<u32>,
+    vocab: Vocab,
+    /// What every token says behind other tokens, where that is not what `vocab` has.
+    spoken: Option<Vocab>,
+    kinds: Vec<TokenKind>,
+    /// Those found in the raw text, and those found in the normalized one.
+    added: AddedTokens,
+    added_normalized: AddedTokens,
+    normalizers: Vec<Normalizer>,
+    pre_tokenizers: Vec<PreTokenizer>,
+    model: Model,
+    decoders: Vec<DecodeStep>,
     bos: Option<u32>,
     eos: Option<u32>,
-    add_bos: bool,
+    eot: Option<u32>,
+    unk: Option<u32>,
+    pad: Option<u32>,
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+    text_ends: Vec<u32>,
 }
 
 impl Tokenizer {
-    /// The tokenizer that a GGUF file's metadata describe. Fails, naming the key, when it is missing,
-    /// contradictory, or of a kind that is not supported.
-    pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
-        let kind = gguf.str("tokenizer.ggml.model").unwrap_or("");
+    /// Builds the tables of a tokenizer.
+    ///
+    /// # Errors
+    /// `Format` if the parts contradict each other: an id out of range, a merge that names no token, a list
+    /// of scores or kinds that is not as long as the vocabulary.
+    pub fn new(spec: TokenizerSpec) -> Result<Self> {
+        let count = spec.tokens.len();
+        ensure!(count > 0, Format, "the tokenizer has no tokens");
         ensure!(
-            kind == "gpt2",
-            UnsupportedFormat,
-            "tokenizers of the kind '{kind}' are not supported yet, only byte-level BPE ('gpt2')"
+            spec.kinds.is_empty() || spec.kinds.len() == count,
+            Format,
+            "the tokenizer has {count} tokens and {} token types",
+            spec.kinds.len()
         );
-        let missing =
-            |key: &str| Error::new(ErrorKind::Format, format!("the metadata key '{key}' is missing"));
-        let names = gguf.strings("tokenizer.ggml.tokens").ok_or_else(|| missing("tokenizer.ggml.tokens"))?;
-        let merges = gguf.strings("tokenizer.ggml.merges").ok_or_else(|| missing("tokenizer.ggml.merges"))?;
-        let kinds: Vec<u64> = match gguf.metadata.get("tokenizer.ggml.token_type") {
-            Some(Value::Unsigneds(kinds)) => kinds.clone(),
-            Some(Value::Signeds(kinds)) => kinds.iter().map(|&k| k as u64).collect(),
-            _ => Vec::new(),
-        };
-        let kind_of = |id: usize| kinds.get(id).copied().unwrap_or(1);
-        let to_byte = byte_of_char();
-        let mut tokens: Vec<Box<[u8]>> = Vec::with_capacity(names.len());
-        let mut specials = Vec::new();
-        for (id, name) in names.iter().enumerate() {
-            let kind = kind_of(id);
-            let is_special = matches!(kind, CONTROL | USER_DEFINED);
-            let mapped: Option<Vec<u8>> = name.chars().map(|c| to_byte.get(&c).copied()).collect();
-            let bytes = match mapped {
-                Some(bytes) if !is_special => bytes,
-                _ => name.bytes().collect(),
-            };
-            if is_special && !name.is_empty() {
-                let text = bytes.clone().into_boxed_slice();
-                specials.push(Special { id: id as u32, text, control: kind == CONTROL });
-            }
-            tokens.push(bytes.into_boxed_slice());
+        let ids = [spec.bos, spec.eos, spec.eot, spec.unk, spec.pad].into_iter().flatten();
+        let ids = ids.chain(spec.added.iter().map(|token| token.id));
+        for id in ids.chain(spec.prefix.iter().copied()).chain(spec.suffix.iter().copied()) {
+            ensure!(
+                (id as usize) < count,
+                Format,
+                "the tokenizer names the special token {id} and has {count} tokens"
+            );
         }
-        // The longest first, so that it wins where several begin alike.
-        specials.sort_by_key(|special| std::cmp::Reverse(special.text.len()));
-        let ids: HashMap<&[u8], u32> = (tokens.iter().enumerate())
-            .filter(|(id, _)| !matches!(kind_of(*id), CONTROL | USER_DEFINED))
-            .map(|(id, bytes)| (&**bytes, id as u32))
-            .collect();
-        let mut bytes = [0; 256];
-        for (byte, id) in bytes.iter_mut().enumerate() {
-            match ids.get(&[byte as u8][..]) {
-                Some(found) => *id = *found,
-                // Bytes that no UTF-8 text has need no token.
-                None if matches!(byte, 0xc0 | 0xc1 | 0xf5..=0xff) => {}
-                None => *id = u32::MAX,
+        let mut added_ids: Vec<u32> = spec.added.iter().map(|token| token.id).collect();
+        added_ids.sort_unstable();
+        added_ids.dedup();
+        let is_added = |id: u32| added_ids.binary_search(&id).is_ok();
+
+        let mut vocab = Vocab::new(spec.tokens.iter().zip(0..).map(|(token, id)| {
+            match spec.byte_level && !is_added(id) {
+                true => bytes_of_token(token).map_or_else(|| Cow::from(token.as_bytes()), Cow::from),
+                false => Cow::from(token.as_bytes()),
             }
-        }
-        let merges = read_merges(names, merges)?;
-        let id_key = |key: &str| {
-            gguf.uint(&format!("tokenizer.ggml.{key}")).filter(|&id| id < tokens.len()).map(|id| id as u32)
+        }))?;
+        // Of equal tokens the model finds the normal one, and added ones only where no other is.
+        (0..count as u32).filter(|&id| !is_added(id)).for_each(|id| vocab.index(id));
+        (0..count as u32).filter(|&id| is_added(id)).for_each(|id| vocab.index(id));
+
+        let kinds = if spec.kinds.is_empty() { vec![TokenKind::Normal; count] } else { spec.kinds };
+        let scored = |scores: usize| {
+            ensure!(scores == count, Format, "the tokenizer has {count} tokens and {scores} scores");
+            Ok(())
         };
-        let (bos, eos) = (id_key("bos_token_id"), id_key("eos_token_id"));
-        let mut end_ids: Vec<u32> = eos.into_iter().chain(id_key("eot_token_id")).collect();
-        let named = specials.iter().filter(|s| END_OF_TURN.iter().any(|name| name.as_bytes() == &*s.text));
-        end_ids.extend(named.map(|s| s.id));
+        let model = match spec.model {
+            ModelSpec::Bpe { merges, ignore_merges, byte_fallback, fuse_unk, prefix, suffix } => {
+                let (byte_level, unk) = (spec.byte_level, spec.unk);
+                let options =
+                    BpeOptions { byte_level, ignore_merges, byte_fallback, fuse_unk, prefix, suffix, unk };
+                Model::Bpe(Bpe::new(&vocab, &merges, options)?)
+            }
+            ModelSpec::SentencePiece { scores } => {
+                scored(scores.len())?;
+                Model::SentencePiece(SentencePiece::new(&vocab, scores, spec.unk))
+            }
+            ModelSpec::Unigram { scores, byte_fallback } => {
+                scored(scores.len())?;
+                let usable = |id: u32| {
+                    matches!(
+                        kinds[id as usize],
+                        TokenKind::Normal | TokenKind::UserDefined | TokenKind::Unused
+                    ) && Some(id) != spec.unk
+                };
+                Model::Unigram(Unigram::new(&vocab, scores, spec.unk, byte_fallback, usable)?)
+            }
+            ModelSpec::WordPiece { prefix, max_chars } => {
+                let Some(unk) = spec.unk else {
+                    return fail!(Format, "the WordPiece tokenizer names no unknown token");
+                };
+                Model::WordPiece(WordPiece { prefix, max_chars, unk })
+            }
+        };
+        let (normalized, raw): (Vec<_>, Vec<_>) = spec.added.into_iter().partition(|token| token.normalized);
+        let normalized = normalized.into_iter().map(|mut token| {
+            token.content = normalize(&spec.normalizers, token.content.into()).into();
+            token
+        });
+        let added = AddedTokens::new(raw);
+        let mut text_ends: Vec<u32> = spec.eos.into_iter().chain(spec.eot).collect();
+        let known = TEXT_ENDS.iter().filter_map(|token| vocab.id(token.as_bytes()));
+        text_ends.extend(known.filter(|&id| matches!(kinds[id as usize], TokenKind::Control)));
+        let silent =
+            spec.decoders.iter().all(|step| matches!(step, DecodeStep::ByteLevel | DecodeStep::Fuse));
+        let spoken = match silent {
+            true => None,
+            false => Some(Vocab::new(spec.tokens.iter().zip(0..).map(|(token, id)| match is_added(id) {
+                true => Cow::from(token.as_bytes()),
+                false => spoken(token, &spec.decoders),
+            }))?),
+        };
         Ok(Self {
-            pre: PreTokenizer::named(gguf.str("tokenizer.ggml.pre").unwrap_or("default"))?,
-            bytes,
-            merges,
-            specials,
-            end_ids,
-            bos,
-            eos,
-            add_bos: gguf.bool("tokenizer.ggml.add_bos_token").unwrap_or(false),
-            tokens,
+            spoken,
+            vocab,
+            added,
+            added_normalized: AddedTokens::new(normalized),
+            kinds,
+            normalizers: spec.normalizers,
+            pre_tokenizers: spec.pre_tokenizers,
+            model,
+            decoders: spec.decoders,
+            bos: spec.bos,
+            eos: spec.eos,
+            eot: spec.eot,
+            unk: spec.unk,
+            pad: spec.pad,
+            prefix: spec.prefix,
+            suffix: spec.suffix,
+            text_ends,
         })
     }
 
-    /// How many tokens there are.
-    pub fn vocabulary_size(&self) -> usize {
-        self.tokens.len()
-    }
-
-    /// The ids of `text`. With `special`, tokens of the template's that stand in it count as such.
+    /// The ids of a text. With `special`, control tokens written in the text are those tokens, as a chat
+    /// template needs it; without, they are plain text, as text from outside should be. Nothing is added:
+    /// see [`Self::prefix`].
     pub fn encode(&self, text: &str, special: bool) -> Vec<u32> {
-        let mut out = Vec::new();
-        let mut start = 0;
-        let mut at = 0;
-        let bytes = text.as_bytes();
-        while at < bytes.len() {
-            let found =
-                (self.specials.iter()).find(|s| (special || !s.control) && bytes[at..].starts_with(&s.text));
-            match found {
-                Some(special) => {
-                    self.encode_plain(&text[start..at], &mut out);
-                    out.push(special.id);
-                    at += special.text.len();
-                    start = at;
+        let mut ids = Vec::new();
+        let mut state = BpeState::default();
+        for (number, segment) in self.added.segments(text, special).into_iter().enumerate() {
+            let range = match segment {
+                Segment::Token(id) => {
+                    ids.push(id);
+                    continue;
                 }
-                None => at += 1,
+                Segment::Text(range) => range,
+            };
+            let normal = normalize(&self.normalizers, text[range].to_string());
+            for (part, segment) in self.added_normalized.segments(&normal, special).into_iter().enumerate() {
+                match segment {
+                    Segment::Token(id) => ids.push(id),
+                    Segment::Text(range) => {
+                        let at_start = number == 0 && part == 0;
+                        self.encode_normal(normal[range].to_string(), at_start, &mut state, &mut ids);
+                    }
+                }
             }
         }
-        self.encode_plain(&text[start..], &mut out);
-        out
+        ids
     }
 
-    fn encode_plain(&self, text: &str, out: &mut Vec<u32>) {
-        self.pre.split(text, |piece| {
-            let ids: Vec<u32> = piece.bytes().map(|byte| self.bytes[usize::from(byte)]).collect();
-            let from = out.len();
-            bpe::merge(&ids, &self.merges, out);
-            // A byte that the vocabulary lacks has no id; the model never saw it.
-            if out[from..].contains(&u32::MAX) {
-                let kept: Vec<u32> = out.drain(from..).filter(|id| *id != u32::MAX).collect();
-                out.extend(kept);
+    /// The ids of normalized text without added tokens.
+    fn encode_normal(&self, text: String, at_start: bool, state: &mut BpeState, ids: &mut Vec<u32>) {
+        let pieces = pre_tokenize(&self.pre_tokenizers, text, at_start);
+        for range in pieces.ranges {
+            let piece = &pieces.text[range];
+            match &self.model {
+                Model::Bpe(model) => model.encode(&self.vocab, piece, state, ids),
+                Model::SentencePiece(model) => model.encode(&self.vocab, piece, ids),
+                Model::Unigram(model) => model.encode(&self.vocab, piece, ids),
+                Model::WordPiece(model) => model.encode(&self.vocab, piece, ids),
             }
-        });
+        }
     }
 
-    /// The bytes of a token; none for an id outside the vocabulary.
-    pub fn token_bytes(&self, id: u32) -> &[u8] {
-        self.tokens.get(id as usize).map_or(&[], |bytes| bytes)
+    /// The ids that the model expects before a text: its BOS token, or none.
+    pub fn prefix(&self) -> &[u32] {
+        &self.prefix
     }
 
-    /// The text of `ids`; bytes that are not UTF-8 become U+FFFD.
+    /// The ids that the model expects behind a text.
+    pub fn suffix(&self) -> &[u32] {
+        &self.suffix
+    }
+
+    /// The text of these ids, with the names of control tokens. Bytes that are no UTF-8 become U+FFFD, and ids
+    /// outside the vocabulary say nothing.
     pub fn decode(&self, ids: &[u32]) -> String {
-        let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.token_bytes(id)).copied().collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let mut detokenizer = Detokenizer::default();
+        let mut text: String = ids.iter().map(|&id| detokenizer.push(self.token_bytes(id))).collect();
+        text.push_str(&detokenizer.finish());
+        match strip_start(&text, &self.decoders) {
+            stripped if stripped.len() < text.len() => stripped.to_string(),
+            _ => text,
+        }
     }
 
-    /// Whether the token ends an answer.
+    /// The text of these ids without the control tokens among them.
+    pub fn decode_plain(&self, ids: &[u32]) -> String {
+        let says = |id: &u32| !matches!(self.kind(*id), TokenKind::Control | TokenKind::Unknown);
+        self.decode(&ids.iter().copied().filter(says).collect::<Vec<_>>())
+    }
+
+    /// What a token says behind other tokens, often not a whole character: see
+    /// [`Detokenizer`](super::Detokenizer). A control token says its name, an id outside the vocabulary nothing.
+    pub fn token_bytes(&self, id: u32) -> &[u8] {
+        self.spoken.as_ref().unwrap_or(&self.vocab).token(id).unwrap_or_default()
+    }
+
+    /// The number of tokens; ids are below it.
+    pub fn vocabulary_size(&self) -> usize {
+        self.vocab.len()
+    }
+
+    /// The id of a token by its text: an added token, or one of the vocabulary as the bytes it stands for.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        let added = self.added.id(token).or_else(|| self.added_normalized.id(token));
+        added.or_else(|| self.vocab.id(token.as_bytes()))
+    }
+
+    /// What a token is for; `Unused` for an id out of range.
+    pub fn kind(&self, id: u32) -> TokenKind {
+        self.kinds.get(id as usize).copied().unwrap_or(TokenKind::Unused)
+    }
+
+    /// Whether a model that gives this token has finished its turn or its text.
     pub fn ends_text(&self, id: u32) -> bool {
-        self.end_ids.contains(&id)
+        self.text_ends.contains(&id)
     }
 
     /// The token that begins a text, where the model wants one before every prompt.
     pub fn leading_token(&self) -> Option<u32> {
-        self.bos.filter(|_| self.add_bos)
+        self.prefix.first().copied()
     }
 
     /// The text of the tokens that begin and end a text, as chat templates use them.
     pub fn bos_and_eos(&self) -> (Option<String>, Option<String>) {
-        let text = |id: Option<u32>| id.map(|id| self.decode(&[id]));
+        let text = |id: Option<u32>| {
+            let token = self.vocab.token(id?)?;
+            Some(String::from_utf8_lossy(token).into_owned())
+        };
         (text(self.bos), text(self.eos))
     }
-}
 
-/// GPT-2's way of writing bytes as characters: printable ones as themselves, the others from U+0100 on.
-fn byte_of_char() -> HashMap<char, u8> {
-    let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    let mut next = 0x100;
-    (0..=255u8)
-        .map(|byte| {
-            if printable(byte) {
-                return (char::from(byte), byte);
-            }
-            next += 1;
-            (char::from_u32(next - 1).unwrap_or_default(), byte)
-        })
-        .collect()
-}
-
-fn read_merges(names: &[Box<str>], merges: &[Box<str>]) -> Result<Merges> {
-    let ids: HashMap<&str, u32> = names.iter().enumerate().map(|(id, name)| (&**name, id as u32)).collect();
-    let mut out = Merges::with_capacity(merges.len());
-    let mut joined = String::new();
-    for (rank, merge) in merges.iter().enumerate() {
-        let Some((left, right)) = merge.split_once(' ') else {
-            return fail!(Format, "the tokenizer's merge {rank}, '{merge}', is not two tokens");
-        };
-        joined.clear();
-        joined.push_str(left);
-        joined.push_str(right);
-        match (ids.get(left), ids.get(right), ids.get(joined.as_str())) {
-            (Some(&left), Some(&right), Some(&merged)) => {
-                out.entry((left, right)).or_insert((rank as u32, merged));
-            }
-            _ => {
-                return fail!(Format, "the tokenizer's merge {rank}, '{merge}', names a token that it lacks");
-            }
-        }
+    /// Begins a text.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
     }
-    Ok(out)
+
+    /// Ends a text.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// Ends a turn of a chat, where the file says so.
+    pub fn eot(&self) -> Option<u32> {
+        self.eot
+    }
+
+    /// Stands for the unknown.
+    pub fn unk(&self) -> Option<u32> {
+        self.unk
+    }
+
+    /// Fills a batch.
+    pub fn pad(&self) -> Option<u32> {
+        self.pad
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer").field("tokens", &self.vocab.len()).finish_non_exhaustive()
+    }
+}
+
+fn normalize(normalizers: &[Normalizer], text: String) -> String {
+    normalizers.iter().fold(text, |text, normalizer| normalizer.apply(text))
 }
