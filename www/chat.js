@@ -9,12 +9,17 @@ const CUT = {
   cancelled: "stopped",
 };
 
-/** Follows the end of a scrolled element while the visitor is at its end, and only then. */
+/**
+ * Follows the end of a scrolled element until the visitor moves up, and again once they are back at its end. What
+ * decides is the direction of a movement: a distance from the end also comes from text that has just grown.
+ */
 class Follow {
   #scroller;
   #jump;
   #active;
   #following = true;
+  /** The position last seen or set. */
+  #top = 0;
 
   /** `active` says whether there is anything to follow. */
   constructor(scroller, jump, active) {
@@ -22,31 +27,44 @@ class Follow {
     this.#jump = jump;
     this.#active = active;
     scroller.addEventListener("scroll", () => this.#look(), { passive: true });
+    scroller.addEventListener("wheel", ({ deltaY }) => { // comes before the movement that it causes
+      if (deltaY < 0 && scroller.scrollTop > 0) this.#set(false);
+    }, { passive: true });
     jump.addEventListener("click", () => this.toEnd());
     new ResizeObserver(() => this.grown()).observe(scroller);
   }
 
   /** The content grew. */
   grown() {
-    if (!this.#active()) {
-      this.#jump.hidden = true;
-      return;
-    }
-    if (this.#following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    this.#jump.hidden = this.#following;
+    this.#look(); // a movement whose event is still on its way
+    if (this.#following) this.#goToEnd();
   }
 
   /** Goes to the end and follows it again. */
   toEnd() {
-    this.#following = true;
-    this.grown();
+    this.#set(true);
+    this.#goToEnd();
+  }
+
+  #goToEnd() {
+    if (!this.#active()) return;
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#top = this.#scroller.scrollTop;
   }
 
   #look() {
-    if (!this.#active()) return;
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    this.#following = scrollHeight - scrollTop - clientHeight < 48;
-    this.#jump.hidden = this.#following;
+    const left = scrollHeight - scrollTop - clientHeight;
+    const moved = scrollTop - this.#top;
+    this.#top = scrollTop;
+    if (moved < -1 && left > 2) this.#set(false); // at the end all the same: the text became shorter
+    else if (moved > 1 && left < 48) this.#set(true);
+    else this.#set(this.#following);
+  }
+
+  #set(following) {
+    this.#following = following;
+    this.#jump.hidden = following || !this.#active();
   }
 }
 
@@ -115,7 +133,7 @@ export class Chat extends EventTarget {
     this.#messages = [];
     this.#views = [];
     this.#list.replaceChildren();
-    this.#follow.grown();
+    this.#follow.toEnd();
     this.#changed();
   }
 

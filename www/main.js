@@ -53,7 +53,7 @@ function showModel() {
   $("card-error").replaceChildren(...(status === "failed" && !shownInAnswer ? [errorElement(hearth.error, ["cpu", "file", "reload"])] : []));
   placeCard(shownInAnswer);
 
-  $("model-name").textContent = status === "ready" ? model.info.name || chosen.name : "";
+  $("model-name").textContent = status === "ready" ? chosen.name : "";
   showBadge(status === "ready" ? model.info.device : null);
   showFacts($("facts"), model?.info);
 }

@@ -21,14 +21,13 @@ export class Client {
     this.worker.onmessage = ({ data }: MessageEvent<Event>) => void this.receive(data);
     this.worker.onerror = (event) => {
       event.preventDefault();
-      const where = new URL("./worker.js", import.meta.url).href;
       this.close(
         event.message
           ? new HomefireError("internal", `The worker failed: ${event.message}`)
           : new HomefireError(
               "fetch",
-              `The package's worker could not be started from ${where}. If your bundler does not emit it, ` +
-                "run `npx homefire copy FOLDER` with the folder of your bundle.",
+              "The package's worker.js could not be started. If your bundler does not put it beside the bundle, run " +
+                "`npx homefire copy FOLDER` with the folder of the bundle.",
             ),
       );
     };

@@ -127,6 +127,12 @@ impl Loader {
 
 impl Loading {
     fn new(gguf: Gguf, options: LoaderOptions) -> Result<Self> {
+        if let Some(count) = gguf.uint("split.count").filter(|&count| count > 1) {
+            return fail!(
+                UnsupportedFormat,
+                "this file is one of {count} shards, which are not read yet: merge them (llama-gguf-split --merge)"
+            );
+        }
         let arch = ArchOptions { context_length: options.context_length, exact: options.exact };
         let mut model = arch::build(&gguf, arch)?;
         passes::optimise(&mut model.graph)?;

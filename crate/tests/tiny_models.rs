@@ -1,0 +1,103 @@
+//! Architectures without a full-size model here: tiny random-weight models whose logits were computed by the
+//! `transformers` Python package (`data/make_tiny_models.py`).
+
+use homefire::error::{ErrorKind, Result};
+use homefire::generate::{TextModel, Want};
+use homefire::session::{Loader, LoaderOptions};
+use serde_json::Value;
+use std::path::PathBuf;
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny")).join(name)
+}
+
+fn load(name: &str, exact: bool) -> Result<TextModel> {
+    let bytes = std::fs::read(path(&format!("{name}.gguf"))).unwrap();
+    let mut loader = Loader::new(LoaderOptions { context_length: Some(64), exact });
+    for chunk in bytes.chunks(10_007) {
+        loader.push(chunk)?;
+    }
+    loader.finish()
+}
+
+/// The largest difference to the reference logits, with the tokens fed `batch` at a time.
+fn largest_error(model: &mut TextModel, name: &str, batch: usize) -> f64 {
+    let reference: Value =
+        serde_json::from_str(&std::fs::read_to_string(path(&format!("{name}.json"))).unwrap()).unwrap();
+    let tokens: Vec<u32> =
+        reference["tokens"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+    model.truncate(0);
+    let mut rows = Vec::new();
+    for chunk in tokens.chunks(batch) {
+        let scores = model.feed(chunk, Want::All).unwrap().unwrap();
+        let scores = scores.data::<f32>().unwrap();
+        rows.extend(scores.chunks_exact(model.vocabulary_size()).map(<[f32]>::to_vec));
+    }
+    assert_eq!(rows.len(), tokens.len());
+    let mut largest = 0.0f64;
+    for (position, want) in reference["logits"].as_object().unwrap() {
+        let got = &rows[position.parse::<usize>().unwrap()];
+        let want = want.as_array().unwrap();
+        assert_eq!(got.len(), want.len());
+        for (got, want) in got.iter().zip(want) {
+            largest = largest.max((f64::from(*got) - want.as_f64().unwrap()).abs());
+        }
+    }
+    largest
+}
+
+fn agrees(name: &str) {
+    let mut model = load(name, true).unwrap();
+    for batch in [24, 5, 1] {
+        let error = largest_error(&mut model, name, batch);
+        eprintln!("{name}, {batch} tokens at a time: within {error:.2e}");
+        assert!(error < 1e-3, "{name} in batches of {batch}: off by {error}");
+    }
+}
+
+#[test]
+fn llama_has_the_reference_logits() {
+    agrees("llama-f32");
+}
+
+#[test]
+fn qwen2_with_biases_and_its_own_head_has_the_reference_logits() {
+    agrees("qwen2-f16");
+}
+
+#[test]
+fn qwen3_with_norms_of_queries_and_keys_has_the_reference_logits() {
+    agrees("qwen3-f16");
+}
+
+#[test]
+fn qwen3_in_q8_0_has_the_reference_logits() {
+    agrees("qwen3-q8_0");
+}
+
+#[test]
+fn smollm3_with_layers_without_rope_has_the_reference_logits() {
+    agrees("smollm3-f16");
+}
+
+#[test]
+fn quantised_activations_stay_near_the_reference() {
+    let mut model = load("qwen3-q8_0", false).unwrap();
+    let error = largest_error(&mut model, "qwen3-q8_0", 24);
+    assert!(error < 0.15, "off by {error}");
+}
+
+/// The comparison notices a model that is not the reference's.
+#[test]
+fn another_models_logits_are_refused() {
+    let mut model = load("qwen3-f16", true).unwrap();
+    assert!(largest_error(&mut model, "qwen2-f16", 24) > 0.5);
+    assert!(largest_error(&mut model, "qwen3-q8_0", 24) > 2e-3);
+}
+
+#[test]
+fn llama_3_rope_scaling_is_refused_by_name() {
+    let error = load("llama3-f16", true).err().expect("RoPE scaling was ignored");
+    assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
+    assert!(error.message().contains("rope_freqs.weight"));
+}

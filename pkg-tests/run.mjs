@@ -1,0 +1,150 @@
+// Packs the tarball, installs it into consumers (plain page, Vite, webpack, esbuild, Node), and drives each
+// in a real Chromium. Ends with "N passed, N failed"; a failure makes the exit status 1.
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { build as esbuild } from 'esbuild';
+import { chromium } from 'playwright-core';
+import { build as vite } from 'vite';
+import webpack from 'webpack';
+import { modelPath } from '../crate/xtask/node/model.mjs';
+import { at } from '../crate/xtask/node/paths.mjs';
+import { serve } from '../crate/xtask/node/serve.mjs';
+import { findBrowser } from '../crate/xtask/node/setup.mjs';
+
+const out = at('pkg-tests/out');
+const CSP = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
+const url = '/models/smollm2-135m-q4_1.gguf';
+let passed = 0;
+let failed = 0;
+
+async function check(name, work) {
+  const start = Date.now();
+  try {
+    const note = await work();
+    passed++;
+    console.log(`ok    ${name} (${((Date.now() - start) / 1000).toFixed(1)} s)${note ? `: ${note}` : ''}`);
+  } catch (error) {
+    failed++;
+    console.log(`FAIL  ${name}: ${error.stack ?? error}`);
+  }
+}
+
+function command(cwd, name, ...args) {
+  const { status, stdout, stderr, error } = spawnSync(name, args, { cwd, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${name} ${args.join(' ')}: ${error ?? stdout + stderr}`);
+  return stdout;
+}
+
+fs.rmSync(out, { recursive: true, force: true });
+fs.mkdirSync(out, { recursive: true });
+const [{ filename }] = JSON.parse(command(at('.'), 'npm', 'pack', '--json', '--silent', '--pack-destination', out));
+const tarball = path.join(out, filename);
+
+/** A folder with the package installed, a page, and its script. */
+function consumer(name, specifier = 'homefire') {
+  const folder = path.join(out, name);
+  fs.mkdirSync(folder, { recursive: true });
+  fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name, private: true, type: 'module' }));
+  command(folder, 'npm', 'install', '--silent', '--offline', '--no-audit', '--no-fund', '--no-package-lock', tarball);
+  fs.copyFileSync(at('pkg-tests/checks.mjs'), path.join(folder, 'checks.mjs'));
+  fs.writeFileSync(path.join(folder, 'index.html'), '<!doctype html><meta charset="utf-8"><title>consumer</title><script type="module" src="./main.js"></script>');
+  fs.writeFileSync(path.join(folder, 'main.js'),
+    `import * as homefire from ${JSON.stringify(specifier)};\nimport * as checks from './checks.mjs';\n` +
+    'globalThis.run = (name, options) => checks[name](homefire, options);\n');
+  return folder;
+}
+
+const launch = (args = []) =>
+  chromium.launch({ executablePath: findBrowser(), args: ['--no-sandbox', '--disable-quic', ...args] });
+const browser = await launch();
+
+/** Opens a consumer's page and runs one of the checks in it. */
+async function drive(folder, name, { using = browser, device = 'cpu', csp = true } = {}) {
+  const roots = { '/': folder, '/models/': path.dirname(modelPath) };
+  const server = await serve({ roots, headers: csp ? { 'Content-Security-Policy': CSP } : {} });
+  const page = await using.newPage();
+  const foreign = [];
+  page.on('request', (r) => {
+    if (!r.url().startsWith(server.origin) && !r.url().startsWith('blob:')) foreign.push(r.url());
+  });
+  try {
+    await page.goto(`${server.origin}/index.html`);
+    await page.waitForFunction(() => globalThis.run, undefined, { timeout: 20_000 });
+    const work = page.evaluate(([check, options]) => globalThis.run(check, options), [name, { url, device }]);
+    const late = new Promise((_, reject) => setTimeout(reject, 300_000, new Error('it took over five minutes')).unref());
+    const result = await Promise.race([work, late]);
+    if (foreign.length > 0) throw new Error(`requests elsewhere: ${foreign.join(', ')}`);
+    return result;
+  } finally {
+    await page.close();
+    server.close();
+  }
+}
+const say = ({ text, info }) => `${JSON.stringify(text)} on ${info.device.kind}, ${info.device.variant}`;
+
+const plain = consumer('plain', './node_modules/homefire/dist/index.js');
+await check('plain page', async () => say(await drive(plain, 'smoke')));
+await check('plain page with WebGPU in the browser', async () => {
+  const gpu = await launch(['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader']);
+  try {
+    return say(await drive(plain, 'smoke', { using: gpu, device: 'auto' }));
+  } finally {
+    await gpu.close();
+  }
+});
+const result = await drive(plain, 'full').catch((error) => ({ passed: [], failed: [String(error.stack)] }));
+for (const name of result.passed) await check(`api: ${name}`, () => {});
+for (const reason of result.failed) await check('api', () => { throw new Error(reason); });
+await check('canary: the page check sees a page that blocks', async () => {
+  const page = await browser.newPage();
+  try {
+    const seen = await page.evaluate(() => new Promise((resolve) => {
+      new PerformanceObserver((list) => resolve(list.getEntries()[0].duration)).observe({ type: 'longtask' });
+      setTimeout(() => { for (const end = performance.now() + 120; performance.now() < end;); }, 10);
+      setTimeout(resolve, 2000, 0);
+    }));
+    if (!(seen > 50)) throw new Error(`a block of 120 ms was seen as ${seen}`);
+  } finally {
+    await page.close();
+  }
+});
+
+await check('Vite', async () => {
+  const folder = consumer('vite');
+  await vite({ root: folder, logLevel: 'error', configFile: false });
+  return say(await drive(path.join(folder, 'dist'), 'smoke'));
+});
+await check('webpack', async () => {
+  const folder = consumer('webpack');
+  const config = { mode: 'production', context: folder, entry: './main.js', output: { path: path.join(folder, 'dist') } };
+  await new Promise((resolve, reject) => webpack(config, (error, stats) =>
+    error || stats.hasErrors() ? reject(error ?? new Error(stats.toString())) : resolve()));
+  fs.copyFileSync(path.join(folder, 'index.html'), path.join(folder, 'dist/index.html'));
+  return say(await drive(path.join(folder, 'dist'), 'smoke'));
+});
+await check('esbuild', async () => {
+  const folder = consumer('esbuild');
+  await esbuild({ entryPoints: [path.join(folder, 'main.js')], bundle: true, format: 'esm', outdir: path.join(folder, 'dist'), logLevel: 'error' });
+  fs.copyFileSync(path.join(folder, 'index.html'), path.join(folder, 'dist/index.html'));
+  command(folder, path.join(folder, 'node_modules/.bin/homefire'), 'copy', 'dist');
+  return say(await drive(path.join(folder, 'dist'), 'smoke'));
+});
+await check('Node imports it, load() says what is missing', () => {
+  const folder = consumer('node');
+  const code = "const { load } = await import('homefire'); try { await load('http://x/') } catch (e) { console.log(e.kind, e.message) }";
+  const said = command(folder, process.execPath, '--input-type=module', '-e', code);
+  if (!/browser/.test(said)) throw new Error(said);
+});
+await check('canary: a package without its wasm is rejected', async () => {
+  const folder = consumer('canary', './node_modules/homefire/dist/index.js');
+  const dist = path.join(folder, 'node_modules/homefire/dist');
+  for (const file of fs.readdirSync(dist)) if (file.endsWith('.wasm')) fs.rmSync(path.join(dist, file));
+  const error = await drive(folder, 'smoke').then(() => null, (e) => e);
+  if (!error) throw new Error('the checks passed without the wasm');
+  if (!/could not be loaded/.test(String(error))) throw new Error(`another error than the expected: ${error}`);
+});
+
+await browser.close();
+console.log(`\n${passed} passed, ${failed} failed`);
+process.exit(failed > 0 ? 1 : 0);
