@@ -120,7 +120,9 @@ fn byte_level_pieces_and_ids_are_the_references() {
 #[test]
 fn the_pieces_of_another_family_are_noticed() {
     let golden = golden();
-    for (name, other) in [("llama-bpe", "qwen2"), ("gpt-4o", "tekken"), ("smollm", "gpt-2"), ("qwen35", "qwen2")] {
+    for (name, other) in
+        [("llama-bpe", "qwen2"), ("gpt-4o", "tekken"), ("smollm", "gpt-2"), ("qwen35", "qwen2")]
+    {
         let cuts = |name: &str| golden[name]["cuts"].clone();
         assert_ne!(cuts(name), cuts(other), "the strings do not tell {name} from {other}");
     }
