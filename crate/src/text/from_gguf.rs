@@ -156,13 +156,13 @@ fn word_piece(token: &str, kind: TokenKind) -> Box<str> {
 
 /// The tokens that are found in the text as they stand.
 fn added(spec: &TokenizerSpec) -> Vec<AddedToken> {
-    let found = |(content, id): (&Box<str>, u32)| {
+    let found = |(id, content): (u32, &str)| {
         let special = match spec.kind(id) {
             TokenKind::Control | TokenKind::Unknown => true,
             TokenKind::UserDefined => false,
             _ => return None,
         };
-        let content = content.clone();
+        let content = content.into();
         Some(AddedToken {
             id,
             content,
@@ -173,7 +173,7 @@ fn added(spec: &TokenizerSpec) -> Vec<AddedToken> {
             normalized: false,
         })
     };
-    spec.tokens.iter().zip(0..).filter_map(found).collect()
+    (0..).zip(spec.tokens.iter().map(|token| &**token)).filter_map(found).collect()
 }
 
 fn kind(number: i64) -> TokenKind {

@@ -10,6 +10,8 @@ mod added;
 mod bpe;
 pub mod decode;
 mod from_gguf;
+#[cfg(test)]
+mod golden;
 pub mod normalize;
 pub mod pre_tokenize;
 mod scan;

@@ -27,6 +27,7 @@ export async function ensureModel() {
   fs.mkdirSync(path.dirname(modelPath), { recursive: true });
   if (own) {
     if (!fs.existsSync(own)) throw new Error(`HOMEFIRE_MODEL names ${own}, which is not there.`);
+    if (fs.existsSync(modelPath) && fs.realpathSync(own) === fs.realpathSync(modelPath)) return;
     fs.rmSync(modelPath, { force: true });
     fs.symlinkSync(path.resolve(own), modelPath);
     return;

@@ -1,5 +1,5 @@
 // `npm test` runs every step; `npm run check` (argument "check") the quick ones.
-import { ensureModel, modelPath } from './model.mjs';
+import { ensureModel } from './model.mjs';
 import { at } from './paths.mjs';
 import { fail, run } from './run.mjs';
 import { setUpBrowser, setUpBuild } from './setup.mjs';
@@ -25,9 +25,8 @@ try {
     cargo('clippy', '-q', '-p', 'homefire', '--lib', '--target', 'wasm32-unknown-unknown', '--', '-D', 'warnings');
   });
   await step('types', () => run(process.execPath, [at('node_modules/typescript/bin/tsc'), '-p', at('tsconfig.json'), '--noEmit']));
-  const env = { ...process.env, ...(quick ? {} : { HOMEFIRE_MODEL: process.env.HOMEFIRE_MODEL || modelPath }) };
   const scope = quick ? ['--lib'] : [];
-  await step('cargo test', () => run('cargo', ['test', '-q', '-p', 'homefire', ...scope], { env }));
+  await step('cargo test', () => cargo('test', '-q', '-p', 'homefire', ...scope));
   if (!quick) {
     await step('build', () => cargo('run', '-q', '-p', 'xtask', '--', 'build'));
     await step('sizes', () => run(process.execPath, [at('crate/xtask/node/sizes.mjs')]));

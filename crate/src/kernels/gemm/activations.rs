@@ -1,8 +1,8 @@
 //! Activations of 8 bits: blocks of 32 values share one f32 scale, and each block knows the sum of its
 //! levels, which offsets and mins of the weights are multiplied with.
 
-/// Values that share a scale.
-pub const BLOCK: usize = 32;
+use super::pack::{BLOCK, Layout};
+use crate::quant::AffineLayout;
 
 /// Quantised rows `[m, k]`, `k` a multiple of 32: `x[i] ≈ scale · level`, levels in -127..=127.
 pub struct QuantizedRows {
@@ -39,5 +39,45 @@ impl QuantizedRows {
             }
         }
         rows
+    }
+}
+
+impl QuantizedRows {
+    /// The rows in tiles of `columns` rows for the kernel, rows past the last as zeros; per block of 32, words:
+    ///
+    /// ```text
+    /// levels  [8][columns]        four levels each: step g has levels 4g..4g+4 of every row
+    /// scales  [columns] f32
+    /// terms   [groups][columns]   what is added to a dot product, -offset · Σ levels as i32; for a format of
+    ///                             mins what these are multiplied with, scale · Σ levels as f32
+    /// ```
+    pub(super) fn tiles(&self, affine: AffineLayout, k: usize, columns: usize) -> Vec<u32> {
+        let groups = Layout::groups(affine);
+        let n_blocks = k / BLOCK;
+        let block_words = columns * (9 + groups);
+        let rows = self.scales.len() / n_blocks.max(1);
+        let mut words = vec![0; rows.div_ceil(columns) * n_blocks * block_words];
+        for row in 0..rows {
+            let tile = &mut words[row / columns * n_blocks * block_words..][..n_blocks * block_words];
+            let column = row % columns;
+            for (i, words) in tile.chunks_exact_mut(block_words).enumerate() {
+                let block = row * n_blocks + i;
+                let (levels, _) = self.levels[block * BLOCK..][..BLOCK].as_chunks::<4>();
+                for (step, four) in levels.iter().enumerate() {
+                    words[step * columns + column] = u32::from_ne_bytes(four.map(i8::cast_unsigned));
+                }
+                let scale = self.scales[block];
+                words[8 * columns + column] = scale.to_bits();
+                let halves = &self.sums[block * 2..][..2];
+                for group in 0..groups {
+                    let sum = if groups == 1 { halves[0] + halves[1] } else { halves[group] };
+                    words[(9 + group) * columns + column] = match affine.offset {
+                        Some(offset) => (-i32::from(offset) * sum).cast_unsigned(),
+                        None => (scale * sum as f32).to_bits(),
+                    };
+                }
+            }
+        }
+        words
     }
 }

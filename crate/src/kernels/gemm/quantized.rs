@@ -5,13 +5,17 @@
 //! An 8-bit level is two nibbles, `16 · high + low`, each summed that way. With a constant offset,
 //! `scale · (dot − offset · Σa)` is exact in integers; mins add `min · Σa`.
 //!
-//! A tile is one or two quads of rows by `C` columns of activations, all accumulators in registers.
+//! A tile is one panel of eight rows by one or four rows of activations. Both are read front to back by
+//! pointers: the layouts are those of [`PackedMatrix`] and [`QuantizedRows::tiles`].
 
 use super::QuantizedRows;
 use super::pack::{BLOCK, PackedMatrix, ROWS};
 use crate::kernels::simd::Simd;
 use crate::kernels::threads::Threads;
 use crate::quant::AffineLayout;
+
+/// Rows of activations in a full tile.
+const COLUMNS: usize = 4;
 
 /// `out[i, j] = Σ a[i, ·] · w[j, ·]` for `m` rows of activations; `out` is `[m, n]`.
 pub fn matmul<S: Simd>(
@@ -22,147 +26,152 @@ pub fn matmul<S: Simd>(
     m: usize,
     out: &mut [f32],
 ) {
-    match (affine.bits, affine.group, affine.offset) {
-        (4, 32, Some(offset)) => run::<S, 4, 1, true>(threads, weight, offset, a, m, out),
-        (4, 32, None) => run::<S, 4, 1, false>(threads, weight, 0, a, m, out),
-        (4, _, Some(offset)) => run::<S, 4, 2, true>(threads, weight, offset, a, m, out),
-        (4, _, None) => run::<S, 4, 2, false>(threads, weight, 0, a, m, out),
-        (_, 32, Some(offset)) => run::<S, 8, 1, true>(threads, weight, offset, a, m, out),
-        (_, 32, None) => run::<S, 8, 1, false>(threads, weight, 0, a, m, out),
-        (_, _, Some(offset)) => run::<S, 8, 2, true>(threads, weight, offset, a, m, out),
-        (_, _, None) => run::<S, 8, 2, false>(threads, weight, 0, a, m, out),
+    if weight.k() == 0 || m == 0 {
+        return out.fill(0.0);
     }
+    let run = match (affine.bits, affine.group, affine.offset) {
+        (4, 32, Some(_)) => run::<S, 4, 1, true>,
+        (4, 32, None) => run::<S, 4, 1, false>,
+        (4, _, Some(_)) => run::<S, 4, 2, true>,
+        (4, _, None) => run::<S, 4, 2, false>,
+        (_, 32, Some(_)) => run::<S, 8, 1, true>,
+        (_, 32, None) => run::<S, 8, 1, false>,
+        (_, _, Some(_)) => run::<S, 8, 2, true>,
+        (_, _, None) => run::<S, 8, 2, false>,
+    };
+    let tiles = a.tiles(affine, weight.k(), if m == 1 { 1 } else { COLUMNS });
+    run(threads, weight, &tiles, m, out);
 }
 
 fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool>(
     threads: &Threads,
     weight: &PackedMatrix,
-    offset: u8,
-    a: &QuantizedRows,
+    tiles: &[u32],
     m: usize,
     out: &mut [f32],
 ) {
     let n = weight.n();
     threads.parallel_for(weight.n_panels(), |panels| {
         for panel in panels {
-            let units: &[[u8; 16]] = bytemuck::cast_slice(weight.panel(panel));
+            let units = weight.panel(panel);
             let first = panel * ROWS;
-            let mut put = |row: usize, quad: usize, sums: [f32; 4]| {
-                let start = first + quad * 4;
-                let width = n.saturating_sub(start).min(4);
-                out[row * n..][start.min(n)..][..width].copy_from_slice(&sums[..width]);
+            let width = (n - first).min(ROWS);
+            let mut put = |row: usize, sums: [S::F; 2]| {
+                let mut both = [[0.0; 4]; 2];
+                S::store(sums[0], &mut both[0]);
+                S::store(sums[1], &mut both[1]);
+                out[row * n + first..][..width].copy_from_slice(&both.as_flattened()[..width]);
             };
-            let mut row = 0;
-            while row + 4 <= m {
-                for quad in 0..2 {
-                    let sums = tile::<S, BITS, GROUPS, OFFSET, 1, 4>(units, quad, offset, a, row, weight.k());
-                    for (c, sums) in sums.into_iter().enumerate() {
-                        put(row + c, quad, sums[0]);
-                    }
-                }
-                row += 4;
+            if m == 1 {
+                put(0, tile::<S, BITS, GROUPS, OFFSET, 1>(units, tiles, weight.k())[0]);
+                continue;
             }
-            while row < m {
-                let [sums] = tile::<S, BITS, GROUPS, OFFSET, 2, 1>(units, 0, offset, a, row, weight.k());
-                put(row, 0, sums[0]);
-                put(row, 1, sums[1]);
-                row += 1;
+            let tile_words = tiles.len() / m.div_ceil(COLUMNS);
+            for (t, words) in tiles.chunks_exact(tile_words).enumerate() {
+                let sums = tile::<S, BITS, GROUPS, OFFSET, COLUMNS>(units, words, weight.k());
+                for (c, sums) in sums.into_iter().enumerate().take(m - t * COLUMNS) {
+                    put(t * COLUMNS + c, sums);
+                }
             }
         }
     });
 }
 
-/// The sums of `Q` quads of rows, from quad `quad`, by `C` rows of activations, from row `row`.
+/// The dot products of `Q` quads of rows with `C` rows of activations over one block: `[group][quad][row]`.
+///
+/// # Safety
+/// `levels` is valid for the levels of a block of a panel from the first of the quads, `a` for a block of a tile.
 #[inline(always)]
-fn tile<
-    S: Simd,
-    const BITS: usize,
-    const GROUPS: usize,
-    const OFFSET: bool,
-    const Q: usize,
-    const C: usize,
->(
-    panel: &[[u8; 16]],
-    quad: usize,
-    offset: u8,
-    a: &QuantizedRows,
-    row: usize,
-    k: usize,
-) -> [[[f32; 4]; Q]; C] {
-    let n_blocks = k / BLOCK;
-    let factor_units = GROUPS * 2 * if OFFSET { 1 } else { 2 };
-    let steps = if BITS == 4 { 4 } else { 8 };
-    let (levels, _) = a.levels.as_chunks::<4>();
-    let (sums, _) = a.sums.as_chunks::<2>();
-    let levels: [&[[i8; 4]]; C] = std::array::from_fn(|c| &levels[(row + c) * k / 4..][..k / 4]);
-    let scales: [&[f32]; C] = std::array::from_fn(|c| &a.scales[(row + c) * n_blocks..][..n_blocks]);
-    let sums: [&[[i32; 2]]; C] = std::array::from_fn(|c| &sums[(row + c) * n_blocks..][..n_blocks]);
-    let mut total = [[S::splat(0.0); Q]; C];
-    for (block, units) in panel.chunks_exact(factor_units + steps * 2).enumerate().take(n_blocks) {
-        let (factors, weights) = units.split_at(factor_units);
-        let activations: [&[[i8; 4]; 8]; C] =
-            std::array::from_fn(|c| levels[c][block * 8..][..8].first_chunk().unwrap_or(&[[0; 4]; 8]));
-        // low[g], high[g]: the i16 sums of group g, of low and high nibbles.
-        let mut low = [[[S::zero_i(); Q]; C]; GROUPS];
-        let mut high = [[[S::zero_i(); Q]; C]; GROUPS];
-        for step in 0..steps {
-            for q in 0..Q {
-                let weight = S::load_i(&weights[step * 2 + quad + q]);
-                let (lo, hi) = (S::low_nibbles(weight), S::high_nibbles(weight));
-                for c in 0..C {
-                    if BITS == 4 {
-                        // Low nibbles are columns 0..16, high ones 16..32: the same sum, or two groups.
-                        let (x, y) =
-                            (S::splat_4(&activations[c][step]), S::splat_4(&activations[c][step + 4]));
-                        low[0][c][q] = S::dot_i16(low[0][c][q], x, lo);
-                        low[GROUPS - 1][c][q] = S::dot_i16(low[GROUPS - 1][c][q], y, hi);
-                    } else {
-                        let group = step * GROUPS / 8;
-                        let x = S::splat_4(&activations[c][step]);
-                        low[group][c][q] = S::dot_i16(low[group][c][q], x, lo);
-                        high[group][c][q] = S::dot_i16(high[group][c][q], x, hi);
-                    }
-                }
-            }
-        }
-        for group in 0..GROUPS {
-            for c in 0..C {
-                let [first, second] = sums[c][block];
-                let sum = match (GROUPS, group) {
-                    (1, _) => first + second,
-                    (_, 0) => first,
-                    _ => second,
-                };
-                let scale = S::splat(scales[c][block]);
+unsafe fn block<S: Simd, const BITS: usize, const GROUPS: usize, const Q: usize, const C: usize>(
+    levels: *const [u8; 16],
+    a: *const [i8; 4],
+) -> [[[S::I; C]; Q]; GROUPS] {
+    let mut low = [[[S::zero_i(); C]; Q]; GROUPS];
+    let mut high = [[[S::zero_i(); C]; Q]; GROUPS];
+    for step in 0..if BITS == 4 { 4 } else { 8 } {
+        // SAFETY: the step's two quads are within the block.
+        let raw: [S::I; Q] = std::array::from_fn(|q| S::load_i(unsafe { &*levels.add(step * 2 + q) }));
+        let (lo, hi) = (raw.map(S::low_nibbles), raw.map(S::high_nibbles));
+        for c in 0..C {
+            // SAFETY: the step's levels of each row are within the block.
+            let x = S::splat_4(unsafe { &*a.add(step * C + c) });
+            if BITS == 4 {
+                // Low nibbles are columns 0..16, high ones 16..32: the same sum, or two groups.
+                // SAFETY: as above.
+                let y = S::splat_4(unsafe { &*a.add((step + 4) * C + c) });
                 for q in 0..Q {
-                    let mut dot = S::widen_dot(low[group][c][q], 1);
-                    if BITS == 8 {
-                        dot = S::add_i32(dot, S::widen_dot(high[group][c][q], 16));
-                    }
-                    if OFFSET {
-                        dot = S::add_i32(dot, S::splat_i32(-i32::from(offset) * sum));
-                    }
-                    let factor = S::mul(load_factor::<S>(factors, group * 2 + quad + q), scale);
-                    total[c][q] = S::mul_add(S::to_f32(dot), factor, total[c][q]);
-                    if !OFFSET {
-                        let min = load_factor::<S>(factors, (GROUPS + group) * 2 + quad + q);
-                        let sum = S::splat(scales[c][block] * sum as f32);
-                        total[c][q] = S::mul_add(min, sum, total[c][q]);
-                    }
+                    low[0][q][c] = S::dot_i16(low[0][q][c], x, lo[q]);
+                    low[GROUPS - 1][q][c] = S::dot_i16(low[GROUPS - 1][q][c], y, hi[q]);
+                }
+            } else {
+                let group = step * GROUPS / 8;
+                for q in 0..Q {
+                    low[group][q][c] = S::dot_i16(low[group][q][c], x, lo[q]);
+                    high[group][q][c] = S::dot_i16(high[group][q][c], x, hi[q]);
                 }
             }
         }
     }
-    total.map(|quads| {
-        quads.map(|sums| {
-            let mut out = [0.0; 4];
-            S::store(sums, &mut out);
-            out
+    std::array::from_fn(|g| {
+        std::array::from_fn(|q| {
+            std::array::from_fn(|c| {
+                let dot = S::widen_dot(low[g][q][c], 1);
+                if BITS == 4 { dot } else { S::add_i32(dot, S::widen_dot(high[g][q][c], 16)) }
+            })
         })
     })
 }
 
+/// The sums of a panel by `C` rows of activations: `[row][quad]`.
 #[inline(always)]
-fn load_factor<S: Simd>(factors: &[[u8; 16]], unit: usize) -> S::F {
-    S::load(bytemuck::cast_ref::<[u8; 16], [f32; 4]>(&factors[unit]))
+fn tile<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, const C: usize>(
+    panel: &[u128],
+    words: &[u32],
+    k: usize,
+) -> [[S::F; 2]; C] {
+    let n_blocks = k / BLOCK;
+    let factor_units = GROUPS * 2 * if OFFSET { 1 } else { 2 };
+    let units = factor_units + if BITS == 4 { 8 } else { 16 };
+    let block_words = C * (9 + GROUPS);
+    assert!(panel.len() >= n_blocks * units && words.len() >= n_blocks * block_words);
+    let mut total = [[S::splat(0.0); 2]; C];
+    for i in 0..n_blocks {
+        // SAFETY: both slices have `n_blocks` such blocks, asserted above; units are aligned for f32.
+        unsafe {
+            let factors = panel.as_ptr().add(i * units).cast::<[f32; 4]>();
+            let levels = factors.add(factor_units).cast::<[u8; 16]>();
+            let a = words.as_ptr().add(i * block_words);
+            let (scales, terms) = (a.add(8 * C).cast::<f32>(), a.add(9 * C));
+            let mut add = |dots: [S::I; C], group: usize, quad: usize| {
+                let factor = S::load(&*factors.add(group * 2 + quad));
+                for (c, dot) in dots.into_iter().enumerate() {
+                    let scale = S::mul(factor, S::splat(*scales.add(c)));
+                    let term = terms.add(group * C + c);
+                    let sum = &mut total[c][quad];
+                    if OFFSET {
+                        let dot = S::add_i32(dot, S::splat_i32(*term.cast::<i32>()));
+                        *sum = S::mul_add(S::to_f32(dot), scale, *sum);
+                    } else {
+                        let min = S::load(&*factors.add((GROUPS + group) * 2 + quad));
+                        *sum = S::mul_add(min, S::splat(*term.cast::<f32>()), *sum);
+                        *sum = S::mul_add(S::to_f32(dot), scale, *sum);
+                    }
+                }
+            };
+            if C == 1 || (BITS == 4 && GROUPS == 1) {
+                let dots = block::<S, BITS, GROUPS, 2, C>(levels, a.cast());
+                for (group, dots) in dots.into_iter().enumerate() {
+                    add(dots[0], group, 0);
+                    add(dots[1], group, 1);
+                }
+            } else {
+                // More sums than registers: one quad at a time.
+                for quad in 0..2 {
+                    let dots = block::<S, BITS, GROUPS, 1, C>(levels.add(quad), a.cast());
+                    dots.into_iter().enumerate().for_each(|(group, dots)| add(dots[0], group, quad));
+                }
+            }
+        }
+    }
+    total
 }

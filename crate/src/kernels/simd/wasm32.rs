@@ -31,7 +31,8 @@ impl Simd for Wasm {
     }
     #[inline(always)]
     fn high_nibbles(x: v128) -> v128 {
-        u8x16_shr(x, 4)
+        // Processors shift words, not bytes.
+        v128_and(u16x8_shr(x, 4), u8x16_splat(15))
     }
     #[cfg(target_feature = "relaxed-simd")]
     #[inline(always)]
