@@ -17,8 +17,6 @@ pub mod plan;
 pub mod quant;
 pub mod session;
 pub mod tensor;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
 pub mod text;
 pub mod types;
 

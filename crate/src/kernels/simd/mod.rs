@@ -2,7 +2,7 @@
 //! browser (relaxed SIMD where the build has it), `scalar` is the twin that runs everywhere and says what
 //! each operation means.
 
-#[cfg(any(test, feature = "testing", not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+#[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 pub mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub mod wasm32;

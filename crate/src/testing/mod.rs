@@ -1,1 +1,0 @@
-//! Test support: the parity suite, callable natively and from a test wasm.
