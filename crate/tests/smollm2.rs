@@ -2,12 +2,16 @@
 //! (`data/reference/smollm2.json`). The model is found in `models/` or where `HOMEFIRE_MODELS` says; without
 //! it these tests say so and do nothing.
 
+mod device;
+
+use device::{Device, devices};
 use homefire::generate::{Generation, GenerationOptions, Rows, TextModel};
-use homefire::session::{Loader, LoaderOptions};
+use homefire::session::LoaderOptions;
+use pollster::block_on;
 use serde_json::Value;
 use std::path::PathBuf;
 
-fn load(exact: bool) -> Option<TextModel> {
+fn load(exact: bool, device: Device) -> Option<TextModel> {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../models");
     let folder = std::env::var("HOMEFIRE_MODELS").unwrap_or(default.into());
     let path = PathBuf::from(folder).join("smollm2-135m-q4_1.gguf");
@@ -15,11 +19,8 @@ fn load(exact: bool) -> Option<TextModel> {
         eprintln!("SKIPPED: {} is not there; `npm test` downloads it", path.display());
         return None;
     };
-    let mut loader = Loader::new(LoaderOptions { context_length: Some(1024), exact });
-    for chunk in bytes.chunks(1_000_003) {
-        loader.push(chunk).unwrap();
-    }
-    Some(loader.finish().unwrap())
+    let options = LoaderOptions { context_length: Some(1024), exact };
+    Some(device::load(&bytes, 1_000_003, options, device).unwrap())
 }
 
 fn reference() -> Value {
@@ -45,21 +46,29 @@ fn greedy(model: &mut TextModel, prompt: &[u32], n: usize) -> Vec<u32> {
 
 #[test]
 fn every_string_has_the_reference_ids() {
-    let Some(model) = load(false) else { return };
+    let Some(model) = load(false, Device::Cpu) else { return };
     let reference = reference();
     let strings = reference["tokenizer"].as_array().unwrap();
     assert!(strings.len() > 10);
     for string in strings {
         let text = string["text"].as_str().unwrap();
-        assert_eq!(model.tokenizer().encode(text, true), ids(&string["ids"]), "{text:?}");
-        assert_eq!(model.tokenizer().encode(text, false), ids(&string["ids_no_special"]), "{text:?}");
-        assert_eq!(model.tokenizer().decode(&ids(&string["ids_no_special"])), text);
+        assert_eq!(model.facts().tokenizer().encode(text, true), ids(&string["ids"]), "{text:?}");
+        assert_eq!(model.facts().tokenizer().encode(text, false), ids(&string["ids_no_special"]), "{text:?}");
+        assert_eq!(model.facts().tokenizer().decode(&ids(&string["ids_no_special"])), text);
     }
 }
 
 #[test]
 fn exact_logits_and_greedy_tokens_are_the_references() {
-    let Some(mut model) = load(true) else { return };
+    for device in devices() {
+        // A GPU computes with f32 activations either way, so it is held to them as it is used by default.
+        if let Some(model) = load(device == Device::Cpu, device) {
+            holds_to_the_reference(model, device);
+        }
+    }
+}
+
+fn holds_to_the_reference(mut model: TextModel, device: Device) {
     for case in reference()["cases"].as_array().unwrap() {
         let name = case["name"].as_str().unwrap();
         let prompt = ids(&case["ids"]);
@@ -69,19 +78,23 @@ fn exact_logits_and_greedy_tokens_are_the_references() {
             model.truncate(0);
             let mut fed = prompt.clone();
             fed.extend(&said[..after]);
-            let scores = model.feed_rows(&fed, Rows::Last).unwrap();
+            let scores = block_on(model.feed_rows(&fed, Rows::Last)).unwrap();
             let scores = scores.data::<f32>().unwrap();
             for pair in logits["top"].as_array().unwrap() {
                 let (id, want) = (pair[0].as_u64().unwrap() as usize, pair[1].as_f64().unwrap());
                 let error = (f64::from(scores[id]) - want).abs();
-                assert!(error < 0.05, "{name} after {after}: logit {id} is {}, not {want}", scores[id]);
+                assert!(
+                    error < 0.05,
+                    "{device:?}, {name} after {after}: logit {id} is {}, not {want}",
+                    scores[id]
+                );
             }
         }
         let want = ids(&case["exact"]["greedy"]);
         let margins = case["exact"]["margin"].as_array().unwrap();
         let sure = margins.iter().take_while(|m| m.as_f64().unwrap() >= 0.1).count();
         let got = greedy(&mut model, &prompt, sure);
-        assert_eq!(got, want[..sure], "{name}");
+        assert_eq!(got, want[..sure], "{device:?}, {name}");
     }
 }
 
@@ -90,8 +103,8 @@ fn window_nll(model: &mut TextModel, window: &[u32]) -> f64 {
     model.truncate(0);
     let mut total = 0.0;
     for (start, chunk) in (0..).step_by(128).zip(window.chunks(128)) {
-        let scores = model.feed_rows(chunk, Rows::All).unwrap();
-        let vocabulary = model.vocabulary_size();
+        let scores = block_on(model.feed_rows(chunk, Rows::All)).unwrap();
+        let vocabulary = model.facts().vocabulary_size();
         for (i, scores) in scores.data::<f32>().unwrap().chunks_exact(vocabulary).enumerate() {
             let Some(&next) = window.get(start + i + 1) else { continue };
             let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -104,7 +117,7 @@ fn window_nll(model: &mut TextModel, window: &[u32]) -> f64 {
 
 #[test]
 fn quantised_activations_cost_less_than_a_hundredth_of_the_perplexity() {
-    let Some(mut model) = load(false) else { return };
+    let Some(mut model) = load(false, Device::Cpu) else { return };
     let reference = reference();
     let perplexity = &reference["perplexity"];
     let tokens = ids(&perplexity["tokens"]);
@@ -123,8 +136,8 @@ fn quantised_activations_cost_less_than_a_hundredth_of_the_perplexity() {
 
 #[test]
 fn a_reused_prefix_gives_the_same_answer() {
-    let Some(mut model) = load(false) else { return };
-    let prompt = model.tokenizer().encode("The capital of France is", false);
+    let Some(mut model) = load(false, Device::Cpu) else { return };
+    let prompt = model.facts().tokenizer().encode("The capital of France is", false);
     let fresh = greedy(&mut model, &prompt, 12);
     let longer: Vec<u32> = prompt.iter().chain(&fresh[..6]).copied().collect();
     let options = |reuse_prefix| GenerationOptions {

@@ -1,9 +1,13 @@
 //! Architectures without a full-size model here: tiny random-weight models whose logits were computed by the
 //! `transformers` Python package (`data/make_tiny_models.py`).
 
+mod device;
+
+use device::{Device, devices};
 use homefire::error::{ErrorKind, Result};
 use homefire::generate::{Rows, TextModel};
-use homefire::session::{Loader, LoaderOptions};
+use homefire::session::LoaderOptions;
+use pollster::block_on;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -11,13 +15,9 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny")).join(name)
 }
 
-fn load(name: &str, exact: bool) -> Result<TextModel> {
+fn load(name: &str, exact: bool, device: Device) -> Result<TextModel> {
     let bytes = std::fs::read(path(&format!("{name}.gguf"))).unwrap();
-    let mut loader = Loader::new(LoaderOptions { context_length: Some(64), exact });
-    for chunk in bytes.chunks(10_007) {
-        loader.push(chunk)?;
-    }
-    loader.finish()
+    device::load(&bytes, 10_007, LoaderOptions { context_length: Some(64), exact }, device)
 }
 
 /// The largest difference to the reference logits, with the tokens fed `batch` at a time.
@@ -29,9 +29,9 @@ fn largest_error(model: &mut TextModel, name: &str, batch: usize) -> f64 {
     model.truncate(0);
     let mut rows = Vec::new();
     for chunk in tokens.chunks(batch) {
-        let scores = model.feed_rows(chunk, Rows::All).unwrap();
+        let scores = block_on(model.feed_rows(chunk, Rows::All)).unwrap();
         let scores = scores.data::<f32>().unwrap();
-        rows.extend(scores.chunks_exact(model.vocabulary_size()).map(<[f32]>::to_vec));
+        rows.extend(scores.chunks_exact(model.facts().vocabulary_size()).map(<[f32]>::to_vec));
     }
     assert_eq!(rows.len(), tokens.len());
     let mut largest = 0.0f64;
@@ -47,11 +47,13 @@ fn largest_error(model: &mut TextModel, name: &str, batch: usize) -> f64 {
 }
 
 fn agrees(name: &str) {
-    let mut model = load(name, true).unwrap();
-    for batch in [24, 5, 1] {
-        let error = largest_error(&mut model, name, batch);
-        eprintln!("{name}, {batch} tokens at a time: within {error:.2e}");
-        assert!(error < 1e-3, "{name} in batches of {batch}: off by {error}");
+    for device in devices() {
+        let mut model = load(name, true, device).unwrap();
+        for batch in [24, 5, 1] {
+            let error = largest_error(&mut model, name, batch);
+            eprintln!("{name} on the {device:?}, {batch} tokens at a time: within {error:.2e}");
+            assert!(error < 1e-3, "{name} on the {device:?} in batches of {batch}: off by {error}");
+        }
     }
 }
 
@@ -82,7 +84,7 @@ fn smollm3_with_layers_without_rope_has_the_reference_logits() {
 
 #[test]
 fn quantised_activations_stay_near_the_reference() {
-    let mut model = load("qwen3-q8_0", false).unwrap();
+    let mut model = load("qwen3-q8_0", false, Device::Cpu).unwrap();
     let error = largest_error(&mut model, "qwen3-q8_0", 24);
     assert!(error < 0.15, "off by {error}");
 }
@@ -90,14 +92,14 @@ fn quantised_activations_stay_near_the_reference() {
 /// The comparison notices a model that is not the reference's.
 #[test]
 fn another_models_logits_are_refused() {
-    let mut model = load("qwen3-f16", true).unwrap();
+    let mut model = load("qwen3-f16", true, Device::Cpu).unwrap();
     assert!(largest_error(&mut model, "qwen2-f16", 24) > 0.5);
     assert!(largest_error(&mut model, "qwen3-q8_0", 24) > 2e-3);
 }
 
 #[test]
 fn llama_3_rope_scaling_is_refused_by_name() {
-    let error = load("llama3-f16", true).err().expect("RoPE scaling was ignored");
+    let error = load("llama3-f16", true, Device::Cpu).err().expect("RoPE scaling was ignored");
     assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
     assert!(error.message().contains("rope_freqs.weight"));
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
 
+use super::model::busy;
 use super::now;
 use super::object::{Object, array};
 use crate::error::Error;
@@ -50,7 +51,9 @@ impl Generation {
 impl Generation {
     /// Does one bounded piece of work: `{ text, ids, logprobs?, done? }`.
     pub async fn next(&mut self) -> Result<JsValue, Error> {
-        let step = self.inner.next(&mut self.model.borrow_mut())?;
+        let mut model = self.model.try_borrow_mut().map_err(|_| busy())?;
+        let step = self.inner.step(&mut model).await?;
+        drop(model);
         if step.id.is_some() {
             self.last = now();
             self.first.get_or_insert(self.last);

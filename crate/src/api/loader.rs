@@ -8,7 +8,8 @@ use wasm_bindgen::prelude::*;
 use super::model::Model;
 use super::object::Object;
 use super::options::Options;
-use crate::error::{Error, Result, fail};
+use crate::backend::gpu::{GpuDevice, self_test};
+use crate::error::{Error, ErrorKind, Result, fail};
 use crate::session::{self, LoaderOptions};
 
 /// The device of a model, as its `info` tells it.
@@ -16,16 +17,21 @@ use crate::session::{self, LoaderOptions};
 pub(super) struct Device {
     pub(super) kind: &'static str,
     pub(super) reason: String,
-    pub(super) variant: &'static str,
+    pub(super) variant: String,
 }
 
 impl Device {
+    fn cpu(reason: String) -> Self {
+        let variant = if cfg!(target_feature = "relaxed-simd") { "relaxed-simd" } else { "simd" };
+        Self { kind: "cpu", reason, variant: variant.to_string() }
+    }
+
     /// This as JavaScript sees it.
     pub(super) fn object(&self) -> Object {
         Object::new()
             .with("kind", self.kind)
             .with("reason", self.reason.as_str())
-            .with("variant", self.variant)
+            .with("variant", self.variant.as_str())
             .with("threads", 1)
     }
 }
@@ -55,18 +61,14 @@ impl Loader {
     /// Picks the device and says which and why. Fails with `no-webgpu` where WebGPU was demanded and cannot run.
     #[wasm_bindgen(js_name = openDevice)]
     pub async fn open_device(&mut self) -> std::result::Result<JsValue, Error> {
-        let reason = match self.wanted.as_str() {
-            "cpu" => "device: \"cpu\" was asked for",
-            "webgpu" => {
-                return fail!(
-                    NoWebgpu,
-                    "this version has no WebGPU back end: load with device \"auto\" or \"cpu\""
-                );
-            }
-            _ => "this version has no WebGPU back end",
+        let (gpu, reason) = choose(&self.wanted).await?;
+        let device = match &gpu {
+            Some(gpu) => Device { kind: "webgpu", reason, variant: gpu.name().to_string() },
+            None => Device::cpu(reason),
         };
-        let variant = if cfg!(target_feature = "relaxed-simd") { "relaxed-simd" } else { "simd" };
-        let device = Device { kind: "cpu", reason: reason.to_string(), variant };
+        if let Some(gpu) = gpu {
+            self.inner()?.use_gpu(gpu);
+        }
         let object = device.object().into();
         self.device = Some(device);
         Ok(object)
@@ -90,10 +92,52 @@ impl Loader {
 
     /// The model. Fails when bytes are missing.
     pub async fn finish(&mut self) -> std::result::Result<Model, Error> {
-        let (Some(inner), Some(device)) = (self.inner.take(), self.device.clone()) else {
+        let (Some(inner), Some(mut device)) = (self.inner.take(), self.device.clone()) else {
             return fail!(Internal, "finish() comes once, after openDevice()");
         };
-        Ok(Model { inner: Rc::new(RefCell::new(inner.finish()?)), device })
+        if let Some(obstacle) = inner.gpu_obstacle() {
+            let reason = format!("the GPU cannot run this model: {obstacle}");
+            if self.wanted == "webgpu" {
+                return Err(Error::new(
+                    ErrorKind::UnsupportedOp,
+                    format!("{reason}. Load it with device \"cpu\""),
+                ));
+            }
+            device = Device::cpu(reason);
+        }
+        let model = inner.finish()?;
+        Ok(Model { facts: Rc::clone(model.facts()), inner: Rc::new(RefCell::new(model)), device })
+    }
+}
+
+/// The GPU that serves, if one does, and why. Fails where one was demanded and none can.
+async fn choose(wanted: &str) -> Result<(Option<GpuDevice>, String)> {
+    if wanted == "cpu" {
+        return Ok((None, "device: \"cpu\" was asked for".into()));
+    }
+    let demanded = wanted == "webgpu";
+    let opened = match GpuDevice::request().await {
+        Ok(gpu) if gpu.is_software() && !demanded => {
+            return Ok((
+                None,
+                format!("the only WebGPU adapter, {}, is software and slower than this", gpu.name()),
+            ));
+        }
+        Ok(gpu) => self_test(&gpu).await.map(|()| gpu),
+        Err(error) => Err(error),
+    };
+    match opened {
+        Ok(gpu) => {
+            let reason =
+                if demanded { "device: \"webgpu\" was asked for" } else { "it passed its self-test" };
+            Ok((Some(gpu), reason.into()))
+        }
+        Err(error) if demanded => {
+            let message =
+                format!("{}. Load with device \"auto\" or \"cpu\"", error.message().trim_end_matches('.'));
+            Err(Error::new(ErrorKind::NoWebgpu, message))
+        }
+        Err(error) => Ok((None, format!("WebGPU is not used: {}", error.message()))),
     }
 }
 

@@ -7,16 +7,20 @@ use wasm_bindgen::prelude::*;
 
 use super::generation::Generation;
 use super::loader::Device;
-use super::object::Object;
+use super::object::{Object, array};
 use super::options::Options;
-use crate::error::Error;
+use crate::backend::Profiled;
+use crate::error::{Error, ErrorKind};
 use crate::formats::gguf::Gguf;
-use crate::generate::{self, TextModel};
+use crate::generate::{self, TextFacts, TextModel};
 
 /// A model that is ready to answer.
 #[wasm_bindgen]
 pub struct Model {
+    /// Borrowed by the generation that runs, also while it waits for its device.
     pub(super) inner: Rc<RefCell<TextModel>>,
+    /// Readable at any time.
+    pub(super) facts: Rc<TextFacts>,
     pub(super) device: Device,
 }
 
@@ -24,7 +28,7 @@ pub struct Model {
 impl Model {
     /// What the model is and where it runs: `ModelInfo` of `js/types.ts`.
     pub fn info(&self) -> JsValue {
-        let model = self.inner.borrow();
+        let model = &self.facts;
         let gguf = model.gguf();
         let architecture = gguf.str("general.architecture").unwrap_or("unknown");
         let bytes = gguf.tensors.iter().map(|tensor| tensor.n_bytes).sum();
@@ -46,7 +50,7 @@ impl Model {
     /// The chat template that the file carries, and the tokens that templates name.
     #[wasm_bindgen(js_name = chatTemplate)]
     pub fn chat_template(&self) -> JsValue {
-        let model = self.inner.borrow();
+        let model = &self.facts;
         let (bos, eos) = model.tokenizer().bos_and_eos();
         Object::new()
             .maybe("template", template(model.gguf()))
@@ -57,26 +61,51 @@ impl Model {
 
     /// The ids of a text. With `special`, special tokens that stand in it count as such.
     pub fn tokenize(&self, text: &str, special: bool) -> Vec<u32> {
-        self.inner.borrow().tokenizer().encode(text, special)
+        self.facts.tokenizer().encode(text, special)
     }
 
     /// The text of some ids.
     pub fn detokenize(&self, ids: &[u32]) -> String {
-        self.inner.borrow().tokenizer().decode(ids)
+        self.facts.tokenizer().decode(ids)
     }
 
     /// An answer to `ids` under the options of `GenerateOptions` in `js/types.ts`. Fails when the prompt is
     /// empty or longer than the context, or an option is out of its range.
     pub fn generate(&self, ids: &[u32], options: &JsValue) -> Result<Generation, Error> {
         let options = Options(options).generation()?;
-        let inner = generate::Generation::new(&self.inner.borrow(), ids, options)?;
+        let model = self.inner.try_borrow().map_err(|_| busy())?;
+        let inner = generate::Generation::new(&model, ids, options)?;
         Ok(Generation::new(Rc::clone(&self.inner), inner))
     }
 
-    /// What a token costs.
-    pub fn profile(&self) -> JsValue {
-        Object::new().with("device", self.device.object()).into()
+    /// Where a token runs and what it launches: `Profile` of `js/types.ts`.
+    pub fn profile(&self) -> Result<JsValue, Error> {
+        let mut model = self.inner.try_borrow_mut().map_err(|_| busy())?;
+        let launches = model.profile()?;
+        let profile = Object::new().with("device", self.device.object());
+        let nodes = launches.iter().map(|launch| {
+            Object::new().with("node", launch.node.as_str()).with("kernel", launch.kernel.as_str()).into()
+        });
+        let nodes = array(nodes);
+        if self.device.kind != "webgpu" {
+            return Ok(profile.with("nodes", nodes).into());
+        }
+        let gpu = Object::new()
+            .count("dispatchesPerToken", launches.len() as u64)
+            .count("dispatchesPerLayer", in_first_layer(&launches) as u64)
+            .count("submitsPerToken", 1);
+        Ok(profile.with("nodes", nodes).with("gpu", gpu).into())
     }
+}
+
+/// Launches of the nodes of the first layer, whose names begin with `blk.0.`.
+fn in_first_layer(launches: &[Profiled]) -> usize {
+    launches.iter().filter(|launch| launch.node.starts_with("blk.0.")).count()
+}
+
+/// The error of a call that needs the model while an answer is being computed.
+pub(super) fn busy() -> Error {
+    Error::new(ErrorKind::InvalidInput, "the model is busy with an answer: wait for it, or cancel it")
 }
 
 /// The chat template of a file.

@@ -2,12 +2,13 @@
 //! plans run step by step. While a step runs, the buffers it writes are taken out of their tables, so that
 //! what it reads and what it writes are different memory by construction.
 
+use super::{Backend, Feed, Pending, Profiled};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::graph::{Graph, Source, ValueId};
 use crate::kernels::gemm::{PackedMatrix, Packer};
 use crate::kernels::threads::Threads;
 use crate::ops::{CpuContext, Input};
-use crate::plan::{Place, Plan, Step};
+use crate::plan::{Place, Plan, PlanOptions, PlanOutput, Step};
 use crate::tensor::{Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
 use std::collections::HashMap;
@@ -46,7 +47,7 @@ impl CpuBackend {
                     weights.insert(id, weight);
                 }
                 Source::State => {
-                    states.insert(id, buffer(bytes_of(&value.ty)?)?);
+                    states.insert(id, buffer(value.ty.n_bytes()?)?);
                 }
                 _ => {}
             }
@@ -54,37 +55,8 @@ impl CpuBackend {
         Ok(Self { weights, states, slots: Vec::new(), threads: Threads::single(), exact })
     }
 
-    /// Takes the next bytes of part `part` of a weight; `dtype` and `first_row` say what the file has and
-    /// where the part's rows go. Bytes of a part come in order, in chunks of any size.
-    pub fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, bytes: &[u8]) -> Result<()> {
-        match self.weights.get_mut(&id) {
-            Some(Weight::Packed { matrix, packer }) => {
-                if offset == 0 {
-                    packer.start(first_row);
-                }
-                packer.push(matrix, bytes)
-            }
-            Some(Weight::Plain(tensor)) => {
-                let row_bytes = tensor.bytes().len() / tensor.shape().first().copied().unwrap_or(1).max(1);
-                let start = first_row * row_bytes + offset;
-                let view = tensor.view_mut();
-                match view.bytes.get_mut(start..start + bytes.len()) {
-                    Some(place) => place.copy_from_slice(bytes),
-                    None => return fail!(Format, "a tensor has more bytes than its shape"),
-                }
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Runs a plan. `feeds` has every input that the plan uses. Returns the plan's outputs.
-    pub fn run(
-        &mut self,
-        graph: &Graph,
-        plan: &Plan,
-        feeds: &HashMap<ValueId, Tensor>,
-    ) -> Result<Vec<Tensor>> {
+    /// Runs a plan to its end.
+    fn run(&mut self, graph: &Graph, plan: &Plan, feeds: &HashMap<ValueId, Tensor>) -> Result<Vec<Tensor>> {
         self.slots.resize_with(self.slots.len().max(plan.slots.len()), Buffer::new);
         for (slot, &bytes) in self.slots.iter_mut().zip(&plan.slots) {
             if slot.len() * 16 < bytes {
@@ -96,8 +68,8 @@ impl CpuBackend {
             self.run_step(graph, step, feeds).map_err(|e| e.at(&*graph.node(step.node).name))?;
         }
         (plan.outputs.iter())
-            .map(|(name, place, ty)| {
-                let shape = known(ty)?;
+            .map(|PlanOutput { name, place, ty, .. }| {
+                let shape = ty.known_shape()?;
                 let mut tensor = Tensor::zeros(ty.dtype, &shape)?;
                 let view =
                     self.view(graph, feeds, *place, ty.dtype, &shape).map_err(|e| e.at(name.as_str()))?;
@@ -131,9 +103,10 @@ impl CpuBackend {
         let input_shapes: Vec<Vec<usize>> = step
             .input_types
             .iter()
-            .map(|ty| ty.as_ref().map_or(Ok(Vec::new()), known))
+            .map(|ty| ty.as_ref().map_or(Ok(Vec::new()), TensorType::known_shape))
             .collect::<Result<_>>()?;
-        let output_shapes: Vec<Vec<usize>> = step.output_types.iter().map(known).collect::<Result<_>>()?;
+        let output_shapes: Vec<Vec<usize>> =
+            step.output_types.iter().map(TensorType::known_shape).collect::<Result<_>>()?;
         let updated: Vec<usize> = def.updates_state().iter().map(|&(input, _)| input).collect();
         let mut inputs = Vec::with_capacity(step.inputs.len());
         for (i, place) in step.inputs.iter().enumerate() {
@@ -146,7 +119,7 @@ impl CpuBackend {
         }
         let mut outputs = Vec::with_capacity(taken.len());
         for ((buffer, ty), shape) in taken.iter_mut().zip(&step.output_types).zip(&output_shapes) {
-            let bytes = bytes_of(ty)?;
+            let bytes = ty.n_bytes()?;
             let all: &mut [u8] = bytemuck::cast_slice_mut(buffer);
             ensure!(all.len() >= bytes, Internal, "a buffer of {} bytes is too small for {ty}", all.len());
             outputs.push(TensorViewMut { dtype: ty.dtype, shape, bytes: &mut all[..bytes] });
@@ -192,9 +165,53 @@ impl CpuBackend {
             None => fail!(Internal, "a buffer of {} bytes is too small for {dtype} {shape:?}", bytes.len()),
         }
     }
+}
 
-    /// Bytes that weights, states and slots take.
-    pub fn memory_bytes(&self) -> usize {
+impl Backend for CpuBackend {
+    fn plan_options(&self) -> PlanOptions {
+        PlanOptions { in_place: true }
+    }
+
+    fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, bytes: &[u8]) -> Result<()> {
+        match self.weights.get_mut(&id) {
+            Some(Weight::Packed { matrix, packer }) => {
+                if offset == 0 {
+                    packer.start(first_row);
+                }
+                packer.push(matrix, bytes)
+            }
+            Some(Weight::Plain(tensor)) => {
+                let row_bytes = tensor.bytes().len() / tensor.shape().first().copied().unwrap_or(1).max(1);
+                let start = first_row * row_bytes + offset;
+                let view = tensor.view_mut();
+                match view.bytes.get_mut(start..start + bytes.len()) {
+                    Some(place) => place.copy_from_slice(bytes),
+                    None => return fail!(Format, "a tensor has more bytes than its shape"),
+                }
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn submit(&mut self, graph: &Graph, plan: &Plan, feeds: HashMap<ValueId, Feed>) -> Result<Pending> {
+        let tensors = feeds.into_iter().map(|(id, feed)| match feed {
+            Feed::Tensor(tensor) => Ok((id, tensor)),
+            Feed::Previous(_) => fail!(Internal, "a run on the CPU is over before the next one begins"),
+        });
+        let outputs = self.run(graph, plan, &tensors.collect::<Result<_>>()?);
+        Ok(Box::pin(std::future::ready(outputs)))
+    }
+
+    fn profile(&self, graph: &Graph, plan: &Plan) -> Vec<Profiled> {
+        let profiled = |step: &Step| {
+            let node = graph.node(step.node);
+            Profiled { node: node.name.to_string(), kernel: node.op.name().to_string() }
+        };
+        plan.steps.iter().map(profiled).collect()
+    }
+
+    fn memory_bytes(&self) -> usize {
         let weights = self.weights.values().map(|w| match w {
             Weight::Packed { matrix, .. } => matrix.memory_bytes(),
             Weight::Plain(tensor) => tensor.bytes().len(),
@@ -206,7 +223,7 @@ impl CpuBackend {
 
 fn new_weight(graph: &Graph, id: ValueId, users: &[crate::graph::NodeId]) -> Result<Weight> {
     let ty = &graph.value(id).ty;
-    let shape = known(ty)?;
+    let shape = ty.known_shape()?;
     let packs = users.iter().all(|&node| {
         let node = graph.node(node);
         (0..node.inputs.len()).filter(|&i| node.inputs[i] == Some(id)).all(|i| node.op.def().packs(i))
@@ -216,21 +233,6 @@ fn new_weight(graph: &Graph, id: ValueId, users: &[crate::graph::NodeId]) -> Res
         return Ok(Weight::Packed { packer: Packer::new(ty.dtype, k), matrix });
     }
     Ok(Weight::Plain(Tensor::zeros(ty.dtype, &shape)?))
-}
-
-fn known(ty: &TensorType) -> Result<Vec<usize>> {
-    match ty.shape.to_known() {
-        Some(shape) => Ok(shape),
-        None => fail!(Internal, "{ty} still has a symbol in its shape"),
-    }
-}
-
-fn bytes_of(ty: &TensorType) -> Result<usize> {
-    let len = known(ty)?.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
-    match len.and_then(|len| ty.dtype.bytes_for(len)) {
-        Some(bytes) => Ok(bytes),
-        None => fail!(ShapeMismatch, "{ty} is too large, or not a whole number of blocks"),
-    }
 }
 
 fn buffer(bytes: usize) -> Result<Buffer> {

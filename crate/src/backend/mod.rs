@@ -1,5 +1,65 @@
-//! The back ends. Each holds weights and states and runs plans.
+//! The back ends. Each holds a graph's weights and states and runs plans.
 
 pub mod cpu;
-#[cfg(feature = "gpu")]
 pub mod gpu;
+
+use crate::error::Result;
+use crate::graph::{Graph, ValueId};
+use crate::plan::{Plan, PlanOptions};
+use crate::tensor::Tensor;
+use std::collections::HashMap;
+use std::pin::Pin;
+
+/// What an input is given for one run.
+#[derive(Clone, Debug)]
+pub enum Feed {
+    /// These elements.
+    Tensor(Tensor),
+    /// What the run before computed for this output of the graph, wherever it lies. Its size must be the
+    /// input's.
+    Previous(ValueId),
+}
+
+/// Outputs on their way. A back end that computes at once has them ready.
+pub type Pending = Pin<Box<dyn Future<Output = Result<Vec<Tensor>>>>>;
+
+/// One launch of a plan, for profiles.
+#[derive(Clone, Debug)]
+pub struct Profiled {
+    /// The node.
+    pub node: String,
+    /// What runs: the operator on the CPU, the shader variant on the GPU.
+    pub kernel: String,
+}
+
+/// Weights, states and buffers of one graph on one device.
+pub trait Backend {
+    /// What plans for this back end may do.
+    fn plan_options(&self) -> PlanOptions;
+
+    /// Takes bytes of a weight, `offset` bytes into the part of it whose rows begin at `first_row`. Bytes of
+    /// a part come in order, in chunks of any size.
+    fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, bytes: &[u8]) -> Result<()>;
+
+    /// Makes what a plan needs before its first run.
+    fn prepare(&mut self, _graph: &Graph, _plan: &Plan) -> Result<()> {
+        Ok(())
+    }
+
+    /// Starts a run. `feeds` has every input that the plan uses. Gives the plan's outputs, in its order.
+    fn submit(&mut self, graph: &Graph, plan: &Plan, feeds: HashMap<ValueId, Feed>) -> Result<Pending>;
+
+    /// Forgets what was made for a plan.
+    fn forget(&mut self, _plan: &Plan) {}
+
+    /// How many runs may be under way at once.
+    fn pipeline_depth(&self) -> usize {
+        1
+    }
+
+    /// What a run of the plan launches.
+    fn profile(&self, graph: &Graph, plan: &Plan) -> Vec<Profiled>;
+
+    /// Bytes that weights, states and buffers take.
+    fn memory_bytes(&self) -> usize;
+}

@@ -31,4 +31,4 @@ pub use kv_cache::{KvCache, OnContextFull};
 pub use model::{Model, NextTokens, Scores, TopScores, Want};
 pub use sampler::{Sampled, Sampler, SamplerOptions, TokenLogprobs};
 pub use stop::{StopStrings, Stopped};
-pub use text_model::{Generation, Rows, TextModel};
+pub use text_model::{Generation, Rows, TextFacts, TextModel};

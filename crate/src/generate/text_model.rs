@@ -3,17 +3,19 @@
 use super::generator::{Generator, Step};
 use super::kv_cache::KvCache;
 use super::logits::{Candidate, top_k};
-use super::model::{Model, Scores, TopScores, Want};
-use super::sampler::finite_best;
+use super::model::{Model, NextTokens, Scores, TopScores, Want};
+use crate::backend::{Pending, Profiled};
 use crate::error::{Result, ensure, fail};
 use crate::formats::gguf::Gguf;
 use crate::import::arch::LanguageModel;
-use crate::session::Session;
+use crate::session::{Given, Session};
 use crate::tensor::Tensor;
 use crate::text::{Detokenizer, Tokenizer};
-use std::collections::BTreeMap;
+use crate::types::Bindings;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 /// The most tokens that are fed in one run of the graph.
@@ -34,9 +36,16 @@ pub type Generation = Generator<TextModel>;
 /// A language model with its KV cache.
 pub struct TextModel {
     session: Session,
+    facts: Rc<TextFacts>,
+    kv: KvCache,
+    /// Steps that were begun and not taken, oldest first.
+    begun: VecDeque<Pending>,
+}
+
+/// What a language model is, whatever it is doing.
+pub struct TextFacts {
     tokenizer: Tokenizer,
     gguf: Gguf,
-    kv: KvCache,
     context_length: usize,
     trained_context_length: usize,
     vocabulary_size: usize,
@@ -60,26 +69,103 @@ impl TextModel {
         );
         // The tokenizer has taken these over; they are the bulk of the metadata.
         gguf.metadata.retain(|key, _| !key.starts_with("tokenizer.ggml.") || key.ends_with("_id"));
-        Ok(Self {
-            session,
+        let facts = TextFacts {
             tokenizer,
             gguf,
-            kv: KvCache::new(),
             context_length: model.context_length,
             trained_context_length: model.trained_context_length,
             vocabulary_size: model.vocabulary_size,
             n_layers: model.n_layers,
-        })
+        };
+        Ok(Self { session, facts: Rc::new(facts), kv: KvCache::new(), begun: VecDeque::new() })
     }
 
-    /// The tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+    /// What the model is. Clones of this can be read while the model runs.
+    pub fn facts(&self) -> &Rc<TextFacts> {
+        &self.facts
     }
 
     /// The session that runs the graph.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// What one token launches.
+    pub fn profile(&mut self) -> Result<Vec<Profiled>> {
+        self.session.profile(&["argmax"], Bindings::from([("s".into(), 1), ("n".into(), 1)]))
+    }
+
+    /// The tokens in the KV cache.
+    pub fn cached(&self) -> &[u32] {
+        self.kv.tokens()
+    }
+
+    /// Forgets all but the first `len` tokens.
+    pub fn truncate(&mut self, len: usize) {
+        self.kv.truncate(len);
+    }
+
+    /// Feeds tokens after those in the cache, at most [`Model::max_batch`]. Gives the scores wanted, f32
+    /// `[rows, vocabulary]`.
+    pub async fn feed_rows(&mut self, ids: &[u32], rows: Rows) -> Result<Tensor> {
+        let scores = self.submit(NextTokens::Ids(ids), self.kv.len(), rows, "logits")?;
+        let scores = only(scores.await?)?;
+        self.kv.push(ids);
+        Ok(scores)
+    }
+
+    /// Starts a run of tokens at a position.
+    fn submit(&mut self, tokens: NextTokens<'_>, start: usize, rows: Rows, output: &str) -> Result<Pending> {
+        let (given, n) = match tokens {
+            NextTokens::Ids(ids) => {
+                self.facts.check(ids)?;
+                let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+                (Given::Tensor(Tensor::new(&[ids.len()], &ids)?), ids.len())
+            }
+            NextTokens::Previous => (Given::Previous("argmax", vec![1]), 1),
+        };
+        let (end, context) = (start + n, self.facts.context_length);
+        ensure!(
+            end <= context,
+            ContextFull,
+            "{end} tokens do not fit a context of {context}; load the model with a larger contextLength"
+        );
+        let last = n as i32 - 1;
+        let rows: Vec<i32> = match rows {
+            Rows::Last => vec![last],
+            Rows::All => (0..=last).collect(),
+        };
+        let position = Tensor::new(&[1], &[start as i32])?;
+        let rows = Tensor::new(&[rows.len()], &rows)?;
+        let given =
+            vec![("tokens", given), ("position", Given::Tensor(position)), ("rows", Given::Tensor(rows))];
+        self.session.submit(given, &[output])
+    }
+}
+
+/// The output of a run that has one.
+fn only(outputs: Vec<Tensor>) -> Result<Tensor> {
+    match outputs.into_iter().next() {
+        Some(output) => Ok(output),
+        None => fail!(Internal, "the graph gave no output; please report the model"),
+    }
+}
+
+impl TextFacts {
+    /// Fails for no tokens, and for one that is outside the vocabulary.
+    fn check(&self, ids: &[u32]) -> Result<()> {
+        ensure!(!ids.is_empty(), InvalidInput, "no tokens were fed; feed at least one");
+        match ids.iter().find(|&&id| id as usize >= self.vocabulary_size) {
+            Some(id) => {
+                fail!(InvalidInput, "token id {id} is outside the vocabulary of {}", self.vocabulary_size)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
     }
 
     /// The file's header, less what the tokenizer was made of.
@@ -121,66 +207,13 @@ impl TextModel {
         }
         bytes.into_iter().max_by_key(|(_, n)| *n).map(|(name, _)| name).unwrap_or_default()
     }
-
-    /// The tokens in the KV cache.
-    pub fn cached(&self) -> &[u32] {
-        self.kv.tokens()
-    }
-
-    /// Forgets all but the first `len` tokens.
-    pub fn truncate(&mut self, len: usize) {
-        self.kv.truncate(len);
-    }
-
-    /// Feeds tokens after those in the cache, at most [`Model::max_batch`]. Returns the scores wanted, f32
-    /// `[rows, vocabulary]`.
-    pub fn feed_rows(&mut self, ids: &[u32], rows: Rows) -> Result<Tensor> {
-        let scores = self.run(ids, self.kv.len(), rows)?;
-        self.kv.push(ids);
-        Ok(scores)
-    }
-
-    /// Runs tokens at a position.
-    fn run(&mut self, ids: &[u32], start: usize, rows: Rows) -> Result<Tensor> {
-        let end = start + ids.len();
-        ensure!(
-            end <= self.context_length,
-            ContextFull,
-            "{end} tokens do not fit a context of {}; load the model with a larger contextLength",
-            self.context_length
-        );
-        ensure!(!ids.is_empty(), InvalidInput, "no tokens were fed; feed at least one");
-        let foreign = ids.iter().find(|&&id| id as usize >= self.vocabulary_size);
-        if let Some(id) = foreign {
-            return fail!(
-                InvalidInput,
-                "token id {id} is outside the vocabulary of {}",
-                self.vocabulary_size
-            );
-        }
-        let tokens: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        let last = ids.len() as i32 - 1;
-        let rows: Vec<i32> = match rows {
-            Rows::Last => vec![last],
-            Rows::All => (0..=last).collect(),
-        };
-        let feeds = vec![
-            ("tokens", Tensor::new(&[tokens.len()], &tokens)?),
-            ("position", Tensor::new(&[1], &[start as i32])?),
-            ("rows", Tensor::new(&[rows.len()], &rows)?),
-        ];
-        match self.session.run(feeds, &["logits"])?.into_iter().next() {
-            Some(scores) => Ok(scores),
-            None => fail!(Internal, "the graph gave no logits; please report the model"),
-        }
-    }
 }
 
 impl Model for TextModel {
     type Text = Detokenizer;
 
     fn push_text(&self, text: &mut Detokenizer, id: u32) -> Result<String> {
-        Ok(text.push(self.tokenizer.token_bytes(id)))
+        Ok(text.push(self.facts.tokenizer.token_bytes(id)))
     }
 
     fn finish_text(&self, text: &mut Detokenizer) -> String {
@@ -188,15 +221,15 @@ impl Model for TextModel {
     }
 
     fn ends_text(&self, id: u32) -> bool {
-        self.tokenizer.ends_text(id)
+        self.facts.tokenizer.ends_text(id)
     }
 
     fn vocab_size(&self) -> usize {
-        self.vocabulary_size
+        self.facts.vocabulary_size
     }
 
     fn context_len(&self) -> usize {
-        self.context_length
+        self.facts.context_length
     }
 
     fn max_batch(&self) -> usize {
@@ -211,21 +244,57 @@ impl Model for TextModel {
         &mut self.kv
     }
 
+    fn chunk_len(&self, pending: usize) -> usize {
+        let most = pending.min(MAX_BATCH);
+        // Where runs are recorded, few sizes: the powers of two.
+        if self.session.pipeline_depth() > 1 { 1 << most.ilog2() } else { most }
+    }
+
     async fn feed(&mut self, ids: &[u32], start: usize, want: Want) -> Result<Scores> {
-        let scores = self.run(ids, start, Rows::Last)?;
-        let logits = scores.data::<f32>()?;
-        let all = || (0..).zip(logits.iter().copied()).collect::<Vec<Candidate>>();
+        let output = if want == Want::Argmax { "argmax" } else { "logits" };
+        let scores = self.submit(NextTokens::Ids(ids), start, Rows::Last, output)?;
+        let scores = only(scores.await?)?;
         Ok(match want {
             Want::Nothing => Scores::Nothing,
-            Want::Argmax => Scores::Argmax(finite_best(&all())?.0),
+            Want::Argmax => Scores::Argmax(id(&scores)?),
             Want::TopK(k) => {
-                let mut best = all();
+                let logits = scores.data::<f32>()?;
+                let mut best: Vec<Candidate> = (0..).zip(logits.iter().copied()).collect();
                 top_k(&mut best, k);
                 let (ids, logits) = best.into_iter().unzip();
                 Scores::TopK(TopScores { ids, logits })
             }
-            Want::Logits => Scores::Logits(logits.to_vec()),
+            Want::Logits => Scores::Logits(scores.data::<f32>()?.to_vec()),
         })
+    }
+
+    fn pipeline_depth(&self) -> usize {
+        self.session.pipeline_depth()
+    }
+
+    fn begin(&mut self, tokens: NextTokens<'_>, start: usize) -> Result<()> {
+        let pending = self.submit(tokens, start, Rows::Last, "argmax")?;
+        self.begun.push_back(pending);
+        Ok(())
+    }
+
+    async fn take_argmax(&mut self) -> Result<u32> {
+        match self.begun.pop_front() {
+            Some(pending) => id(&only(pending.await?)?),
+            None => fail!(Internal, "no step was begun"),
+        }
+    }
+
+    fn drop_pending(&mut self) {
+        self.begun.clear();
+    }
+}
+
+/// The one id that an argmax gave.
+fn id(argmax: &Tensor) -> Result<u32> {
+    match argmax.data::<i32>()? {
+        &[id] => Ok(id as u32),
+        ids => fail!(Internal, "an argmax of one row gave {} ids", ids.len()),
     }
 }
 

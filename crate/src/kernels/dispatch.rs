@@ -1,5 +1,8 @@
 //! One GPU launch as plain data, so that lowering is tested without a GPU.
 
+use super::shaders::shader;
+use crate::error::{Result, fail};
+
 /// A buffer of a node, as its dispatches see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
@@ -27,4 +30,98 @@ pub struct Dispatch {
     pub params: Vec<u8>,
     /// Workgroups in each dimension, at most 65,535 each.
     pub groups: [u32; 3],
+}
+
+/// The most workgroups in one dimension, by the default limits.
+pub const MAX_GROUPS: u32 = 65_535;
+
+impl Dispatch {
+    /// A launch of the variant of `kernel` that has `features`, those that are empty left out. Fails when
+    /// there is no such variant, or too many workgroups are wanted.
+    pub fn new(
+        kernel: &str,
+        features: &[&str],
+        bindings: Vec<(u32, Operand)>,
+        params: Vec<u8>,
+        groups: [usize; 3],
+    ) -> Result<Self> {
+        let mut name = kernel.to_string();
+        for feature in features.iter().filter(|feature| !feature.is_empty()) {
+            name.push('-');
+            name.push_str(feature);
+        }
+        let Some(shader) = shader(&name) else {
+            return fail!(Internal, "there is no shader variant '{name}': add it to shaders/variants");
+        };
+        let groups = groups.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        if groups.iter().any(|&n| n > MAX_GROUPS) {
+            return fail!(UnsupportedOp, "{name} would need {groups:?} workgroups on the GPU: use the CPU");
+        }
+        Ok(Self { shader: shader.name, bindings, params, groups })
+    }
+}
+
+/// `n` workgroups over the dimensions x and z, for kernels whose index is `z · groups.x + x`.
+pub fn spread(n: usize) -> (usize, usize) {
+    let x = n.clamp(1, MAX_GROUPS as usize);
+    (x, n.div_ceil(x).max(1))
+}
+
+/// Declares `Params`, the uniform block of the shader of that name, and a test that its fields are the
+/// shader's: same names, types and order.
+macro_rules! params {
+    ($shader:literal: $($field:ident: $ty:ident),+ $(,)?) => {
+        #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+        #[repr(C)]
+        struct Params { $($field: $ty),+ }
+
+        impl Params {
+            fn bytes(&self) -> Vec<u8> {
+                bytemuck::bytes_of(self).to_vec()
+            }
+        }
+
+        #[cfg(test)]
+        #[test]
+        fn params_are_those_of_the_shader() {
+            let declared = [$((stringify!($field), stringify!($ty))),+];
+            crate::kernels::dispatch::check_params($shader, &declared);
+        }
+    };
+}
+pub(crate) use params;
+
+/// Panics unless every variant of `kernel` declares `Params` with these fields (name, type), in order.
+#[cfg(test)]
+pub(crate) fn check_params(kernel: &str, declared: &[(&str, &str)]) {
+    let of_kernel = |name: &str| name == kernel || name.starts_with(&format!("{kernel}-"));
+    let variants: Vec<_> = super::shaders::SHADERS.iter().filter(|s| of_kernel(s.name)).collect();
+    assert!(!variants.is_empty(), "no shader is named {kernel}");
+    for shader in variants {
+        let block = shader.wgsl.split("struct Params {").nth(1).and_then(|rest| rest.split('}').next());
+        let fields: Vec<(&str, &str)> = (block.unwrap_or("").split(','))
+            .filter_map(|field| field.split_once(':'))
+            .map(|(name, ty)| (name.trim(), ty.trim()))
+            .collect();
+        assert_eq!(fields, declared, "{}", shader.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_spread_over_two_dimensions_cover_all() {
+        for n in [0, 1, 65_535, 65_536, 200_000] {
+            let (x, z) = spread(n);
+            assert!(x * z >= n && x <= 65_535 && z <= 65_535 && (z - 1) * x < n.max(1), "{n}: {x} {z}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "argmax")]
+    fn params_of_another_type_are_found_out() {
+        check_params("argmax", &[("columns", "f32")]);
+    }
 }

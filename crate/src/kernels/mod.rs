@@ -1,10 +1,11 @@
-//! What the CPU computes with: SIMD, packed matrices, attention, threads. Nothing here knows an operator.
+//! What operators compute with: SIMD, packed matrices, attention and threads on the CPU; shaders, the layout
+//! of weights and launches for the GPU. Nothing here knows an operator.
 
 pub mod attention;
 pub mod dispatch;
 pub mod gemm;
 pub mod math;
-#[cfg(feature = "gpu")]
+pub mod planes;
 pub mod shaders;
 pub mod simd;
 pub mod threads;

@@ -1,7 +1,8 @@
 //! The index of the largest element of each row, the lowest one on a tie. ONNX ArgMax on the last axis.
 
-use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -24,7 +25,17 @@ impl OpDef for ArgMax {
         outputs[0].data::<i32>()?.iter_mut().zip(rows).for_each(|(y, row)| *y = argmax_row(row) as i32);
         Ok(())
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let x = types.input(0)?;
+        let columns = x.last().copied().unwrap_or(1);
+        let rows = x.iter().product::<usize>() / columns.max(1);
+        let params = Params { columns: columns as u32 }.bytes();
+        Lowered::one(Dispatch::new("argmax", &[], vec![(0, Input(0)), (1, Output(0))], params, [rows, 1, 1])?)
+    }
 }
+
+params!("argmax": columns: u32);
 
 fn argmax_row(row: &[f32]) -> usize {
     let mut best = (0, f32::NEG_INFINITY);

@@ -3,9 +3,10 @@
 //! softmax are accumulated online (Dao et al. 2022, arXiv:2205.14135).
 
 use super::rope_cache::first_position;
-use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
 use crate::error::{Result, ensure};
 use crate::kernels::attention::{AttentionShape, Cache, attention};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Dim, TensorType};
 
@@ -69,4 +70,27 @@ impl OpDef for Attention {
         }
         Ok(())
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        if self.head_dim > MAX_GPU_HEAD_DIM {
+            return Lowered::not_on_gpu(format!("heads of {} elements are too long", self.head_dim));
+        }
+        let context = types.input(1)?[0];
+        let half_cache = if types.dtype(1) == Some(DType::F16) { "half_cache" } else { "" };
+        let params = Params {
+            n_heads: self.n_heads as u32,
+            n_kv_heads: self.n_kv_heads as u32,
+            head_dim: self.head_dim as u32,
+            context: context as u32,
+            scale: self.scale,
+        };
+        let bindings = vec![(0, Input(0)), (1, Input(1)), (2, Input(2)), (3, Input(3)), (4, Output(0))];
+        let groups = [self.n_heads, types.input(0)?[0], 1];
+        Lowered::one(Dispatch::new("attention", &[half_cache], bindings, params.bytes(), groups)?)
+    }
 }
+
+/// The longest head that the GPU kernels take.
+pub(super) const MAX_GPU_HEAD_DIM: usize = 256;
+
+params!("attention": n_heads: u32, n_kv_heads: u32, head_dim: u32, context: u32, scale: f32);

@@ -1,8 +1,9 @@
 //! Elementwise functions of two tensors. ONNX Add, Sub, Mul, Div. The second operand has the shape of the
 //! first, or is one row that every row of the first meets.
 
-use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, TensorType};
 
@@ -61,7 +62,18 @@ impl OpDef for Binary {
         Ok(())
     }
 
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let n: usize = types.input(0)?.iter().product();
+        let n_b = types.input(1)?.iter().product::<usize>() as u32;
+        let params = Params { n: n as u32, n_b, function: self.function as u32 }.bytes();
+        let (x, z) = spread(n.div_ceil(64));
+        let bindings = vec![(0, Input(0)), (1, Input(1)), (2, Output(0))];
+        Lowered::one(Dispatch::new("binary", &[], bindings, params, [x, 1, z])?)
+    }
+
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 0)]
     }
 }
+
+params!("binary": n: u32, n_b: u32, function: u32);

@@ -1,8 +1,10 @@
 //! Rows of a table by index: `y[i] = table[indices[i]]`. ONNX Gather on axis 0; also the embedding lookup,
 //! whose table may be a repacked weight in any block format.
 
-use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
 use crate::error::{Result, ensure, fail};
+use crate::kernels::dispatch::{Dispatch, Operand, params};
+use crate::kernels::planes::Planes;
 use crate::quant::decode_row;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
@@ -54,7 +56,31 @@ impl OpDef for Gather {
         Ok(())
     }
 
+    fn lower_gpu(&self, caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let table = types.input(0)?;
+        let [rows, columns] = table[..] else { return Lowered::not_on_gpu("the table is no matrix") };
+        let Some(planes) = types.dtype(0).and_then(Planes::of) else {
+            return Lowered::not_on_gpu("no kernel reads a table of this type");
+        };
+        if let Some(why) = planes.too_large(rows * columns, caps.max_binding_bytes) {
+            return Lowered::not_on_gpu(why);
+        }
+        let params = Params {
+            columns: columns as u32,
+            rows: rows as u32,
+            row_words: (columns / planes.values_per_word()) as u32,
+            group: planes.group() as u32,
+            offset: planes.offset(),
+        };
+        let mut bindings = planes.bindings(0);
+        bindings.extend([(0, Operand::Input(1)), (6, Operand::Output(0))]);
+        let n = types.input(1)?.iter().product();
+        Lowered::one(Dispatch::new("gather", &planes.features(), bindings, params.bytes(), [n, 1, 1])?)
+    }
+
     fn packs(&self, index: usize) -> bool {
         index == 0
     }
 }
+
+params!("gather": columns: u32, rows: u32, row_words: u32, group: u32, offset: f32);

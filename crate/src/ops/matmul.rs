@@ -4,8 +4,10 @@
 //! The weight is `[n, k]`, one row per output column, in any float or block format; quantisation is its
 //! dtype, nothing else changes.
 
-use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
 use crate::error::{Result, ensure, fail};
+use crate::kernels::dispatch::{Dispatch, Operand, params, spread};
+use crate::kernels::planes::Planes;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -81,7 +83,44 @@ impl OpDef for MatMul {
         Ok(())
     }
 
+    fn lower_gpu(&self, caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let [n_rows, k] = types.input(1)?[..] else { return Lowered::not_on_gpu("the weight is no matrix") };
+        let Some(planes) = types.dtype(1).and_then(Planes::of) else {
+            return Lowered::not_on_gpu("no kernel reads a weight of this type");
+        };
+        if !k.is_multiple_of(4) {
+            return Lowered::not_on_gpu(format!("its rows of {k} values are no multiple of 4"));
+        }
+        if let Some(why) = planes.too_large(n_rows * k, caps.max_binding_bytes) {
+            return Lowered::not_on_gpu(why);
+        }
+        let y = types.output(0)?;
+        let n = y.last().copied().unwrap_or(1);
+        let m = y.iter().product::<usize>() / n.max(1);
+        let has = |index: usize| matches!(types.inputs.get(index), Some(Some(_)));
+        let params = Params {
+            m: m as u32,
+            n: n as u32,
+            k: k as u32,
+            row_chunks: k.div_ceil(4 * planes.values_per_word()) as u32,
+            group: planes.group() as u32,
+            offset: planes.offset(),
+            has_bias: has(2).into(),
+            has_residual: has(3).into(),
+        };
+        let mut bindings = planes.bindings(1);
+        bindings.extend([(0, Operand::Input(0)), (6, Operand::Output(0))]);
+        bindings.extend([(4, 2), (5, 3)].iter().filter(|(_, i)| has(*i)).map(|&(b, i)| (b, Operand::Input(i))));
+        let [levels, mins] = planes.features();
+        let (swiglu, rows4) = (if self.swiglu { "swiglu" } else { "" }, if m > 1 { "rows4" } else { "" });
+        let (x, z) = spread(n.div_ceil(4));
+        let groups = [x, m.div_ceil(if m > 1 { 4 } else { 1 }), z];
+        Lowered::one(Dispatch::new("matmul", &[levels, mins, swiglu, rows4], bindings, params.bytes(), groups)?)
+    }
+
     fn packs(&self, index: usize) -> bool {
         index == 1
     }
 }
+
+params!("matmul": m: u32, n: u32, k: u32, row_chunks: u32, group: u32, offset: f32, has_bias: u32, has_residual: u32);

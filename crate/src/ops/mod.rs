@@ -50,7 +50,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// What a GPU offers and how its weights lie, as far as lowering needs to know.
+/// What a GPU offers, as far as lowering needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GpuCaps {
     /// Subgroup operations may be used; the size is then the smallest a subgroup can have.
@@ -76,6 +76,35 @@ pub struct Types<'a> {
     pub inputs: &'a [Option<TensorType>],
     /// One per output.
     pub outputs: &'a [TensorType],
+}
+
+impl Types<'_> {
+    /// The dimensions of input `index`. Fails when it is absent.
+    fn input(&self, index: usize) -> Result<Vec<usize>> {
+        required(&self.inputs.iter().map(Option::as_ref).collect::<Vec<_>>(), index)?.known_shape()
+    }
+
+    /// The element type of input `index`, where there is one.
+    fn dtype(&self, index: usize) -> Option<DType> {
+        self.inputs.get(index)?.as_ref().map(|ty| ty.dtype)
+    }
+
+    /// The dimensions of output `index`.
+    fn output(&self, index: usize) -> Result<Vec<usize>> {
+        self.outputs[index].known_shape()
+    }
+}
+
+impl Lowered {
+    /// One launch.
+    fn one(dispatch: Dispatch) -> Result<Self> {
+        Ok(Self::Dispatches(vec![dispatch]))
+    }
+
+    /// No kernel, and why.
+    fn not_on_gpu(why: impl Into<String>) -> Result<Self> {
+        Ok(Self::NotOnGpu { why: why.into() })
+    }
 }
 
 /// One operator: its meaning for types, the CPU and the GPU.

@@ -1,8 +1,9 @@
 //! Root-mean-square normalisation of rows: `y = x / sqrt(mean(x²) + epsilon) · weight`
 //! (Zhang and Sennrich 2019, arXiv:1910.07467; ONNX RMSNormalization on the last axis).
 
-use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, TensorType};
 
@@ -36,10 +37,21 @@ impl OpDef for RmsNorm {
         Ok(())
     }
 
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let x = types.input(0)?;
+        let columns = x.last().copied().unwrap_or(1);
+        let rows = x.iter().product::<usize>() / columns.max(1);
+        let params = Params { columns: columns as u32, epsilon: self.epsilon }.bytes();
+        let bindings = vec![(0, Input(0)), (1, Input(1)), (2, Output(0))];
+        Lowered::one(Dispatch::new("rms_norm", &[], bindings, params, [rows, 1, 1])?)
+    }
+
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 0)]
     }
 }
+
+params!("rms_norm": columns: u32, epsilon: f32);
 
 /// Normalises one row where it lies. The squares are summed in eight lanes, which vectorises.
 pub(super) fn rms_norm_row(row: &mut [f32], weight: &[f32], epsilon: f32) {

@@ -4,9 +4,11 @@
 //!
 //! Queries, keys and values come as three tensors or, after QKV fusion, as the columns of one.
 
+use super::attention::MAX_GPU_HEAD_DIM;
 use super::rms_norm::rms_norm_row;
-use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
 use crate::error::{Result, ensure, fail};
+use crate::kernels::dispatch::{Dispatch, Operand, params};
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -188,8 +190,100 @@ impl OpDef for RopeCache {
         Ok(())
     }
 
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        if self.head_dim > MAX_GPU_HEAD_DIM {
+            return Lowered::not_on_gpu(format!("heads of {} elements are too long", self.head_dim));
+        }
+        let rows = types.input(input::Q)?[0];
+        let context = types.input(input::K_CACHE)?[0].min(types.input(input::TABLE)?[0]);
+        let has = |index: usize| matches!(types.inputs.get(index), Some(Some(_)));
+        let norms = |yes: bool| if yes { "norms" } else { "" };
+        let half = types.dtype(input::K_CACHE) == Some(DType::F16);
+        if has(input::K) {
+            return self.lower_parts(rows, context, half, &has);
+        }
+        if has(input::Q_NORM) != has(input::K_NORM) {
+            return Lowered::not_on_gpu("only one of queries and keys has a norm");
+        }
+        let params = Params {
+            n_heads: self.n_heads as u32,
+            n_kv_heads: self.n_kv_heads as u32,
+            head_dim: self.head_dim as u32,
+            pairing: self.layout as u32,
+            epsilon: self.norm_epsilon,
+            context: context as u32,
+        };
+        let mut bindings = vec![
+            (0, Operand::Input(input::Q)),
+            (1, Operand::Input(input::TABLE)),
+            (2, Operand::Input(input::POSITION)),
+            (5, Operand::Output(0)),
+            (6, Operand::Output(1)),
+            (7, Operand::Output(2)),
+        ];
+        if has(input::Q_NORM) {
+            bindings.extend([(3, Operand::Input(input::Q_NORM)), (4, Operand::Input(input::K_NORM))]);
+        }
+        let features = [if half { "half_cache" } else { "" }, norms(has(input::Q_NORM))];
+        let groups = [self.n_heads + 2 * self.n_kv_heads, rows, 1];
+        Lowered::one(Dispatch::new("rope_cache", &features, bindings, params.bytes(), groups)?)
+    }
+
     fn updates_state(&self) -> &'static [(usize, usize)] {
         &[(input::K_CACHE, 1), (input::V_CACHE, 2)]
+    }
+}
+
+params!("rope_cache": n_heads: u32, n_kv_heads: u32, head_dim: u32, pairing: u32, epsilon: f32, context: u32);
+
+/// The launches of queries, keys and values that are not fused.
+mod part {
+    use super::*;
+
+    params!("rope_part": n_heads: u32, head_dim: u32, pairing: u32, epsilon: f32, context: u32);
+
+    impl RopeCache {
+        /// One launch each; `has` says which inputs are there.
+        pub(super) fn lower_parts(
+            &self,
+            rows: usize,
+            context: usize,
+            half: bool,
+            has: &dyn Fn(usize) -> bool,
+        ) -> Result<Lowered> {
+            let parts = [
+                (input::Q, Some(input::Q_NORM), self.n_heads, self.layout),
+                (input::K, Some(input::K_NORM), self.n_kv_heads, self.layout),
+                (input::V, None, self.n_kv_heads, RopeLayout::Skip),
+            ];
+            let mut dispatches = Vec::new();
+            for (output, (x, norm, n_heads, layout)) in parts.into_iter().enumerate() {
+                let norm = norm.filter(|&index| has(index));
+                let mut bindings = vec![
+                    (0, Operand::Input(x)),
+                    (1, Operand::Input(input::TABLE)),
+                    (2, Operand::Input(input::POSITION)),
+                    (5, Operand::Output(output)),
+                ];
+                bindings.extend(norm.map(|index| (3, Operand::Input(index))));
+                let cache = output > 0;
+                let features = [
+                    if cache { "cache" } else { "" },
+                    if cache && half { "half" } else { "" },
+                    if norm.is_some() { "norms" } else { "" },
+                ];
+                let params = Params {
+                    n_heads: n_heads as u32,
+                    head_dim: self.head_dim as u32,
+                    pairing: layout as u32,
+                    epsilon: self.norm_epsilon,
+                    context: context as u32,
+                };
+                let groups = [n_heads, rows, 1];
+                dispatches.push(Dispatch::new("rope_part", &features, bindings, params.bytes(), groups)?);
+            }
+            Ok(Lowered::Dispatches(dispatches))
+        }
     }
 }
 

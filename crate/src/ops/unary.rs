@@ -1,8 +1,9 @@
 //! Elementwise functions of one tensor. ONNX Sigmoid, Tanh, Exp, Sqrt, Neg, Reciprocal; SiLU is
 //! `x · sigmoid(x)`.
 
-use super::{CpuContext, Input, OpDef, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
 use crate::error::Result;
+use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, TensorType};
 
@@ -56,10 +57,19 @@ impl OpDef for Unary {
         Ok(())
     }
 
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let n: usize = types.input(0)?.iter().product();
+        let params = Params { n: n as u32, function: self.function as u32 }.bytes();
+        let (x, z) = spread(n.div_ceil(64));
+        Lowered::one(Dispatch::new("unary", &[], vec![(0, Input(0)), (1, Output(0))], params, [x, 1, z])?)
+    }
+
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 0)]
     }
 }
+
+params!("unary": n: u32, function: u32);
 
 #[cfg(test)]
 mod tests {

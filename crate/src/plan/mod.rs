@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::types::{Bindings, TensorType};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where a value's data lies during a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,15 +40,34 @@ pub struct Step {
     pub output_types: Vec<TensorType>,
 }
 
-/// The order and the memory of one run.
+/// Which plan, among all that were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlanId(u64);
+
+/// An output of a plan.
 #[derive(Clone, Debug)]
+pub struct PlanOutput {
+    /// The graph's name for it.
+    pub name: String,
+    /// The value.
+    pub value: ValueId,
+    /// Where it is after a run.
+    pub place: Place,
+    /// Its type, with known dimensions.
+    pub ty: TensorType,
+}
+
+/// The order and the memory of one run.
+#[derive(Debug)]
 pub struct Plan {
+    /// By which a back end keeps what it makes for the plan.
+    pub id: PlanId,
     /// What to run, in order.
     pub steps: Vec<Step>,
     /// Bytes of each slot.
     pub slots: Vec<usize>,
-    /// The outputs: name, place and type.
-    pub outputs: Vec<(String, Place, TensorType)>,
+    /// The outputs, in the order that they were asked for.
+    pub outputs: Vec<PlanOutput>,
 }
 
 /// What a back end allows a plan to do.
@@ -112,9 +132,17 @@ impl Plan {
                 }
             })
             .collect();
-        let outputs =
-            outputs.iter().map(|(name, id)| (name.clone(), place(*id), types[id].clone())).collect();
-        Ok(Self { steps, slots: memory.slots, outputs })
+        let outputs = (outputs.iter())
+            .map(|&(ref name, value)| PlanOutput {
+                name: name.clone(),
+                value,
+                place: place(value),
+                ty: types[&value].clone(),
+            })
+            .collect();
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let id = PlanId(MADE.fetch_add(1, Ordering::Relaxed));
+        Ok(Self { id, steps, slots: memory.slots, outputs })
     }
 
     /// Bytes of all slots together.

@@ -2,14 +2,18 @@
 //! header is kept whole, and of each weight no more than a row.
 
 use super::Session;
+use crate::backend::Backend;
 use crate::backend::cpu::CpuBackend;
+use crate::backend::gpu::{GpuBackend, GpuDevice};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::formats::gguf::{Gguf, Parsed};
 use crate::generate::TextModel;
 use crate::graph::{Graph, Source, ValueId};
 use crate::import::arch::{self, ArchOptions, LanguageModel};
 use crate::passes;
+use crate::plan::{Plan, PlanOptions};
 use crate::text::Tokenizer;
+use crate::types::Bindings;
 use std::collections::HashMap;
 
 /// What the caller wants of the model.
@@ -40,7 +44,7 @@ struct Target {
 struct Loading {
     gguf: Gguf,
     model: LanguageModel,
-    backend: CpuBackend,
+    session: Session,
     targets: HashMap<Box<str>, Vec<Target>>,
     /// Tensors by offset, as indices.
     order: Vec<usize>,
@@ -51,6 +55,9 @@ struct Loading {
 /// Takes a GGUF file's bytes and makes a model of them.
 pub struct Loader {
     options: LoaderOptions,
+    gpu: Option<GpuDevice>,
+    /// Why the GPU does not serve this model, where it was to.
+    obstacle: Option<String>,
     header: Vec<u8>,
     /// The length of `header` at which parsing is tried again.
     retry_at: usize,
@@ -61,7 +68,18 @@ pub struct Loader {
 impl Loader {
     /// A loader that has no bytes yet.
     pub fn new(options: LoaderOptions) -> Self {
-        Self { options, header: Vec::new(), retry_at: 0, taken: 0, loading: None }
+        let gpu = None;
+        Self { options, gpu, obstacle: None, header: Vec::new(), retry_at: 0, taken: 0, loading: None }
+    }
+
+    /// Loads to this device, if it has a kernel for every operator of the model; else to the CPU.
+    pub fn use_gpu(&mut self, device: GpuDevice) {
+        self.gpu = Some(device);
+    }
+
+    /// Why the model is not on the GPU that it was to use, once the header is there.
+    pub fn gpu_obstacle(&self) -> Option<&str> {
+        self.obstacle.as_deref()
     }
 
     /// Takes the next bytes of the file.
@@ -83,7 +101,8 @@ impl Loader {
         match Gguf::parse(&self.header, None)? {
             Parsed::NeedMore => self.retry_at = self.header.len() * 3 / 2,
             Parsed::Complete(gguf) => {
-                let mut loading = Loading::new(*gguf, self.options)?;
+                let (mut loading, obstacle) = Loading::new(*gguf, self.options, self.gpu.take())?;
+                self.obstacle = obstacle;
                 let bytes = std::mem::take(&mut self.header);
                 loading.take(0, &bytes)?;
                 self.loading = Some(loading);
@@ -120,13 +139,13 @@ impl Loader {
             return Err(Error::new(ErrorKind::Format, message).at(missing.map_or("end", |name| name)));
         }
         let tokenizer = Tokenizer::from_gguf(&loading.gguf)?;
-        let session = Session::new(loading.model.graph.clone(), loading.backend);
-        TextModel::new(session, tokenizer, loading.gguf, &loading.model)
+        TextModel::new(loading.session, tokenizer, loading.gguf, &loading.model)
     }
 }
 
 impl Loading {
-    fn new(gguf: Gguf, options: LoaderOptions) -> Result<Self> {
+    /// Places for everything the header names; on the CPU, with the reason, when the GPU cannot run it.
+    fn new(gguf: Gguf, options: LoaderOptions, gpu: Option<GpuDevice>) -> Result<(Self, Option<String>)> {
         if let Some(count) = gguf.uint("split.count").filter(|&count| count > 1) {
             return fail!(
                 UnsupportedFormat,
@@ -136,11 +155,24 @@ impl Loading {
         let arch = ArchOptions { context_length: options.context_length, exact: options.exact };
         let mut model = arch::build(&gguf, arch)?;
         passes::optimise(&mut model.graph)?;
-        let backend = CpuBackend::new(&model.graph, options.exact)?;
+        let (mut backend, mut obstacle): (Option<Box<dyn Backend>>, _) = (None, None);
+        if let Some(device) = gpu {
+            obstacle = gpu_obstacle(&device, &model.graph)?;
+            if obstacle.is_none() {
+                backend = Some(Box::new(GpuBackend::new(&model.graph, device)?));
+            }
+        }
+        let backend = match backend {
+            Some(backend) => backend,
+            None => Box::new(CpuBackend::new(&model.graph, options.exact)?),
+        };
+        let mut session = Session::new(model.graph.clone(), backend);
+        // A GPU compiles its kernels while the weights come.
+        session.prepare(&["argmax"], token_sizes(1))?;
         let targets = targets(&gguf, &model.graph)?;
         let mut order: Vec<usize> = (0..gguf.tensors.len()).collect();
         order.sort_by_key(|&i| gguf.tensors[i].offset);
-        Ok(Self { gguf, model, backend, targets, order, next: 0 })
+        Ok((Self { gguf, model, session, targets, order, next: 0 }, obstacle))
     }
 
     fn file_bytes(&self) -> u64 {
@@ -157,7 +189,7 @@ impl Loading {
                 let piece = &bytes[(start - at) as usize..(stop - at) as usize];
                 for target in self.targets.get(&tensor.name).into_iter().flatten() {
                     let offset = (start - tensor.offset) as usize;
-                    let written = self.backend.write_weight(target.value, target.first_row, offset, piece);
+                    let written = self.session.write_weight(target.value, target.first_row, offset, piece);
                     written.map_err(|e| e.at(&*tensor.name))?;
                 }
             }
@@ -168,6 +200,19 @@ impl Loading {
         }
         Ok(())
     }
+}
+
+/// The sizes of a run of `n` tokens.
+fn token_sizes(n: usize) -> Bindings {
+    Bindings::from([("s".into(), n), ("n".into(), 1)])
+}
+
+/// Why the device cannot run the graph, where it cannot.
+fn gpu_obstacle(device: &GpuDevice, graph: &Graph) -> Result<Option<String>> {
+    let wanted: Vec<(String, ValueId)> =
+        graph.outputs().iter().map(|(name, id)| (name.to_string(), *id)).collect();
+    let plan = Plan::new(graph, &wanted, &token_sizes(2), PlanOptions { in_place: false })?;
+    GpuBackend::obstacle(device, graph, &plan)
 }
 
 /// Where each tensor of the file goes: the weights that it is part of, and at which row.

@@ -4,4 +4,4 @@ mod loader;
 mod session;
 
 pub use loader::{Loader, LoaderOptions, Progress};
-pub use session::Session;
+pub use session::{Given, Session};

@@ -2,7 +2,10 @@
 
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::kernels::shaders::{Shader, shader};
+use crate::ops::GpuCaps;
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A compiled shader with the layout of its bindings.
@@ -12,14 +15,19 @@ pub(super) struct Pipeline {
     pub(super) shader: &'static Shader,
 }
 
-/// A GPU device at the limits of its adapter.
+/// A GPU device at the limits of its adapter. Clones share it.
+#[derive(Clone)]
 pub struct GpuDevice {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     /// Sixteen zero bytes, for bindings that a launch leaves out.
     pub(super) zeros: wgpu::Buffer,
     name: String,
-    pipelines: HashMap<&'static str, Arc<Pipeline>>,
+    software: bool,
+    caps: GpuCaps,
+    pipelines: Rc<RefCell<HashMap<&'static str, Rc<Pipeline>>>>,
+    /// Buffers for reading back that are not in use.
+    staging: Rc<RefCell<Vec<wgpu::Buffer>>>,
     failure: Arc<Mutex<Option<Error>>>,
 }
 
@@ -58,13 +66,38 @@ impl GpuDevice {
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         });
-        let name = adapter.get_info().name;
-        Ok(Self { device, queue, zeros, name, pipelines: HashMap::new(), failure })
+        let info = adapter.get_info();
+        let limits = device.limits();
+        Ok(Self {
+            device,
+            queue,
+            zeros,
+            name: [&info.name, &info.driver, "unnamed"]
+                .into_iter()
+                .find(|s| !s.is_empty())
+                .unwrap_or("")
+                .to_string(),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            caps: GpuCaps { subgroups: None, max_binding_bytes: limits.max_storage_buffer_binding_size },
+            pipelines: Rc::default(),
+            staging: Rc::default(),
+            failure,
+        })
     }
 
     /// The adapter's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether the "GPU" is a program that runs on the CPU.
+    pub fn is_software(&self) -> bool {
+        self.software
+    }
+
+    /// What lowering may use.
+    pub fn caps(&self) -> GpuCaps {
+        self.caps
     }
 
     /// Fails with the first error that the device reported.
@@ -90,10 +123,33 @@ impl GpuDevice {
         self.queue.write_buffer(buffer, offset, bytes);
     }
 
+    /// A buffer of at least `bytes` bytes to read back through.
+    pub(super) fn staging(&self, bytes: usize) -> wgpu::Buffer {
+        let size = bytes.next_multiple_of(16).max(16) as u64;
+        let mut free = self.staging.borrow_mut();
+        if let Some(index) = free.iter().position(|buffer| buffer.size() == size) {
+            return free.swap_remove(index);
+        }
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read_back"),
+            size,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Keeps an unmapped buffer for the next [`staging`](Self::staging).
+    pub(super) fn keep_staging(&self, buffer: wgpu::Buffer) {
+        let mut free = self.staging.borrow_mut();
+        if free.len() < 8 {
+            free.push(buffer);
+        }
+    }
+
     /// The pipeline of a shader variant, compiled on its first use.
-    pub(super) fn pipeline(&mut self, name: &str) -> Result<Arc<Pipeline>> {
-        if let Some(pipeline) = self.pipelines.get(name) {
-            return Ok(Arc::clone(pipeline));
+    pub(super) fn pipeline(&self, name: &str) -> Result<Rc<Pipeline>> {
+        if let Some(pipeline) = self.pipelines.borrow().get(name) {
+            return Ok(Rc::clone(pipeline));
         }
         let Some(shader) = shader(name) else {
             return fail!(Internal, "there is no shader variant '{name}': add it to shaders/variants");
@@ -136,8 +192,8 @@ impl GpuDevice {
             compilation_options: Default::default(),
             cache: None,
         });
-        let pipeline = Arc::new(Pipeline { pipeline, layout, shader });
-        self.pipelines.insert(shader.name, Arc::clone(&pipeline));
+        let pipeline = Rc::new(Pipeline { pipeline, layout, shader });
+        self.pipelines.borrow_mut().insert(shader.name, Rc::clone(&pipeline));
         Ok(pipeline)
     }
 }

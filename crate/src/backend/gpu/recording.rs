@@ -3,7 +3,7 @@
 
 use super::device::{GpuDevice, Pipeline};
 use crate::error::{Result, ensure, fail};
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// A launch with its buffers. What is computed per run is in buffers; `params` never change.
 pub struct Launch<'a> {
@@ -18,7 +18,7 @@ pub struct Launch<'a> {
 }
 
 struct Recorded {
-    pipeline: Arc<Pipeline>,
+    pipeline: Rc<Pipeline>,
     bind_group: wgpu::BindGroup,
     params_at: u32,
     groups: [u32; 3],
@@ -33,7 +33,7 @@ impl Recording {
     /// Makes what the launches need. Fails when a launch names no shader, exceeds the groups of a
     /// dimension, leaves out a buffer that its shader writes, or binds one buffer to be written twice or
     /// read and written.
-    pub fn new(device: &mut GpuDevice, launches: &[Launch]) -> Result<Self> {
+    pub fn new(device: &GpuDevice, launches: &[Launch]) -> Result<Self> {
         let stride = device.device.limits().min_uniform_buffer_offset_alignment.max(16) as usize;
         let mut params = Vec::new();
         let mut offsets = Vec::new();
@@ -106,19 +106,14 @@ impl Recording {
         self.launches.is_empty()
     }
 
-    /// Runs all launches, in order, in one pass and one submit. Does not wait.
-    pub fn run(&self, device: &GpuDevice) -> Result<()> {
-        let mut encoder = device.device.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            for launch in &self.launches {
-                pass.set_pipeline(&launch.pipeline.pipeline);
-                pass.set_bind_group(0, &launch.bind_group, &[launch.params_at]);
-                let [x, y, z] = launch.groups;
-                pass.dispatch_workgroups(x, y, z);
-            }
+    /// Encodes all launches, in order, as one pass.
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        for launch in &self.launches {
+            pass.set_pipeline(&launch.pipeline.pipeline);
+            pass.set_bind_group(0, &launch.bind_group, &[launch.params_at]);
+            let [x, y, z] = launch.groups;
+            pass.dispatch_workgroups(x, y, z);
         }
-        device.queue.submit([encoder.finish()]);
-        device.check()
     }
 }

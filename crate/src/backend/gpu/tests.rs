@@ -1,6 +1,6 @@
 //! Kernels on the real device of this machine, each beside a naive reference.
 
-use super::{GpuDevice, Launch, Recording, read_back};
+use super::{GpuDevice, Launch, ReadBack, Recording};
 use crate::quant::{AffineBlock, codec, decode_row};
 use crate::types::BlockFormat;
 
@@ -21,8 +21,14 @@ fn upload<T: bytemuck::Pod>(device: &GpuDevice, data: &[T]) -> wgpu::Buffer {
     buffer
 }
 
-fn download(device: &GpuDevice, buffer: &wgpu::Buffer, n: usize) -> Vec<f32> {
-    bytemuck::pod_collect_to_vec(&pollster::block_on(read_back(device, buffer, n * 4)).unwrap())
+/// Runs the launches and gives the first `n` values of a buffer.
+fn run(device: &GpuDevice, launches: &[Launch], written: &wgpu::Buffer, n: usize) -> Vec<f32> {
+    let mut encoder = device.device.create_command_encoder(&Default::default());
+    Recording::new(device, launches).unwrap().encode(&mut encoder);
+    let read = ReadBack::encode(device, &mut encoder, &[(written, n * 4)]);
+    device.queue.submit([encoder.finish()]);
+    read.request();
+    bytemuck::pod_collect_to_vec(&pollster::block_on(read.take(device)).unwrap()[..n * 4])
 }
 
 fn values(n: usize, seed: u64) -> Vec<f32> {
@@ -47,7 +53,7 @@ fn reference_rms_norm(x: &[f32], weight: &[f32]) -> Vec<f64> {
 
 #[test]
 fn a_chain_of_a_norm_and_a_quantised_product_runs_in_one_submit() {
-    let Some(mut device) = device() else { return };
+    let Some(device) = device() else { return };
     let (n, k) = (70, 96);
     let format = BlockFormat::Q4_1;
     let mut random = oorandom::Rand32::new(3);
@@ -90,12 +96,8 @@ fn a_chain_of_a_norm_and_a_quantised_product_runs_in_one_submit() {
             groups: [n.div_ceil(4) as u32, 1, 1],
         },
     ];
-    let recording = Recording::new(&mut device, &launches).unwrap();
-    assert_eq!(recording.len(), 2);
-    for _ in 0..2 {
-        recording.run(&device).unwrap();
-    }
-    let got = download(&device, &y, n);
+    assert_eq!(Recording::new(&device, &launches).unwrap().len(), 2);
+    let got = run(&device, &launches, &y, n);
     assert!(close(&got, &want, 1e-5), "{got:?}\n{want:?}");
     let canary: Vec<f64> = want.iter().map(|w| w * 1.01).collect();
     assert!(!close(&got, &canary, 1e-5), "a result that is one per cent off passes");
@@ -103,25 +105,19 @@ fn a_chain_of_a_norm_and_a_quantised_product_runs_in_one_submit() {
 
 #[test]
 fn a_buffer_that_is_read_and_written_is_refused_before_the_device_sees_it() {
-    let Some(mut device) = device() else { return };
+    let Some(device) = device() else { return };
     let x = device.buffer("x", 64);
     let launch = |shader, buffers| Launch { shader, buffers, params: words(&[16, 0]), groups: [1, 1, 1] };
     let aliased = [launch("rms_norm", vec![(0, &x), (2, &x)])];
-    assert!(Recording::new(&mut device, &aliased).is_err());
-    assert!(Recording::new(&mut device, &[launch("rms_norm", vec![(0, &x)])]).is_err());
-    assert!(Recording::new(&mut device, &[launch("no_such_kernel", vec![])]).is_err());
+    assert!(Recording::new(&device, &aliased).is_err());
+    assert!(Recording::new(&device, &[launch("rms_norm", vec![(0, &x)])]).is_err());
+    assert!(Recording::new(&device, &[launch("no_such_kernel", vec![])]).is_err());
     device.check().unwrap();
-}
-
-/// Runs one launch and gives the first `n` values of what it writes.
-fn run_one(device: &mut GpuDevice, launch: Launch, written: &wgpu::Buffer, n: usize) -> Vec<f32> {
-    Recording::new(device, &[launch]).unwrap().run(device).unwrap();
-    download(device, written, n)
 }
 
 #[test]
 fn attention_agrees_with_the_reference_on_both_sides_of_a_tile() {
-    let Some(mut device) = device() else { return };
+    let Some(device) = device() else { return };
     let (heads, kv_heads, d, context) = (4usize, 2usize, 80usize, 140usize);
     for (position, rows) in [(0usize, 1usize), (62, 3), (130, 2)] {
         let q = values(rows * heads * d, 1);
@@ -154,7 +150,7 @@ fn attention_agrees_with_the_reference_on_both_sides_of_a_tile() {
                 params: words(&shape),
                 groups: [heads as u32, rows as u32, 1],
             };
-            let got = run_one(&mut device, launch, &y, want.len());
+            let got = run(&device, &[launch], &y, want.len());
             assert!(close(&got, &want, 1e-5), "{shader} at {position}");
         }
     }
@@ -162,7 +158,7 @@ fn attention_agrees_with_the_reference_on_both_sides_of_a_tile() {
 
 #[test]
 fn argmax_takes_the_lowest_of_equals_and_never_nan() {
-    let Some(mut device) = device() else { return };
+    let Some(device) = device() else { return };
     let n = 49_152;
     let mut x = values(3 * n, 4);
     (x[40_000], x[77]) = (9.0, 9.0);
@@ -175,6 +171,6 @@ fn argmax_takes_the_lowest_of_equals_and_never_nan() {
         params: words(&[n as u32]),
         groups: [3, 1, 1],
     };
-    let got: Vec<u32> = run_one(&mut device, launch, &y, 3).iter().map(|x| x.to_bits()).collect();
+    let got: Vec<u32> = run(&device, &[launch], &y, 3).iter().map(|x| x.to_bits()).collect();
     assert_eq!(got, [77, 600, 0]);
 }

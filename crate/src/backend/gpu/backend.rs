@@ -1,0 +1,319 @@
+//! Weights, states and slots of one graph on the GPU, and plans recorded once and replayed. A run is: what is
+//! fed gets written, one compute pass, copies of the outputs; all in one submit.
+
+use super::device::GpuDevice;
+use super::read_back::ReadBack;
+use super::recording::{Launch, Recording};
+use super::weights::GpuWeight;
+use crate::backend::{Backend, Feed, Pending, Profiled};
+use crate::error::{Error, ErrorKind, Result, ensure, fail};
+use crate::graph::{Graph, Source, ValueId};
+use crate::kernels::dispatch::{Dispatch, Operand};
+use crate::ops::{Lowered, Types};
+use crate::plan::{Place, Plan, PlanId, PlanOptions, Step};
+use crate::tensor::Tensor;
+use crate::types::TensorType;
+use std::collections::HashMap;
+
+/// Steps that may be under way before the first is read.
+const PIPELINE_DEPTH: usize = 2;
+
+/// Buffers of one graph on one device.
+pub struct GpuBackend {
+    device: GpuDevice,
+    weights: HashMap<ValueId, GpuWeight>,
+    constants: HashMap<ValueId, wgpu::Buffer>,
+    states: HashMap<ValueId, wgpu::Buffer>,
+    fed: HashMap<ValueId, wgpu::Buffer>,
+    slots: Vec<wgpu::Buffer>,
+    recordings: HashMap<PlanId, Recording>,
+    /// The outputs of the last run, with their sizes.
+    last: HashMap<ValueId, (wgpu::Buffer, usize)>,
+}
+
+impl GpuBackend {
+    /// Allocates the weights and states of `graph`.
+    pub fn new(graph: &Graph, device: GpuDevice) -> Result<Self> {
+        let mut backend = Self {
+            device,
+            weights: HashMap::new(),
+            constants: HashMap::new(),
+            states: HashMap::new(),
+            fed: HashMap::new(),
+            slots: Vec::new(),
+            recordings: HashMap::new(),
+            last: HashMap::new(),
+        };
+        for (id, value) in graph.values() {
+            if graph.consumers(id).is_empty() {
+                continue;
+            }
+            backend.allocate(id, value).map_err(|e| e.at(&*value.name))?;
+        }
+        backend.device.check()?;
+        Ok(backend)
+    }
+
+    fn allocate(&mut self, id: ValueId, value: &crate::graph::Value) -> Result<()> {
+        let device = &self.device;
+        match &value.source {
+            Source::Weight(_) => {
+                let shape = value.ty.known_shape()?;
+                self.weights.insert(id, GpuWeight::new(device, &value.name, value.ty.dtype, &shape)?);
+            }
+            Source::State => {
+                self.states.insert(id, device.buffer(&value.name, value.ty.n_bytes()?));
+            }
+            Source::Const(tensor) => {
+                let buffer = device.buffer(&value.name, tensor.bytes().len());
+                device.write(&buffer, 0, &padded(tensor.bytes()));
+                self.constants.insert(id, buffer);
+            }
+            Source::Input | Source::Node(..) => {}
+        }
+        Ok(())
+    }
+
+    /// Why this device cannot run a plan, where it cannot: the first node without a kernel.
+    pub fn obstacle(device: &GpuDevice, graph: &Graph, plan: &Plan) -> Result<Option<String>> {
+        for step in &plan.steps {
+            if let Lowered::NotOnGpu { why } = lower(device, graph, step)? {
+                let node = graph.node(step.node);
+                return Ok(Some(format!("'{}' ({}): {why}", node.name, node.op.name())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes slots and inputs as large as a plan needs. Recordings of the old buffers are dropped.
+    fn make_room(&mut self, graph: &Graph, plan: &Plan) -> Result<()> {
+        let mut grown = false;
+        for (i, &bytes) in plan.slots.iter().enumerate() {
+            if self.slots.get(i).is_some_and(|slot| slot.size() >= bytes as u64) {
+                continue;
+            }
+            let buffer = self.device.buffer("slot", bytes);
+            match self.slots.get_mut(i) {
+                Some(slot) => (*slot, grown) = (buffer, true),
+                None => self.slots.push(buffer),
+            }
+        }
+        for step in &plan.steps {
+            for (place, ty) in step.inputs.iter().zip(&step.input_types) {
+                let (Some(Place::Fed(id)), Some(ty)) = (place, ty) else { continue };
+                let bytes = ty.n_bytes()?;
+                if self.fed.get(id).is_none_or(|buffer| buffer.size() < bytes as u64) {
+                    let buffer = self.device.buffer(&graph.value(*id).name, bytes);
+                    grown |= self.fed.insert(*id, buffer).is_some();
+                }
+            }
+        }
+        if grown {
+            self.recordings.clear();
+        }
+        Ok(())
+    }
+
+    fn record(&self, graph: &Graph, plan: &Plan) -> Result<Recording> {
+        let mut lowered: Vec<(&Step, Dispatch)> = Vec::new();
+        for step in &plan.steps {
+            match lower(&self.device, graph, step)? {
+                Lowered::Dispatches(dispatches) => {
+                    lowered.extend(dispatches.into_iter().map(|dispatch| (step, dispatch)));
+                }
+                Lowered::NotOnGpu { why } => {
+                    let node = graph.node(step.node);
+                    return Err(Error::new(
+                        ErrorKind::UnsupportedOp,
+                        format!(
+                            "the GPU has no kernel for {}: {why}. Load with device \"cpu\"",
+                            node.op.name()
+                        ),
+                    )
+                    .at(&*node.name));
+                }
+            }
+        }
+        let mut launches = Vec::with_capacity(lowered.len());
+        for (step, dispatch) in lowered {
+            let name = &graph.node(step.node).name;
+            let buffers = dispatch.bindings.iter().map(|&(binding, operand)| {
+                let buffer = self.buffer(step, operand).ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Internal,
+                        format!("{} has no buffer for {operand:?}", dispatch.shader),
+                    )
+                });
+                Ok((binding, buffer.map_err(|e| e.at(&**name))?))
+            });
+            launches.push(Launch {
+                shader: dispatch.shader,
+                buffers: buffers.collect::<Result<_>>()?,
+                params: dispatch.params,
+                groups: dispatch.groups,
+            });
+        }
+        Recording::new(&self.device, &launches)
+    }
+
+    /// The buffer that a step's operand means.
+    fn buffer(&self, step: &Step, operand: Operand) -> Option<&wgpu::Buffer> {
+        let place = match operand {
+            Operand::Output(index) => *step.outputs.get(index)?,
+            Operand::Input(index)
+            | Operand::Levels(index)
+            | Operand::Scales(index)
+            | Operand::Mins(index) => (*step.inputs.get(index)?)?,
+        };
+        self.at(place, operand)
+    }
+
+    fn at(&self, place: Place, operand: Operand) -> Option<&wgpu::Buffer> {
+        match place {
+            Place::Slot(slot) => self.slots.get(slot),
+            Place::Fed(id) => self.fed.get(&id),
+            Place::State(id) => self.states.get(&id),
+            Place::Fixed(id) => match self.weights.get(&id) {
+                Some(weight) => weight.buffer(operand),
+                None => self.constants.get(&id),
+            },
+        }
+    }
+
+    /// Writes what a run is fed.
+    fn feed(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        graph: &Graph,
+        feeds: &HashMap<ValueId, Feed>,
+    ) -> Result<()> {
+        for (id, buffer) in &self.fed {
+            let name = &graph.value(*id).name;
+            match feeds.get(id) {
+                Some(Feed::Tensor(tensor)) => self.device.write(buffer, 0, &padded(tensor.bytes())),
+                Some(Feed::Previous(output)) => match self.last.get(output) {
+                    Some((from, bytes)) => encoder.copy_buffer_to_buffer(from, 0, buffer, 0, *bytes as u64),
+                    None => return fail!(Internal, "the run before did not compute what '{name}' is fed"),
+                },
+                // Another plan's input.
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Backend for GpuBackend {
+    fn plan_options(&self) -> PlanOptions {
+        // WebGPU forbids one buffer to be read and written by one launch.
+        PlanOptions { in_place: false }
+    }
+
+    fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, bytes: &[u8]) -> Result<()> {
+        match self.weights.get_mut(&id) {
+            Some(weight) => weight.push(&self.device, first_row, offset, bytes),
+            None => Ok(()),
+        }
+    }
+
+    fn prepare(&mut self, graph: &Graph, plan: &Plan) -> Result<()> {
+        self.make_room(graph, plan)?;
+        if !self.recordings.contains_key(&plan.id) {
+            self.recordings.insert(plan.id, self.record(graph, plan)?);
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, graph: &Graph, plan: &Plan, feeds: HashMap<ValueId, Feed>) -> Result<Pending> {
+        self.device.check()?;
+        self.prepare(graph, plan)?;
+        let device = self.device.clone();
+        let mut encoder = device.device.create_command_encoder(&Default::default());
+        self.feed(&mut encoder, graph, &feeds)?;
+        self.recordings[&plan.id].encode(&mut encoder);
+        let mut parts = Vec::new();
+        let mut types: Vec<TensorType> = Vec::new();
+        self.last.clear();
+        for output in &plan.outputs {
+            let Some(buffer) = self.at(output.place, Operand::Input(0)).cloned() else {
+                return fail!(Internal, "the output '{}' has no buffer", output.name);
+            };
+            let bytes = output.ty.n_bytes()?;
+            ensure!(bytes.is_multiple_of(4), Internal, "the output '{}' is not whole words", output.name);
+            self.last.insert(output.value, (buffer.clone(), bytes));
+            types.push(output.ty.clone());
+            parts.push((buffer, bytes));
+        }
+        let parts: Vec<(&wgpu::Buffer, usize)> = parts.iter().map(|(buffer, n)| (buffer, *n)).collect();
+        let read = ReadBack::encode(&device, &mut encoder, &parts);
+        device.queue.submit([encoder.finish()]);
+        read.request();
+        Ok(Box::pin(async move {
+            let bytes = read.take(&device).await?;
+            let mut rest = &bytes[..];
+            types
+                .iter()
+                .map(|ty| {
+                    let mut tensor = Tensor::zeros(ty.dtype, &ty.known_shape()?)?;
+                    let view = tensor.view_mut();
+                    let (own, after) = rest.split_at(view.bytes.len());
+                    view.bytes.copy_from_slice(own);
+                    rest = after;
+                    Ok(tensor)
+                })
+                .collect()
+        }))
+    }
+
+    fn forget(&mut self, plan: &Plan) {
+        self.recordings.remove(&plan.id);
+    }
+
+    fn pipeline_depth(&self) -> usize {
+        PIPELINE_DEPTH
+    }
+
+    fn profile(&self, graph: &Graph, plan: &Plan) -> Vec<Profiled> {
+        let launches = plan.steps.iter().flat_map(|step| {
+            let node = graph.node(step.node).name.to_string();
+            match lower(&self.device, graph, step) {
+                Ok(Lowered::Dispatches(dispatches)) => dispatches,
+                _ => Vec::new(),
+            }
+            .into_iter()
+            .map(move |dispatch| Profiled { node: node.clone(), kernel: dispatch.shader.to_string() })
+        });
+        launches.collect()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let buffers = (self.constants.values()).chain(self.states.values()).chain(self.fed.values());
+        let buffers = buffers.chain(&self.slots).map(|buffer| buffer.size() as usize);
+        self.weights.values().map(GpuWeight::bytes).chain(buffers).sum()
+    }
+}
+
+impl Drop for GpuBackend {
+    /// Frees the memory now: in a browser, a buffer would else wait for the garbage collector.
+    fn drop(&mut self) {
+        self.weights.values().for_each(GpuWeight::destroy);
+        let buffers = (self.constants.values()).chain(self.states.values()).chain(self.fed.values());
+        buffers.chain(&self.slots).for_each(wgpu::Buffer::destroy);
+    }
+}
+
+fn lower(device: &GpuDevice, graph: &Graph, step: &Step) -> Result<Lowered> {
+    let node = graph.node(step.node);
+    let types = Types { inputs: &step.input_types, outputs: &step.output_types };
+    node.op.def().lower_gpu(&device.caps(), &types).map_err(|e| e.at(&*node.name))
+}
+
+/// Bytes with zeros up to whole words, as writes want them.
+fn padded(bytes: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    if bytes.len().is_multiple_of(4) {
+        return bytes.into();
+    }
+    let mut bytes = bytes.to_vec();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes.into()
+}
