@@ -50,6 +50,10 @@ impl Generation {
 #[wasm_bindgen]
 impl Generation {
     /// Does one bounded piece of work: `{ text, ids, logprobs?, done? }`.
+    #[allow(
+        clippy::await_holding_refcell_ref,
+        reason = "all others that borrow the model fail, and say it is busy"
+    )]
     pub async fn next(&mut self) -> Result<JsValue, Error> {
         let mut model = self.model.try_borrow_mut().map_err(|_| busy())?;
         let step = self.inner.step(&mut model).await?;

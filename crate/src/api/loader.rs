@@ -16,14 +16,19 @@ use crate::session::{self, LoaderOptions};
 #[derive(Clone)]
 pub(super) struct Device {
     pub(super) kind: &'static str,
+    pub(super) adapter: Option<String>,
     pub(super) reason: String,
-    pub(super) variant: String,
+    pub(super) variant: &'static str,
 }
 
 impl Device {
     fn cpu(reason: String) -> Self {
         let variant = if cfg!(target_feature = "relaxed-simd") { "relaxed-simd" } else { "simd" };
-        Self { kind: "cpu", reason, variant: variant.to_string() }
+        Self { kind: "cpu", adapter: None, reason, variant }
+    }
+
+    fn webgpu(gpu: &GpuDevice, reason: String) -> Self {
+        Self { kind: "webgpu", adapter: gpu.name().map(str::to_string), reason, variant: "baseline" }
     }
 
     /// This as JavaScript sees it.
@@ -31,7 +36,8 @@ impl Device {
         Object::new()
             .with("kind", self.kind)
             .with("reason", self.reason.as_str())
-            .with("variant", self.variant.as_str())
+            .maybe("adapter", self.adapter.as_deref())
+            .with("variant", self.variant)
             .with("threads", 1)
     }
 }
@@ -63,7 +69,7 @@ impl Loader {
     pub async fn open_device(&mut self) -> std::result::Result<JsValue, Error> {
         let (gpu, reason) = choose(&self.wanted).await?;
         let device = match &gpu {
-            Some(gpu) => Device { kind: "webgpu", reason, variant: gpu.name().to_string() },
+            Some(gpu) => Device::webgpu(gpu, reason),
             None => Device::cpu(reason),
         };
         if let Some(gpu) = gpu {
@@ -118,10 +124,7 @@ async fn choose(wanted: &str) -> Result<(Option<GpuDevice>, String)> {
     let demanded = wanted == "webgpu";
     let opened = match GpuDevice::request().await {
         Ok(gpu) if gpu.is_software() && !demanded => {
-            return Ok((
-                None,
-                format!("the only WebGPU adapter, {}, is software and slower than this", gpu.name()),
-            ));
+            return Ok((None, "the only WebGPU adapter is software, and slower than this".into()));
         }
         Ok(gpu) => self_test(&gpu).await.map(|()| gpu),
         Err(error) => Err(error),

@@ -22,7 +22,7 @@ pub struct GpuDevice {
     pub(super) queue: wgpu::Queue,
     /// Sixteen zero bytes, for bindings that a launch leaves out.
     pub(super) zeros: wgpu::Buffer,
-    name: String,
+    name: Option<String>,
     software: bool,
     caps: GpuCaps,
     pipelines: Rc<RefCell<HashMap<&'static str, Rc<Pipeline>>>>,
@@ -72,11 +72,7 @@ impl GpuDevice {
             device,
             queue,
             zeros,
-            name: [&info.name, &info.driver, "unnamed"]
-                .into_iter()
-                .find(|s| !s.is_empty())
-                .unwrap_or("")
-                .to_string(),
+            name: Some(info.name).filter(|name| !name.is_empty()),
             software: info.device_type == wgpu::DeviceType::Cpu,
             caps: GpuCaps { subgroups: None, max_binding_bytes: limits.max_storage_buffer_binding_size },
             pipelines: Rc::default(),
@@ -85,9 +81,9 @@ impl GpuDevice {
         })
     }
 
-    /// The adapter's name.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// The adapter's name, where it tells one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// Whether the "GPU" is a program that runs on the CPU.

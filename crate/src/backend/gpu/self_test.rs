@@ -50,13 +50,11 @@ fn compare(want: &[Tensor], got: &[Tensor]) -> Result<()> {
         ensure!(near, NoWebgpu, "the GPU computes wrong results (value {i} is {got}, not {want})");
     }
     let found = got[1].data::<i32>()?;
+    // The maximum may be another where two are near.
     let score = |id: Option<&i32>| id.and_then(|id| logits.get(*id as usize)).copied().unwrap_or(f32::MIN);
     let short = score(best.first()) - score(found.first());
-    ensure!(
-        short <= TOLERANCE * largest,
-        NoWebgpu,
-        "the GPU finds a wrong maximum ({found:?}, not {best:?})"
-    );
+    let near = short <= TOLERANCE * largest;
+    ensure!(near, NoWebgpu, "the GPU finds a wrong maximum ({found:?}, not {best:?})");
     Ok(())
 }
 
