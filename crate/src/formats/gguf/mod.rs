@@ -10,6 +10,10 @@ use crate::error::{Error, ErrorKind, Result, fail};
 use crate::types::{BlockFormat, DType};
 use std::collections::{HashMap, HashSet};
 
+mod shards;
+
+pub use shards::Shard;
+
 /// A metadata value.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -36,6 +40,8 @@ pub struct TensorInfo {
     pub dtype: std::result::Result<DType, &'static str>,
     /// The shape, outermost first.
     pub shape: Vec<usize>,
+    /// Which of the model's files it lies in; 0 for a model in one.
+    pub file: usize,
     /// Where its bytes start, from the start of the file.
     pub offset: u64,
     /// How many bytes it has.
@@ -362,7 +368,7 @@ fn tensor(reader: &mut Reader, alignment: u64) -> Step<TensorInfo> {
             "at byte {at}: '{name}' has the offset {offset}, not aligned to {alignment}"
         )));
     }
-    Ok(TensorInfo { name, dtype, shape, offset, n_bytes: n_bytes as u64 })
+    Ok(TensorInfo { name, dtype, shape, file: 0, offset, n_bytes: n_bytes as u64 })
 }
 
 /// A ggml type: its dtype, or its name where it cannot be decoded; values and bytes of a block.
