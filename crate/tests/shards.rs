@@ -101,7 +101,7 @@ fn refused(files: &[&[u8]]) -> Error {
 
 #[test]
 fn shards_answer_as_the_whole_model() {
-    for name in ["llama-f32.gguf", "qwen3-q8_0.gguf"] {
+    for name in ["llama-f32.gguf", "qwen3-q8_0.gguf", "llama3-f16.gguf"] {
         let whole = tiny(name);
         let want = logits(load(&[&whole], 4096).unwrap());
         let n = parsed(&whole).tensors.len();

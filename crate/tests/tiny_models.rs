@@ -12,7 +12,10 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn load(name: &str, exact: bool) -> Result<TextModel> {
-    let bytes = std::fs::read(path(&format!("{name}.gguf"))).unwrap();
+    load_bytes(&std::fs::read(path(&format!("{name}.gguf"))).unwrap(), exact)
+}
+
+fn load_bytes(bytes: &[u8], exact: bool) -> Result<TextModel> {
     let mut loader = Loader::new(LoaderOptions { context_length: Some(64), exact });
     for chunk in bytes.chunks(10_007) {
         loader.push(chunk)?;
@@ -96,8 +99,21 @@ fn another_models_logits_are_refused() {
 }
 
 #[test]
-fn llama_3_rope_scaling_is_refused_by_name() {
-    let error = load("llama3-f16", true).err().expect("RoPE scaling was ignored");
-    assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
-    assert!(error.message().contains("rope_freqs.weight"));
+fn llama_3_with_scaled_rope_has_the_reference_logits() {
+    agrees("llama3-f16");
+}
+
+/// The factors matter to the logits: with other ones the comparison fails.
+#[test]
+fn the_factors_of_rope_are_noticed() {
+    let mut bytes = std::fs::read(path("llama3-f16.gguf")).unwrap();
+    let factor = |x: f32| x.to_le_bytes();
+    // The last factor, that of the slowest pair.
+    let at = bytes.windows(4).rposition(|w| w == factor(8.0)).unwrap();
+    bytes[at..at + 4].copy_from_slice(&factor(1.0));
+    let mut model = load_bytes(&bytes, true).unwrap();
+    assert!(largest_error(&mut model, "llama3-f16", 24) > 2e-3);
+    bytes[at..at + 4].copy_from_slice(&factor(-1.0));
+    let error = load_bytes(&bytes, true).err().expect("a negative factor was taken");
+    assert_eq!((error.kind(), error.node()), (ErrorKind::Format, Some("rope_freqs.weight")));
 }

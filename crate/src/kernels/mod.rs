@@ -4,6 +4,7 @@ pub mod attention;
 pub mod dispatch;
 pub mod gemm;
 pub mod math;
+pub mod rope_table;
 #[cfg(feature = "gpu")]
 pub mod shaders;
 pub mod simd;

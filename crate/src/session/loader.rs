@@ -6,7 +6,7 @@ use crate::backend::cpu::CpuBackend;
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::formats::gguf::{Gguf, Parsed};
 use crate::generate::TextModel;
-use crate::graph::{Graph, Source, ValueId};
+use crate::graph::{Derivation, Graph, Source, ValueId};
 use crate::import::arch::{self, ArchOptions, LanguageModel};
 use crate::passes;
 use crate::text::Tokenizer;
@@ -34,6 +34,13 @@ pub struct Progress {
 struct Target {
     value: ValueId,
     first_row: usize,
+    derived: Option<Derived>,
+}
+
+/// A weight that is computed from a tensor, and the bytes of that tensor so far.
+struct Derived {
+    derivation: Derivation,
+    bytes: Vec<u8>,
 }
 
 /// What the headers have given.
@@ -234,10 +241,10 @@ impl Loading {
             let (start, stop) = (tensor.offset.max(at), (tensor.offset + tensor.n_bytes).min(end));
             if start < stop {
                 let piece = &bytes[(start - at) as usize..(stop - at) as usize];
-                for target in self.targets.get(&tensor.name).into_iter().flatten() {
+                for target in self.targets.get_mut(&tensor.name).into_iter().flatten() {
                     let offset = (start - tensor.offset) as usize;
-                    let written = self.backend.write_weight(target.value, target.first_row, offset, piece);
-                    written.map_err(|e| e.at(&*tensor.name))?;
+                    let last = stop == tensor.offset + tensor.n_bytes;
+                    target.write(&mut self.backend, offset, piece, last).map_err(|e| e.at(&*tensor.name))?;
                 }
             }
             if tensor.offset + tensor.n_bytes > end {
@@ -246,6 +253,22 @@ impl Loading {
             self.next += 1;
         }
         Ok(())
+    }
+}
+
+impl Target {
+    /// Writes the bytes of a tensor that begin at `offset` in it.
+    fn write(&mut self, backend: &mut CpuBackend, offset: usize, bytes: &[u8], last: bool) -> Result<()> {
+        let Some(derived) = &mut self.derived else {
+            return backend.write_weight(self.value, self.first_row, offset, bytes);
+        };
+        derived.bytes.extend_from_slice(bytes);
+        if !last {
+            return Ok(());
+        }
+        let (values, _) = derived.bytes.as_chunks::<4>();
+        let values: Vec<f32> = values.iter().copied().map(f32::from_le_bytes).collect();
+        backend.write_weight(self.value, 0, 0, derived.derivation.compute(&values)?.bytes())
     }
 }
 
@@ -258,7 +281,9 @@ fn targets(gguf: &Gguf, graph: &Graph) -> Result<HashMap<Box<str>, Vec<Target>>>
         for part in &weight.parts {
             let tensor = gguf.tensor(part);
             ensure!(tensor.is_some(), Internal, "the weight '{part}' is not in the file");
-            targets.entry((&**part).into()).or_default().push(Target { value, first_row });
+            let derived =
+                weight.derivation.clone().map(|derivation| Derived { derivation, bytes: Vec::new() });
+            targets.entry((&**part).into()).or_default().push(Target { value, first_row, derived });
             first_row += tensor.and_then(|t| t.shape.first().copied()).unwrap_or(0);
         }
     }
