@@ -35,6 +35,8 @@ export interface WasmModel {
   info(): ModelInfo;
   chatTemplate(): { template?: string | null; bosToken?: string | null; eosToken?: string | null };
   tokenize(text: string, special: boolean): Uint32Array;
+  /** The ids of a text, behind the token that the model wants at the beginning. */
+  promptIds(text: string): Uint32Array;
   detokenize(ids: Uint32Array): string;
   generate(ids: Uint32Array, options: WireGenerate): WasmGeneration;
   profile(): Profile;

@@ -99,6 +99,21 @@ fn another_models_logits_are_refused() {
 }
 
 #[test]
+fn a_prompt_begins_with_the_token_that_the_model_wants_once() {
+    let mut bytes = std::fs::read(path("llama-f32.gguf")).unwrap();
+    let plain = load_bytes(&bytes, true).unwrap();
+    assert_eq!(plain.tokenizer().encode_prompt("he"), plain.tokenizer().encode("he", true));
+    let key = b"tokenizer.ggml.add_bos_token";
+    let at = bytes.windows(key.len()).position(|w| w == key).unwrap() + key.len() + 4;
+    bytes[at] = 1;
+    let wanting = load_bytes(&bytes, true).unwrap();
+    let he = wanting.tokenizer().encode("he", true);
+    assert_eq!(wanting.tokenizer().encode_prompt("he"), [&[262], &he[..]].concat());
+    assert_eq!(wanting.tokenizer().encode_prompt("<|endoftext|>he"), [&[262], &he[..]].concat());
+    assert_eq!(wanting.tokenizer().encode_prompt(""), [262]);
+}
+
+#[test]
 fn llama_3_with_scaled_rope_has_the_reference_logits() {
     agrees("llama3-f16");
 }
