@@ -18,6 +18,9 @@ use crate::ops::rope_cache::{RopeCache, RopeLayout};
 use crate::ops::unary::{Unary, UnaryFunction};
 use crate::types::{DType, Dim, Shape, TensorType};
 
+/// Elements that a head has at most; those of known models have up to 256.
+const MAX_HEAD_DIM: usize = 1 << 12;
+
 /// The context that is allocated when the caller names none.
 const DEFAULT_CONTEXT: usize = 4096;
 
@@ -52,7 +55,7 @@ impl Config {
         ensure!(
             n_kv_heads > 0
                 && n_heads.is_multiple_of(n_kv_heads)
-                && head_dim > 0
+                && (2..=MAX_HEAD_DIM).contains(&head_dim)
                 && head_dim.is_multiple_of(2),
             Format,
             "{n_heads} query heads, {n_kv_heads} key heads and {head_dim} elements a head do not go together"
