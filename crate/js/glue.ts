@@ -5,9 +5,13 @@ import type { Ending, WireGenerate } from "./messages.js";
 export interface WasmLoader {
   /** Picks the device and tests it; before the first `push`. */
   openDevice(): Promise<Omit<DeviceInfo, "threads">>;
+  /** Says how many bytes the next file has, where that is known. */
+  beginFile(bytes: number | undefined): void;
+  /** First bytes of the next file of several, until its header is whole; of every file before any `push`. */
+  pushHeader(chunk: Uint8Array): boolean;
   /** The next bytes in file order. */
   push(chunk: Uint8Array): Promise<void>;
-  /** A shard ended. */
+  /** A file ended: fails when bytes of it are missing. */
   endOfFile(): void;
   progress(): { loadedBytes: number; expectedBytes?: number | null; tensor?: string | null };
   finish(): Promise<WasmModel>;
@@ -31,6 +35,8 @@ export interface WasmModel {
   info(): ModelInfo;
   chatTemplate(): { template?: string | null; bosToken?: string | null; eosToken?: string | null };
   tokenize(text: string, special: boolean): Uint32Array;
+  /** The ids of a text, behind the token that the model wants at the beginning. */
+  promptIds(text: string): Uint32Array;
   detokenize(ids: Uint32Array): string;
   generate(ids: Uint32Array, options: WireGenerate): WasmGeneration;
   profile(): Profile;

@@ -1,5 +1,6 @@
 // A source becomes bytes in file order: URLs and Blobs are read here in the worker as streams; the page
-// sends the bytes of buffers and Responses chunk by chunk, as they are asked for.
+// sends the bytes of buffers and Responses chunk by chunk, as they are asked for. Of a model in several files,
+// the headers of all are read before the rest of the first, for only together they describe the model.
 import { fromPlain, HomefireError, type PlainError } from "./errors.js";
 import type { WirePart } from "./messages.js";
 import type { WasmLoader } from "./glue.js";
@@ -42,16 +43,12 @@ export async function readParts(
     });
     last = performance.now();
   };
-  // The first part opens before the others, so that a wrong URL is told at once; sizes add up as known.
+  const headers = parts.length > 1 ? await readHeaders(loader, parts, pull) : [];
   for (const [index, part] of parts.entries()) {
-    if ("blob" in part) total = add(total, part.blob.size);
-    else if ("pull" in part) total = add(total, part.bytes);
-    else if (index > 0) total = null;
-  }
-  for (const part of parts) {
-    const opened = await open(part, pull);
-    if ("url" in part && parts.length === 1) total = opened.bytes;
+    const opened = headers[index] ?? (await open(part, pull));
+    total = headers.length > 0 ? headers.reduce<number | null>((sum, file) => add(sum, file.bytes), 0) : opened.bytes;
     tell("download");
+    loader.beginFile(opened.bytes ?? undefined);
     for await (const chunk of opened.chunks) {
       for (let at = 0; at < chunk.length; at += CHUNK) {
         const slice = chunk.subarray(at, at + CHUNK);
@@ -64,6 +61,40 @@ export async function readParts(
   }
   tell("download");
   return tell;
+}
+
+/** Gives `loader` the header of every part. What comes back reads each part from its beginning. */
+async function readHeaders(loader: WasmLoader, parts: readonly WirePart[], pull: Pull): Promise<Opened[]> {
+  const files: Opened[] = [];
+  for (const part of parts) {
+    const opened = await open(part, pull);
+    const chunks = opened.chunks[Symbol.asyncIterator]();
+    const read: Uint8Array[] = [];
+    loader.beginFile(opened.bytes ?? undefined);
+    for (let whole = false; !whole; ) {
+      const step = await chunks.next();
+      if (step.done) throw new HomefireError("format", `File ${files.length + 1} of ${parts.length} ends inside its header. Download it again.`);
+      read.push(step.value);
+      whole = loader.pushHeader(step.value);
+    }
+    if ("pull" in part) {
+      files.push({ bytes: opened.bytes, chunks: again(read, chunks) });
+    } else {
+      await chunks.return?.();
+      files.push({ bytes: opened.bytes, chunks: reopened(part, pull) });
+    }
+  }
+  return files;
+}
+
+/** The chunks that were read already, then the others: a stream that the page holds cannot begin anew. */
+async function* again(read: Uint8Array[], rest: AsyncIterator<Uint8Array>): AsyncIterable<Uint8Array> {
+  for (let chunk = read.shift(); chunk; chunk = read.shift()) yield chunk;
+  for (let step = await rest.next(); !step.done; step = await rest.next()) yield step.value;
+}
+
+async function* reopened(part: WirePart, pull: Pull): AsyncIterable<Uint8Array> {
+  yield* (await open(part, pull)).chunks;
 }
 
 const add = (a: number | null, b: number | null): number | null => (a === null || b === null ? null : a + b);
@@ -91,18 +122,22 @@ async function open(part: WirePart, pull: Pull): Promise<Opened> {
 
 async function* stream(body: ReadableStream<Uint8Array>, name: string): AsyncIterable<Uint8Array> {
   const reader = body.getReader();
-  for (;;) {
-    let step;
-    try {
-      step = await reader.read();
-    } catch (thrown) {
-      throw new HomefireError(
-        "fetch",
-        `Reading ${name} broke off (${thrown instanceof Error ? thrown.message : String(thrown)}). Load it again.`,
-      );
+  try {
+    for (;;) {
+      let step;
+      try {
+        step = await reader.read();
+      } catch (thrown) {
+        throw new HomefireError(
+          "fetch",
+          `Reading ${name} broke off (${thrown instanceof Error ? thrown.message : String(thrown)}). Load it again.`,
+        );
+      }
+      if (step.done) return;
+      yield step.value;
     }
-    if (step.done) return;
-    yield step.value;
+  } finally {
+    await reader.cancel().catch(() => undefined);
   }
 }
 

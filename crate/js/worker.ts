@@ -100,7 +100,7 @@ function forbidNetwork(): void {
 
 function promptIds(prompt: Prompt): Uint32Array {
   if ("ids" in prompt) return prompt.ids;
-  if ("text" in prompt) return loaded().tokenize(prompt.text, true);
+  if ("text" in prompt) return loaded().promptIds(prompt.text);
   if (template.template === undefined) {
     throw new HomefireError(
       "invalid-input",

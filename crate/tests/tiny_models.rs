@@ -16,8 +16,11 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn load(name: &str, exact: bool, device: Device) -> Result<TextModel> {
-    let bytes = std::fs::read(path(&format!("{name}.gguf"))).unwrap();
-    device::load(&bytes, 10_007, LoaderOptions { context_length: Some(64), exact }, device)
+    load_bytes(&std::fs::read(path(&format!("{name}.gguf"))).unwrap(), exact, device)
+}
+
+fn load_bytes(bytes: &[u8], exact: bool, device: Device) -> Result<TextModel> {
+    device::load(bytes, 10_007, LoaderOptions { context_length: Some(64), exact }, device)
 }
 
 /// The largest difference to the reference logits, with the tokens fed `batch` at a time.
@@ -98,8 +101,36 @@ fn another_models_logits_are_refused() {
 }
 
 #[test]
-fn llama_3_rope_scaling_is_refused_by_name() {
-    let error = load("llama3-f16", true, Device::Cpu).err().expect("RoPE scaling was ignored");
-    assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
-    assert!(error.message().contains("rope_freqs.weight"));
+fn a_prompt_begins_with_the_token_that_the_model_wants_once() {
+    let mut bytes = std::fs::read(path("llama-f32.gguf")).unwrap();
+    let plain = load_bytes(&bytes, true, Device::Cpu).unwrap();
+    assert_eq!(plain.facts().tokenizer().encode_prompt("he"), plain.facts().tokenizer().encode("he", true));
+    let key = b"tokenizer.ggml.add_bos_token";
+    let at = bytes.windows(key.len()).position(|w| w == key).unwrap() + key.len() + 4;
+    bytes[at] = 1;
+    let wanting = load_bytes(&bytes, true, Device::Cpu).unwrap();
+    let he = wanting.facts().tokenizer().encode("he", true);
+    assert_eq!(wanting.facts().tokenizer().encode_prompt("he"), [&[262], &he[..]].concat());
+    assert_eq!(wanting.facts().tokenizer().encode_prompt("<|endoftext|>he"), [&[262], &he[..]].concat());
+    assert_eq!(wanting.facts().tokenizer().encode_prompt(""), [262]);
+}
+
+#[test]
+fn llama_3_with_scaled_rope_has_the_reference_logits() {
+    agrees("llama3-f16");
+}
+
+/// The factors matter to the logits: with other ones the comparison fails.
+#[test]
+fn the_factors_of_rope_are_noticed() {
+    let mut bytes = std::fs::read(path("llama3-f16.gguf")).unwrap();
+    let factor = |x: f32| x.to_le_bytes();
+    // The last factor, that of the slowest pair.
+    let at = bytes.windows(4).rposition(|w| w == factor(8.0)).unwrap();
+    bytes[at..at + 4].copy_from_slice(&factor(1.0));
+    let mut model = load_bytes(&bytes, true, Device::Cpu).unwrap();
+    assert!(largest_error(&mut model, "llama3-f16", 24) > 2e-3);
+    bytes[at..at + 4].copy_from_slice(&factor(-1.0));
+    let error = load_bytes(&bytes, true, Device::Cpu).err().expect("a negative factor was taken");
+    assert_eq!((error.kind(), error.node()), (ErrorKind::Format, Some("rope_freqs.weight")));
 }

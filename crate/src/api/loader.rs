@@ -80,14 +80,29 @@ impl Loader {
         Ok(object)
     }
 
+    /// Says how many bytes the file has whose first bytes come next, where that is known.
+    #[wasm_bindgen(js_name = beginFile)]
+    pub fn begin_file(&mut self, bytes: Option<f64>) -> std::result::Result<(), Error> {
+        self.inner()?.begin_file(bytes.map(|n| n as u64));
+        Ok(())
+    }
+
+    /// Takes first bytes of the next file of several and says whether its header is whole.
+    #[wasm_bindgen(js_name = pushHeader)]
+    pub fn push_header(&mut self, chunk: &[u8]) -> std::result::Result<bool, Error> {
+        self.inner()?.push_header(chunk)
+    }
+
     /// Takes the next bytes of the file.
     pub async fn push(&mut self, chunk: &[u8]) -> std::result::Result<(), Error> {
         self.inner()?.push(chunk)
     }
 
-    /// A shard ended. A file in several shards is not read yet.
+    /// The file ended. Fails when bytes of it are missing.
     #[wasm_bindgen(js_name = endOfFile)]
-    pub fn end_of_file(&mut self) {}
+    pub fn end_of_file(&mut self) -> std::result::Result<(), Error> {
+        self.inner()?.end_file()
+    }
 
     /// How far loading is: `{ loadedBytes, expectedBytes? }`.
     pub fn progress(&mut self) -> std::result::Result<JsValue, Error> {

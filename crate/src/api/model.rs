@@ -64,6 +64,12 @@ impl Model {
         self.facts.tokenizer().encode(text, special)
     }
 
+    /// The ids of a prompt: of its text, behind the token that the model wants at the beginning.
+    #[wasm_bindgen(js_name = promptIds)]
+    pub fn prompt_ids(&self, text: &str) -> Vec<u32> {
+        self.facts.tokenizer().encode_prompt(text)
+    }
+
     /// The text of some ids.
     pub fn detokenize(&self, ids: &[u32]) -> String {
         self.facts.tokenizer().decode(ids)

@@ -1,6 +1,7 @@
 //! The graph and the operations that build and rewrite it.
 
 use crate::error::{Error, ErrorKind, Result, ensure};
+use crate::kernels::rope_table::RopeTable;
 use crate::ops::Op;
 use crate::tensor::Tensor;
 use crate::types::TensorType;
@@ -15,10 +16,28 @@ pub struct ValueId(pub u32);
 pub struct NodeId(pub u32);
 
 /// The tensors of the file that make up a weight.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WeightSource {
     /// Names of tensors of the file, stacked along the first dimension.
     pub parts: Vec<Arc<str>>,
+    /// What is computed from them at load; `None` for the tensors as they are.
+    pub derivation: Option<Derivation>,
+}
+
+/// How a weight is computed from one f32 tensor of the file, once, when that has come.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Derivation {
+    /// Angles, from the factors of their frequencies.
+    RopeTable(RopeTable),
+}
+
+impl Derivation {
+    /// The weight of the tensor's values.
+    pub fn compute(&self, values: &[f32]) -> Result<Tensor> {
+        match self {
+            Self::RopeTable(table) => table.compute(Some(values)),
+        }
+    }
 }
 
 /// Where a value comes from.
@@ -124,7 +143,19 @@ impl Graph {
 
     /// Declares a weight made of several tensors of the file, stacked along the first dimension.
     pub fn stacked_weight(&mut self, name: &str, ty: TensorType, parts: Vec<Arc<str>>) -> ValueId {
-        self.add_value(name, ty, Source::Weight(WeightSource { parts }))
+        self.add_value(name, ty, Source::Weight(WeightSource { parts, derivation: None }))
+    }
+
+    /// Declares a weight that is computed from the file's tensor of that name, which is f32.
+    pub fn derived_weight(
+        &mut self,
+        name: &str,
+        ty: TensorType,
+        tensor: &str,
+        derivation: Derivation,
+    ) -> ValueId {
+        let source = WeightSource { parts: vec![tensor.into()], derivation: Some(derivation) };
+        self.add_value(name, ty, Source::Weight(source))
     }
 
     /// Adds a constant.

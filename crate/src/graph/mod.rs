@@ -9,4 +9,4 @@ mod display;
 mod graph;
 mod verify;
 
-pub use graph::{Graph, Node, NodeId, Source, Value, ValueId, WeightSource};
+pub use graph::{Derivation, Graph, Node, NodeId, Source, Value, ValueId, WeightSource};

@@ -6,6 +6,7 @@ pub mod dispatch;
 pub mod gemm;
 pub mod math;
 pub mod planes;
+pub mod rope_table;
 pub mod shaders;
 pub mod simd;
 pub mod threads;

@@ -65,7 +65,8 @@ fn stack_weights(graph: &mut Graph, name: &str, weights: &[ValueId]) -> Option<V
     for &weight in weights {
         let value = graph.value(weight);
         let Source::Weight(source) = &value.source else { return None };
-        if value.ty.dtype != first.dtype || value.ty.shape.0.get(1) != first.shape.0.get(1) {
+        let derived = source.derivation.is_some();
+        if derived || value.ty.dtype != first.dtype || value.ty.shape.0.get(1) != first.shape.0.get(1) {
             return None;
         }
         // A weight with another use stays where it is: stacking would hold it twice.

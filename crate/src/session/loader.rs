@@ -8,7 +8,7 @@ use crate::backend::gpu::{GpuBackend, GpuDevice};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::formats::gguf::{Gguf, Parsed};
 use crate::generate::TextModel;
-use crate::graph::{Graph, Source, ValueId};
+use crate::graph::{Derivation, Graph, Source, ValueId};
 use crate::import::arch::{self, ArchOptions, LanguageModel};
 use crate::passes;
 use crate::plan::{Plan, PlanOptions};
@@ -30,7 +30,7 @@ pub struct LoaderOptions {
 pub struct Progress {
     /// Bytes taken.
     pub loaded_bytes: u64,
-    /// Bytes of the file, as its header has it.
+    /// Bytes of all files, as their headers have it.
     pub expected_bytes: Option<u64>,
 }
 
@@ -38,29 +38,48 @@ pub struct Progress {
 struct Target {
     value: ValueId,
     first_row: usize,
+    derived: Option<Derived>,
 }
 
-/// What the header has given.
+/// A weight that is computed from a tensor, and the bytes of that tensor so far.
+struct Derived {
+    derivation: Derivation,
+    bytes: Vec<u8>,
+}
+
+/// What the headers have given.
 struct Loading {
     gguf: Gguf,
     model: LanguageModel,
     session: Session,
     targets: HashMap<Box<str>, Vec<Target>>,
-    /// Tensors by offset, as indices.
+    /// Tensors by file and offset, as indices.
     order: Vec<usize>,
     /// The tensor that comes next, as a position in `order`.
     next: usize,
 }
 
-/// Takes a GGUF file's bytes and makes a model of them.
+/// Takes the bytes of a GGUF model and makes a model of them.
+///
+/// One file: [`push`](Self::push) all bytes, [`finish`](Self::finish). Several: first the header of each, by
+/// [`begin_file`](Self::begin_file) and [`push_header`](Self::push_header) until it says that it is whole; then,
+/// file by file, `begin_file`, `push` from the file's first byte on, [`end_file`](Self::end_file).
 pub struct Loader {
     options: LoaderOptions,
     gpu: Option<GpuDevice>,
     /// Why the GPU does not serve this model, where it was to.
     obstacle: Option<String>,
+    /// The headers that are whole, one a file.
+    headers: Vec<Gguf>,
+    /// The first bytes of the file whose header is not whole.
     header: Vec<u8>,
     /// The length of `header` at which parsing is tried again.
     retry_at: usize,
+    /// The length of the file that the bytes are of, where it is known.
+    file_len: Option<u64>,
+    /// The file that the next bytes are of, and where they go on in it.
+    file: usize,
+    at: u64,
     taken: u64,
     loading: Option<Loading>,
 }
@@ -68,8 +87,19 @@ pub struct Loader {
 impl Loader {
     /// A loader that has no bytes yet.
     pub fn new(options: LoaderOptions) -> Self {
-        let gpu = None;
-        Self { options, gpu, obstacle: None, header: Vec::new(), retry_at: 0, taken: 0, loading: None }
+        Self {
+            options,
+            gpu: None,
+            obstacle: None,
+            headers: Vec::new(),
+            header: Vec::new(),
+            retry_at: 0,
+            file_len: None,
+            file: 0,
+            at: 0,
+            taken: 0,
+            loading: None,
+        }
     }
 
     /// Loads to this device, if it has a kernel for every operator of the model; else to the CPU.
@@ -82,76 +112,124 @@ impl Loader {
         self.obstacle.as_deref()
     }
 
+    /// Says how long the file is whose first bytes come next, where it is known: a header that counts more than
+    /// the file can hold is then refused at once.
+    pub fn begin_file(&mut self, len: Option<u64>) {
+        self.file_len = len;
+    }
+
+    /// Takes first bytes of the next file and says whether its header is whole. Only a model in several files
+    /// needs it: a weight may be made of tensors of more than one.
+    pub fn push_header(&mut self, bytes: &[u8]) -> Result<bool> {
+        ensure!(self.loading.is_none(), Internal, "headers come before the first tensor");
+        Ok(self.read_header(bytes)?.is_some())
+    }
+
+    /// Adds to the header. Once it is whole, gives the bytes that it was in.
+    fn read_header(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.header.extend_from_slice(bytes);
+        let whole = self.file_len.is_some_and(|len| self.header.len() as u64 >= len);
+        if self.header.len() < self.retry_at && !whole {
+            return Ok(None);
+        }
+        match Gguf::parse(&self.header, self.file_len).map_err(|e| in_file(e, self.headers.len()))? {
+            Parsed::NeedMore => {
+                self.retry_at = self.header.len() * 3 / 2;
+                Ok(None)
+            }
+            Parsed::Complete(gguf) => {
+                self.headers.push(*gguf);
+                self.retry_at = 0;
+                Ok(Some(std::mem::take(&mut self.header)))
+            }
+        }
+    }
+
     /// Takes the next bytes of the file.
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        if let Some(loading) = &mut self.loading {
-            loading.take(self.taken, bytes)?;
-            self.taken += bytes.len() as u64;
-            return Ok(());
-        }
-        self.header.extend_from_slice(bytes);
         self.taken += bytes.len() as u64;
-        if self.header.len() >= self.retry_at {
-            self.try_header()?;
+        if self.loading.is_none() && self.headers.is_empty() {
+            return match self.read_header(bytes)? {
+                Some(whole) => self.take(&whole),
+                None => Ok(()),
+            };
+        }
+        self.take(bytes)
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.loading.is_none() {
+            let gguf = Gguf::join(std::mem::take(&mut self.headers))?;
+            let (loading, obstacle) = Loading::new(gguf, self.options, self.gpu.take())?;
+            (self.loading, self.obstacle) = (Some(loading), obstacle);
+        }
+        if let Some(loading) = &mut self.loading {
+            loading.take(self.file, self.at, bytes)?;
+            self.at += bytes.len() as u64;
         }
         Ok(())
     }
 
-    fn try_header(&mut self) -> Result<()> {
-        match Gguf::parse(&self.header, None)? {
-            Parsed::NeedMore => self.retry_at = self.header.len() * 3 / 2,
-            Parsed::Complete(gguf) => {
-                let (mut loading, obstacle) = Loading::new(*gguf, self.options, self.gpu.take())?;
-                self.obstacle = obstacle;
-                let bytes = std::mem::take(&mut self.header);
-                loading.take(0, &bytes)?;
-                self.loading = Some(loading);
-            }
+    /// Ends the file. Fails, naming the first missing tensor, when its bytes are not all there.
+    pub fn end_file(&mut self) -> Result<()> {
+        if self.loading.is_none() && !self.header.is_empty() {
+            self.file_len = Some(self.header.len() as u64);
+            self.push(&[])?;
         }
+        let Some(loading) = &self.loading else { return Ok(()) };
+        let expected = loading.file_bytes(self.file);
+        if self.at < expected {
+            let missing = loading.order.get(loading.next).map(|&i| &loading.gguf.tensors[i].name);
+            let message = format!("the file ended after {} of {expected} bytes: download it again", self.at);
+            let error = Error::new(ErrorKind::Format, message).at(missing.map_or("end", |name| name));
+            return Err(in_file(error, self.file));
+        }
+        (self.file, self.at) = (self.file + 1, 0);
         Ok(())
     }
 
     /// How far loading is.
     pub fn progress(&self) -> Progress {
-        let expected_bytes = self.loading.as_ref().map(Loading::file_bytes);
+        let expected_bytes =
+            self.loading.as_ref().map(|loading| (0..loading.n_files()).map(|f| loading.file_bytes(f)).sum());
         Progress { loaded_bytes: self.taken, expected_bytes }
     }
 
     /// The model, once all bytes are there. Fails, naming the first missing tensor, when they are not.
     pub fn finish(mut self) -> Result<TextModel> {
-        if self.loading.is_none() && !self.header.is_empty() {
-            self.try_header()?;
+        if self.at > 0 || self.loading.is_none() {
+            self.end_file()?;
         }
         let Some(loading) = self.loading else {
-            return fail!(
-                Format,
-                "the file ended after {} bytes, inside its header: download it again",
-                self.taken
-            );
+            return fail!(Format, "the file is empty: check that the source gives the file itself");
         };
-        if self.taken < loading.file_bytes() {
-            let missing = loading.order.get(loading.next).map(|&i| &loading.gguf.tensors[i].name);
-            let message = format!(
-                "the file ended after {} of {} bytes: download it again",
-                self.taken,
-                loading.file_bytes()
-            );
-            return Err(Error::new(ErrorKind::Format, message).at(missing.map_or("end", |name| name)));
-        }
+        ensure!(
+            self.file == loading.n_files(),
+            Format,
+            "the bytes of shard {} of {} did not come",
+            self.file + 1,
+            loading.n_files()
+        );
         let tokenizer = Tokenizer::from_gguf(&loading.gguf)?;
         TextModel::new(loading.session, tokenizer, loading.gguf, &loading.model)
+    }
+}
+
+/// The same error, with the shard that it was met in, from the second on.
+fn in_file(error: Error, file: usize) -> Error {
+    if file == 0 {
+        return error;
+    }
+    let named = Error::new(error.kind(), format!("in shard {}: {}", file + 1, error.message()));
+    match error.node() {
+        Some(node) => named.at(node),
+        None => named,
     }
 }
 
 impl Loading {
     /// Places for everything the header names; on the CPU, with the reason, when the GPU cannot run it.
     fn new(gguf: Gguf, options: LoaderOptions, gpu: Option<GpuDevice>) -> Result<(Self, Option<String>)> {
-        if let Some(count) = gguf.uint("split.count").filter(|&count| count > 1) {
-            return fail!(
-                UnsupportedFormat,
-                "this file is one of {count} shards, which are not read yet: merge them (llama-gguf-split --merge)"
-            );
-        }
         let arch = ArchOptions { context_length: options.context_length, exact: options.exact };
         let mut model = arch::build(&gguf, arch)?;
         passes::optimise(&mut model.graph)?;
@@ -171,26 +249,35 @@ impl Loading {
         session.prepare(&["argmax"], token_sizes(1))?;
         let targets = targets(&gguf, &model.graph)?;
         let mut order: Vec<usize> = (0..gguf.tensors.len()).collect();
-        order.sort_by_key(|&i| gguf.tensors[i].offset);
+        order.sort_by_key(|&i| (gguf.tensors[i].file, gguf.tensors[i].offset));
         Ok((Self { gguf, model, session, targets, order, next: 0 }, obstacle))
     }
 
-    fn file_bytes(&self) -> u64 {
-        self.gguf.tensors.iter().map(|t| t.offset + t.n_bytes).max().unwrap_or(self.gguf.data_start)
+    fn n_files(&self) -> usize {
+        self.gguf.shard().map_or(1, |shard| shard.count)
     }
 
-    /// Gives bytes that start at `at` in the file to the tensors they belong to.
-    fn take(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+    /// Bytes that a file has at least.
+    fn file_bytes(&self, file: usize) -> u64 {
+        let ends = self.gguf.tensors.iter().filter(|t| t.file == file).map(|t| t.offset + t.n_bytes);
+        ends.max().unwrap_or(0)
+    }
+
+    /// Gives bytes that start at `at` in a file to the tensors they belong to.
+    fn take(&mut self, file: usize, at: u64, bytes: &[u8]) -> Result<()> {
         let end = at + bytes.len() as u64;
         while let Some(&index) = self.order.get(self.next) {
             let tensor = &self.gguf.tensors[index];
+            if tensor.file != file {
+                break;
+            }
             let (start, stop) = (tensor.offset.max(at), (tensor.offset + tensor.n_bytes).min(end));
             if start < stop {
                 let piece = &bytes[(start - at) as usize..(stop - at) as usize];
-                for target in self.targets.get(&tensor.name).into_iter().flatten() {
+                for target in self.targets.get_mut(&tensor.name).into_iter().flatten() {
                     let offset = (start - tensor.offset) as usize;
-                    let written = self.session.write_weight(target.value, target.first_row, offset, piece);
-                    written.map_err(|e| e.at(&*tensor.name))?;
+                    let last = stop == tensor.offset + tensor.n_bytes;
+                    target.write(&mut self.session, offset, piece, last).map_err(|e| e.at(&*tensor.name))?;
                 }
             }
             if tensor.offset + tensor.n_bytes > end {
@@ -215,6 +302,22 @@ fn gpu_obstacle(device: &GpuDevice, graph: &Graph) -> Result<Option<String>> {
     GpuBackend::obstacle(device, graph, &plan)
 }
 
+impl Target {
+    /// Writes the bytes of a tensor that begin at `offset` in it.
+    fn write(&mut self, session: &mut Session, offset: usize, bytes: &[u8], last: bool) -> Result<()> {
+        let Some(derived) = &mut self.derived else {
+            return session.write_weight(self.value, self.first_row, offset, bytes);
+        };
+        derived.bytes.extend_from_slice(bytes);
+        if !last {
+            return Ok(());
+        }
+        let (values, _) = derived.bytes.as_chunks::<4>();
+        let values: Vec<f32> = values.iter().copied().map(f32::from_le_bytes).collect();
+        session.write_weight(self.value, 0, 0, derived.derivation.compute(&values)?.bytes())
+    }
+}
+
 /// Where each tensor of the file goes: the weights that it is part of, and at which row.
 fn targets(gguf: &Gguf, graph: &Graph) -> Result<HashMap<Box<str>, Vec<Target>>> {
     let mut targets: HashMap<Box<str>, Vec<Target>> = HashMap::new();
@@ -224,7 +327,9 @@ fn targets(gguf: &Gguf, graph: &Graph) -> Result<HashMap<Box<str>, Vec<Target>>>
         for part in &weight.parts {
             let tensor = gguf.tensor(part);
             ensure!(tensor.is_some(), Internal, "the weight '{part}' is not in the file");
-            targets.entry((&**part).into()).or_default().push(Target { value, first_row });
+            let derived =
+                weight.derivation.clone().map(|derivation| Derived { derivation, bytes: Vec::new() });
+            targets.entry((&**part).into()).or_default().push(Target { value, first_row, derived });
             first_row += tensor.and_then(|t| t.shape.first().copied()).unwrap_or(0);
         }
     }

@@ -7,7 +7,7 @@ use super::pre_tokenize::{Behavior, Pattern, PreTokenizer, Prepend, ignores_merg
 use super::spec::{AddedToken, ModelSpec, TokenKind, TokenizerSpec};
 use super::tokenizer::Tokenizer;
 use crate::error::{Result, ensure, fail};
-use crate::formats::gguf::{Gguf, Value};
+use crate::formats::gguf::{Gguf, Numbers};
 
 impl Tokenizer {
     /// The tokenizer of a GGUF file.
@@ -33,9 +33,12 @@ impl TokenizerSpec {
             );
         };
         let model = gguf.str("tokenizer.ggml.model").unwrap_or_default();
-        let mut spec = Self::new(tokens.to_vec(), ModelSpec::SentencePiece { scores: Vec::new() });
-        if let Some(kinds) = integers(gguf, "tokenizer.ggml.token_type") {
-            spec.kinds = kinds.into_iter().map(kind).collect();
+        let mut spec = Self::new(
+            tokens.iter().map(Box::from).collect(),
+            ModelSpec::SentencePiece { scores: Vec::new() },
+        );
+        if let Some(kinds) = gguf.numbers("tokenizer.ggml.token_type").and_then(Numbers::integers) {
+            spec.kinds = kinds.map(kind).collect();
         }
         spec.added = added(&spec);
         let space_prefix = |default| gguf.bool("tokenizer.ggml.add_space_prefix").unwrap_or(default);
@@ -66,8 +69,9 @@ impl TokenizerSpec {
                 let scores = scores(gguf)?.into_iter().map(f64::from).collect();
                 let byte_fallback = spec.kinds.contains(&TokenKind::Byte);
                 spec.model = ModelSpec::Unigram { scores, byte_fallback };
-                let charsmap = integers(gguf, "tokenizer.ggml.precompiled_charsmap").unwrap_or_default();
-                let charsmap: Vec<u8> = charsmap.into_iter().map(|byte| byte as u8).collect();
+                let charsmap =
+                    gguf.numbers("tokenizer.ggml.precompiled_charsmap").and_then(Numbers::integers);
+                let charsmap: Vec<u8> = charsmap.into_iter().flatten().map(|byte| byte as u8).collect();
                 if !charsmap.is_empty() {
                     spec.normalizers.push(Normalizer::Precompiled(Charsmap::parse(&charsmap)?));
                 }
@@ -187,18 +191,10 @@ fn kind(number: i64) -> TokenKind {
     }
 }
 
-fn integers(gguf: &Gguf, key: &str) -> Option<Vec<i64>> {
-    match gguf.metadata.get(key)? {
-        Value::Signeds(list) => Some(list.clone()),
-        Value::Unsigneds(list) => Some(list.iter().map(|&number| number as i64).collect()),
-        _ => None,
-    }
-}
-
 fn scores(gguf: &Gguf) -> Result<Vec<f32>> {
-    match gguf.metadata.get("tokenizer.ggml.scores") {
-        Some(Value::Floats(scores)) => Ok(scores.clone()),
-        _ => fail!(Format, "the metadata key 'tokenizer.ggml.scores' is missing or holds no floats"),
+    match gguf.numbers("tokenizer.ggml.scores").and_then(Numbers::floats) {
+        Some(scores) => Ok(scores.map(|score| score as f32).collect()),
+        None => fail!(Format, "the metadata key 'tokenizer.ggml.scores' is missing or holds no floats"),
     }
 }
 

@@ -196,6 +196,18 @@ impl Tokenizer {
         ids
     }
 
+    /// The ids of a prompt: of its text, special tokens included, behind the token that the model wants at the
+    /// beginning, unless the text begins with that itself.
+    pub fn encode_prompt(&self, text: &str) -> Vec<u32> {
+        let mut ids = self.encode(text, true);
+        if let Some(first) = self.leading_token()
+            && ids.first() != Some(&first)
+        {
+            ids.insert(0, first);
+        }
+        ids
+    }
+
     /// The ids of normalized text without added tokens.
     fn encode_normal(&self, text: String, at_start: bool, state: &mut BpeState, ids: &mut Vec<u32>) {
         let pieces = pre_tokenize(&self.pre_tokenizers, text, at_start);

@@ -7,7 +7,8 @@
 use super::{ArchOptions, LanguageModel};
 use crate::error::{Error, ErrorKind, Result, ensure};
 use crate::formats::gguf::{Gguf, decodable};
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Derivation, Graph, ValueId};
+use crate::kernels::rope_table::RopeTable;
 use crate::ops::attention::Attention;
 use crate::ops::binary::{Binary, BinaryFunction};
 use crate::ops::gather::Gather;
@@ -15,8 +16,10 @@ use crate::ops::matmul::MatMul;
 use crate::ops::rms_norm::RmsNorm;
 use crate::ops::rope_cache::{RopeCache, RopeLayout};
 use crate::ops::unary::{Unary, UnaryFunction};
-use crate::tensor::Tensor;
 use crate::types::{DType, Dim, Shape, TensorType};
+
+/// Elements that a head has at most; those of known models have up to 256.
+const MAX_HEAD_DIM: usize = 1 << 12;
 
 /// The context that is allocated when the caller names none.
 const DEFAULT_CONTEXT: usize = 4096;
@@ -52,7 +55,7 @@ impl Config {
         ensure!(
             n_kv_heads > 0
                 && n_heads.is_multiple_of(n_kv_heads)
-                && head_dim > 0
+                && (2..=MAX_HEAD_DIM).contains(&head_dim)
                 && head_dim.is_multiple_of(2),
             Format,
             "{n_heads} query heads, {n_kv_heads} key heads and {head_dim} elements a head do not go together"
@@ -132,8 +135,7 @@ pub fn build(gguf: &Gguf, options: ArchOptions) -> Result<LanguageModel> {
     let tokens = b.graph.input("tokens", TensorType::new(DType::I32, Shape(vec![Dim::symbol("s")])));
     let position = b.graph.input("position", TensorType::new(DType::I32, [1]));
     let rows = b.graph.input("rows", TensorType::new(DType::I32, Shape(vec![Dim::symbol("n")])));
-    let table = rope_table(gguf, &config, context_length)?;
-    let table = b.graph.constant("rope_table", table);
+    let table = rope_table(&mut b, &config, context_length)?;
     let embedding = b.weight("token_embd.weight")?;
     let vocabulary_size =
         gguf.tensor("token_embd.weight").map_or(0, |t| t.shape.first().copied().unwrap_or(0));
@@ -216,24 +218,31 @@ fn block(
     Ok(x)
 }
 
-/// Cosine and sine of each position's angles, f32 `[positions, head_dim / 2, 2]`, computed in f64. Fails for a
-/// file whose frequencies are scaled by a tensor (Llama 3.1 and later), which is not read yet.
-fn rope_table(gguf: &Gguf, config: &Config, positions: usize) -> Result<Tensor> {
+/// The table of angles: a constant, or, where the file has factors for the frequencies (Llama 3.1 and later),
+/// derived from that tensor. Fails for a way to stretch the context that is not known.
+fn rope_table(b: &mut Builder, config: &Config, positions: usize) -> Result<ValueId> {
+    let arch = b.gguf.str("general.architecture").unwrap_or("llama");
+    let key = |name: &str| format!("{arch}.rope.{name}");
+    let kind = b.gguf.str(&key("scaling.type")).unwrap_or("none");
     ensure!(
-        gguf.tensor("rope_freqs.weight").is_none(),
+        matches!(kind, "none" | "linear"),
         UnsupportedFormat,
-        "RoPE frequencies scaled by the tensor 'rope_freqs.weight' (Llama 3.1 and later) are not supported yet"
+        "RoPE scaling of type '{kind}' is not supported; use a file without it"
     );
-    let half = config.head_dim / 2;
-    let mut table = Tensor::zeros(DType::F32, &[positions, half, 2])?;
-    let frequencies: Vec<f64> =
-        (0..half).map(|i| config.rope_base.powf(-2.0 * i as f64 / config.head_dim as f64)).collect();
-    let (pairs, _) = table.data_mut::<f32>()?.as_chunks_mut::<2>();
-    for (position, row) in pairs.chunks_exact_mut(half).enumerate() {
-        for (pair, frequency) in row.iter_mut().zip(&frequencies) {
-            let angle = position as f64 * frequency;
-            *pair = [angle.cos() as f32, angle.sin() as f32];
-        }
-    }
-    Ok(table)
+    let factor = b.gguf.float(&key("scaling.factor")).filter(|_| kind == "linear").unwrap_or(1.0);
+    ensure!(factor.is_finite() && factor > 0.0, Format, "the RoPE scaling factor is {factor}");
+    let table = RopeTable { positions, head_dim: config.head_dim, base: config.rope_base, factor };
+    let name = "rope_freqs.weight";
+    let Some(factors) = b.gguf.tensor(name) else {
+        return Ok(b.graph.constant("rope_table", table.compute(None)?));
+    };
+    let (dtype, shape) = (decodable(factors)?, &factors.shape);
+    ensure!(
+        dtype == DType::F32 && shape[..] == [config.head_dim / 2],
+        Format,
+        "the tensor '{name}' is {dtype} {shape:?}, not f32 [{}]",
+        config.head_dim / 2
+    );
+    let ty = TensorType::new(DType::F32, table.shape());
+    Ok(b.graph.derived_weight("rope_table", ty, name, Derivation::RopeTable(table)))
 }
