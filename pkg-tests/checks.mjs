@@ -36,6 +36,43 @@ export async function smoke({ load }, { url, device }) {
   }
 }
 
+/** A model on the GPU says what it says on the CPU, in few launches; `tiny` is a small model, `url` the real one. */
+export async function gpu({ load }, { url, tiny }) {
+  const exact = { exact: true, contextLength: 64 };
+  const greedy = { maxTokens: 6, temperature: 0, ignoreEos: true };
+  const ids = async (source, device, prompt, options) => {
+    const model = await load(source, { ...exact, device });
+    try {
+      assert(model.info.device.kind === device, `it runs on ${model.info.device.kind}: ${model.info.device.reason}`);
+      const made = (await model.complete(prompt, options)).ids;
+      return { made: Array.from(made), profile: await model.profile(), layers: model.info.layers };
+    } finally {
+      await model.close();
+    }
+  };
+  const same = (a, b, what) => assert(a.made.join() === b.made.join(), `${what}: ${a.made} on the GPU, ${b.made} on the CPU`);
+  const prompt = 'The capital of France is';
+  const real = await ids(url, 'webgpu', prompt, greedy);
+  same(real, await ids(url, 'cpu', prompt, greedy), 'the real model');
+  const { dispatchesPerLayer, dispatchesPerToken, submitsPerToken } = real.profile.gpu;
+  assert(dispatchesPerLayer <= 8 && submitsPerToken === 1, `a layer takes ${dispatchesPerLayer} launches, a token ${submitsPerToken} submits`);
+  assert(dispatchesPerToken <= real.layers * 8 + 5, `a token takes ${dispatchesPerToken} launches`);
+  const tokens = Uint32Array.from({ length: 23 }, (_, i) => (i * 37 + 11) % 250);
+  for (const options of [
+    { ...greedy, maxTokens: 30 },
+    { ...greedy, maxTokens: 20, temperature: 0.9, seed: 5, topK: 20, repetitionPenalty: 1.2 },
+  ]) {
+    same(await ids(tiny, 'webgpu', tokens, options), await ids(tiny, 'cpu', tokens, options), JSON.stringify(options));
+  }
+  const model = await load(tiny, { device: 'webgpu', contextLength: 64 });
+  const asked = [model.complete(tokens, greedy), model.complete(tokens, greedy)];
+  for await (const _ of model.complete(tokens, { ...greedy, maxTokens: 40 })) break;
+  const [first, second] = await Promise.all(asked);
+  assert(first.ids.join() === second.ids.join(), 'two queued generations differ');
+  await model.close();
+  return `${dispatchesPerLayer} launches a layer, ${dispatchesPerToken} and ${submitsPerToken} submit a token`;
+}
+
 export async function full({ load, HomefireError }, { url, device }) {
   const passed = [];
   const failed = [];

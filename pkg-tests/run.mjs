@@ -61,7 +61,7 @@ const browser = await launch();
 
 /** Opens a consumer's page and runs one of the checks in it. */
 async function drive(folder, name, { using = browser, device = 'cpu', csp = true } = {}) {
-  const roots = { '/': folder, '/models/': path.dirname(modelPath) };
+  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny') };
   const server = await serve({ roots, headers: csp ? { 'Content-Security-Policy': CSP } : {} });
   const page = await using.newPage();
   const foreign = [];
@@ -71,7 +71,7 @@ async function drive(folder, name, { using = browser, device = 'cpu', csp = true
   try {
     await page.goto(`${server.origin}/index.html`);
     await page.waitForFunction(() => globalThis.run, undefined, { timeout: 20_000 });
-    const work = page.evaluate(([check, options]) => globalThis.run(check, options), [name, { url, device }]);
+    const work = page.evaluate(([check, options]) => globalThis.run(check, options), [name, { url, device, tiny: '/tiny/qwen3-q8_0.gguf' }]);
     const late = new Promise((_, reject) => setTimeout(reject, 300_000, new Error('it took over five minutes')).unref());
     const result = await Promise.race([work, late]);
     if (foreign.length > 0) throw new Error(`requests elsewhere: ${foreign.join(', ')}`);
@@ -85,14 +85,18 @@ const say = ({ text, info }) => `${JSON.stringify(text)} on ${info.device.kind},
 
 const plain = consumer('plain', './node_modules/homefire/dist/index.js');
 await check('plain page', async () => say(await drive(plain, 'smoke')));
-await check('plain page with WebGPU in the browser', async () => {
-  const gpu = await launch(['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader']);
-  try {
-    return say(await drive(plain, 'smoke', { using: gpu, device: 'auto' }));
-  } finally {
-    await gpu.close();
-  }
+const softwareGpu = await launch(['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader']);
+await check('plain page, a software adapter is not taken unasked', async () => {
+  const { text, info } = await drive(plain, 'smoke', { using: softwareGpu, device: 'auto' });
+  if (info.device.kind !== 'cpu' || !/software/.test(info.device.reason)) throw new Error(JSON.stringify(info.device));
+  return say({ text, info });
 });
+await check('WebGPU says what the CPU says', () => drive(plain, 'gpu', { using: softwareGpu }));
+await check('canary: WebGPU where there is none', async () => {
+  const error = await drive(plain, 'gpu').then(() => null, (e) => e);
+  if (!/adapter/.test(String(error))) throw new Error(`not the expected error: ${error}`);
+});
+await softwareGpu.close();
 const result = await drive(plain, 'full').catch((error) => ({ passed: [], failed: [String(error.stack)] }));
 for (const name of result.passed) await check(`api: ${name}`, () => {});
 for (const reason of result.failed) await check('api', () => { throw new Error(reason); });

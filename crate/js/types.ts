@@ -138,8 +138,9 @@ export interface GenerationResult {
 
 /** What one token costs, node by node. */
 export interface Profile {
-  dispatchesPerToken?: number;
-  submitsPerToken?: number;
-  nodes?: { name: string; op: string; microseconds?: number; dispatches?: number }[];
-  [figure: string]: unknown;
+  device: DeviceInfo;
+  /** What one token launches, in order: the node of the graph, and the operator or shader variant that runs it. */
+  nodes: { node: string; kernel: string }[];
+  /** On WebGPU: launches for one token, launches in its first layer, submits for one token. */
+  gpu?: { dispatchesPerToken: number; dispatchesPerLayer: number; submitsPerToken: number };
 }
