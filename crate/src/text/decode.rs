@@ -101,8 +101,8 @@ pub(super) fn spoken<'a>(token: &'a str, steps: &[DecodeStep]) -> Cow<'a, [u8]> 
     }
 }
 
-/// The text without the characters that its beginning loses.
-pub(super) fn strip_start<'a>(text: &'a str, steps: &[DecodeStep]) -> &'a str {
+/// The text without the characters that its beginning loses, and without the space of its last word's suffix.
+pub(super) fn strip_ends<'a>(text: &'a str, steps: &[DecodeStep]) -> &'a str {
     let (content, most) = steps
         .iter()
         .find_map(|step| match step {
@@ -112,7 +112,9 @@ pub(super) fn strip_start<'a>(text: &'a str, steps: &[DecodeStep]) -> &'a str {
         })
         .unwrap_or((' ', 0));
     let length = text.chars().take(most).take_while(|&c| c == content).map(char::len_utf8).sum();
-    &text[length..]
+    let ends_in_suffix = steps.iter().any(|step| matches!(step, DecodeStep::WordSuffix(_)));
+    let text = &text[length..];
+    text.strip_suffix(' ').filter(|_| ends_in_suffix).unwrap_or(text)
 }
 
 /// Holds back the bytes of a character until it is whole.
@@ -180,11 +182,11 @@ mod tests {
         assert_eq!(&*spoken("▁the▁", &steps), b" the ");
         assert_eq!(&*spoken("<0xE6>", &steps), [0xe6]);
         assert_eq!(&*spoken("<0xE>", &steps), b"<0xE>");
-        assert_eq!(strip_start("  a", &steps), " a");
+        assert_eq!(strip_ends("  a", &steps), " a");
         let steps = [DecodeStep::WordPiece { prefix: "##".into(), cleanup: true }];
         assert_eq!(&*spoken("##ing", &steps), b"ing");
         assert_eq!(&*spoken("go", &steps), b" go");
         assert_eq!(&*spoken(".", &steps), b".");
-        assert_eq!(strip_start(" go", &steps), "go");
+        assert_eq!(strip_ends(" go", &steps), "go");
     }
 }

@@ -1,5 +1,5 @@
 //! Text to token ids and back: a [`Tokenizer`] is built from a [`TokenizerSpec`], which
-//! [`from_gguf`] and [`from_json`] fill from the two kinds of files that carry one.
+//! `from_gguf` and `from_json` fill from the two kinds of files that carry one.
 //!
 //! Text goes added tokens → [`normalize`] → [`pre_tokenize`] → model ([`bpe`], [`sentencepiece`],
 //! [`unigram`], [`wordpiece`]) → ids, and back through [`decode`].
@@ -10,6 +10,7 @@ mod added;
 mod bpe;
 pub mod decode;
 mod from_gguf;
+mod from_json;
 #[cfg(test)]
 mod golden;
 pub mod normalize;

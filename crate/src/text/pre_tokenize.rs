@@ -81,6 +81,8 @@ pub enum Pattern {
     Punctuation,
     /// Runs of Han, Hiragana and Katakana.
     EastAsian,
+    /// `\w+|[^\w\s]+`.
+    WordOrSigns,
     /// The words of DeepSeek 3.
     DeepSeek3,
     /// The words of BLOOM.
@@ -210,6 +212,7 @@ impl Pattern {
             r"\p{N}{1,3}" => Self::Digits(3),
             r"\p{N}+" => Self::Digits(0),
             "[0-9][0-9][0-9]" => Self::ThreeDigits,
+            r"\w+|[^\w\s]+" => Self::WordOrSigns,
             r"\s+" => Self::Spaces,
             r"\S+" => Self::NonSpaces,
             "[一-龥぀-ゟ゠-ヿ]+" => Self::EastAsian,
@@ -245,6 +248,7 @@ impl Pattern {
                 .filter(|&c| is_punctuation(c) || c.is_ascii_punctuation())
                 .map(char::len_utf8),
             Self::EastAsian => scan::east_asian(text),
+            Self::WordOrSigns => scan::word_or_signs(text),
             Self::DeepSeek3 => scan::deepseek3(text),
             Self::Bloom => scan::bloom(text),
             Self::Spaces => scan::space_run(text, true),

@@ -2,7 +2,7 @@
 //! that starts at the beginning of a text ends. They backtrack exactly where the expressions would, and every
 //! one is linear in what it consumes, so hostile text costs no more than plain text.
 
-use super::unicode::{Class, class, is_letter, is_mark, is_number, is_punctuation, is_space};
+use super::unicode::{Class, class, is_letter, is_mark, is_number, is_punctuation, is_space, is_word};
 
 /// The family of expressions that Llama 3 began:
 /// contractions, `[^\r\n\p{L}\p{N}]?\p{L}+`, `\p{N}{1,k}`, ` ?[^\s\p{L}\p{N}]+[\r\n]*`, `\s*[\r\n]+`, `\s+(?!\S)`, `\s+`.
@@ -190,6 +190,13 @@ pub(super) fn bloom(text: &str) -> Option<usize> {
     let at = usize::from(text.starts_with(' '));
     let end = run(text, at, |c| !is_space(c) && !"(|.,!?…。，、।۔،)".contains(c));
     (end > at).then_some(end)
+}
+
+/// `\w+|[^\w\s]+`.
+pub(super) fn word_or_signs(text: &str) -> Option<usize> {
+    let word = is_word(text.chars().next()?);
+    let end = run(text, 0, |c| is_word(c) == word && !is_space(c));
+    (end > 0).then_some(end)
 }
 
 /// `\s+` where `inside`, `\S+` where not.

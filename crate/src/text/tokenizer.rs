@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::added::{AddedTokens, Segment};
 use super::bpe::{Bpe, BpeOptions, BpeState};
-use super::decode::{DecodeStep, Detokenizer, spoken, strip_start};
+use super::decode::{DecodeStep, Detokenizer, spoken, strip_ends};
 use super::normalize::Normalizer;
 use super::pre_tokenize::{PreTokenizer, pre_tokenize};
 use super::sentencepiece::SentencePiece;
@@ -238,7 +238,7 @@ impl Tokenizer {
         let mut detokenizer = Detokenizer::default();
         let mut text: String = ids.iter().map(|&id| detokenizer.push(self.token_bytes(id))).collect();
         text.push_str(&detokenizer.finish());
-        match strip_start(&text, &self.decoders) {
+        match strip_ends(&text, &self.decoders) {
             stripped if stripped.len() < text.len() => stripped.to_string(),
             _ => text,
         }

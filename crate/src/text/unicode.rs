@@ -17,8 +17,8 @@ pub enum Class {
     Lower,
     /// `Lm`, `Lo`.
     OtherLetter,
-    /// `Nd`, `Nl`, `No`.
-    Number,
+    /// `Nd`.
+    Digit,
     /// `Mn`.
     NonspacingMark,
     /// `Mc`, `Me`.
@@ -31,20 +31,23 @@ pub enum Class {
     Control,
     /// `Cf`, `Co`.
     Format,
+    /// `Nl`, `No`.
+    OtherNumber,
 }
 
-const CLASSES: [Class; 11] = [
+const CLASSES: [Class; 12] = [
     Class::Other,
     Class::Upper,
     Class::Lower,
     Class::OtherLetter,
-    Class::Number,
+    Class::Digit,
     Class::NonspacingMark,
     Class::OtherMark,
     Class::Punctuation,
     Class::Symbol,
     Class::Control,
     Class::Format,
+    Class::OtherNumber,
 ];
 
 static RUNS: &[u8] = include_bytes!("unicode_classes.bin");
@@ -99,7 +102,7 @@ pub fn is_letter(c: char) -> bool {
 
 /// `\p{N}`.
 pub fn is_number(c: char) -> bool {
-    class(c) == Class::Number
+    matches!(class(c), Class::Digit | Class::OtherNumber)
 }
 
 /// `\p{M}`.
@@ -110,6 +113,18 @@ pub fn is_mark(c: char) -> bool {
 /// `\p{P}`.
 pub fn is_punctuation(c: char) -> bool {
     class(c) == Class::Punctuation
+}
+
+/// `\w`: letters and what counts as one, marks, decimal digits, connectors and joiners.
+pub fn is_word(c: char) -> bool {
+    c.is_alphabetic()
+        || is_mark(c)
+        || class(c) == Class::Digit
+        || matches!(
+            c,
+            '_' | '\u{203f}' | '\u{2040}' | '\u{2054}' | '\u{fe33}' | '\u{fe34}' | '\u{fe4d}'..='\u{fe4f}'
+        )
+        || matches!(c, '\u{ff3f}' | '\u{200c}' | '\u{200d}')
 }
 
 /// `\s`: the `White_Space` property, which is std's.
@@ -136,8 +151,9 @@ mod tests {
             ('ǅ', Class::Upper),
             ('ª', Class::OtherLetter),
             ('中', Class::OtherLetter),
-            ('Ⅷ', Class::Number),
-            ('½', Class::Number),
+            ('Ⅷ', Class::OtherNumber),
+            ('½', Class::OtherNumber),
+            ('٣', Class::Digit),
             ('\u{301}', Class::NonspacingMark),
             ('ी', Class::OtherMark),
             ('¿', Class::Punctuation),

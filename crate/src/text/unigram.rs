@@ -47,7 +47,11 @@ impl Unigram {
         );
         let token = |id: &u32| vocab.token(*id).unwrap_or_default();
         let mut sorted: Vec<u32> = (0..vocab.len() as u32)
-            .filter(|&id| usable(id) && !token(&id).is_empty() && (id as usize) < scores.len())
+            .filter(|&id| {
+                usable(id)
+                    && !token(&id).is_empty()
+                    && scores.get(id as usize).is_some_and(|score| score.is_finite())
+            })
             .collect();
         sorted.sort_by(|a, b| token(a).cmp(token(b)));
         sorted.dedup_by(|a, b| token(a) == token(b));

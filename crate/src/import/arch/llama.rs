@@ -137,8 +137,14 @@ pub fn build(gguf: &Gguf, options: ArchOptions) -> Result<LanguageModel> {
     let rows = b.graph.input("rows", TensorType::new(DType::I32, Shape(vec![Dim::symbol("n")])));
     let table = rope_table(&mut b, &config, context_length)?;
     let embedding = b.weight("token_embd.weight")?;
-    let vocabulary_size =
-        gguf.tensor("token_embd.weight").map_or(0, |t| t.shape.first().copied().unwrap_or(0));
+    let shape = gguf.tensor("token_embd.weight").map_or(&[][..], |t| &t.shape);
+    ensure!(
+        shape.len() == 2 && shape[1] == config.hidden_dim,
+        Format,
+        "the tensor 'token_embd.weight' is {shape:?}, not [tokens, {}], the model's embedding_length",
+        config.hidden_dim
+    );
+    let vocabulary_size = shape[0];
     let mut x = b.graph.apply1("embedding", Gather, &[embedding, tokens])?;
     for layer in 0..config.n_layers {
         x = block(&mut b, &config, &options, layer, x, table, position, context_length)?;
@@ -214,7 +220,6 @@ fn block(
     let gated = b.graph.apply1(&name("gated"), Binary { function: BinaryFunction::Mul }, &[gate, up])?;
     let down = b.linear(gated, &name("ffn_down"))?;
     let x = b.graph.apply1(&name("ffn_residual"), add, &[down, x])?;
-    debug_assert_eq!(b.graph.value(x).ty.shape.0.last(), Some(&Dim::Known(config.hidden_dim)));
     Ok(x)
 }
 

@@ -9,8 +9,8 @@ The classes are the order of `CLASSES` below plus 0 for everything else; `Class`
 from pathlib import Path
 from tokenizers import Regex, pre_tokenizers
 
-CLASSES = [r"[\p{Lu}\p{Lt}]", r"\p{Ll}", r"[\p{Lm}\p{Lo}]", r"\p{N}", r"\p{Mn}", r"[\p{Mc}\p{Me}]", r"\p{P}", r"\p{S}",
-           r"\p{Cc}", r"[\p{Cf}\p{Cs}\p{Co}]"]
+CLASSES = [r"[\p{Lu}\p{Lt}]", r"\p{Ll}", r"[\p{Lm}\p{Lo}]", r"\p{Nd}", r"\p{Mn}", r"[\p{Mc}\p{Me}]", r"\p{P}", r"\p{S}",
+           r"\p{Cc}", r"[\p{Cf}\p{Cs}\p{Co}]", r"[\p{Nl}\p{No}]"]
 OUT = Path(__file__).resolve().parents[3] / "src/text/unicode_classes.bin"
 
 classes = bytearray(0x110000)
