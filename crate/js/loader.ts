@@ -120,25 +120,51 @@ async function open(part: WirePart, pull: Pull): Promise<Opened> {
   return { bytes: !encoded && length > 0 ? length : null, chunks: stream(response.body, part.url) };
 }
 
-async function* stream(body: ReadableStream<Uint8Array>, name: string): AsyncIterable<Uint8Array> {
-  const reader = body.getReader();
+/** The bytes of a stream. A chunk is valid until the next is asked for: where it can, one buffer goes to and fro. */
+async function* stream(body: ReadableStream<Uint8Array<ArrayBuffer>>, name: string): AsyncIterable<Uint8Array> {
+  const { read, cancel } = reading(body);
   try {
     for (;;) {
-      let step;
+      let chunk;
       try {
-        step = await reader.read();
+        chunk = await read();
       } catch (thrown) {
         throw new HomefireError(
           "fetch",
           `Reading ${name} broke off (${thrown instanceof Error ? thrown.message : String(thrown)}). Load it again.`,
         );
       }
-      if (step.done) return;
-      yield step.value;
+      if (!chunk) return;
+      yield chunk;
     }
   } finally {
-    await reader.cancel().catch(() => undefined);
+    await cancel().catch(() => undefined);
   }
+}
+
+interface Reading {
+  /** The next chunk; `null` at the end. */
+  read(): Promise<Uint8Array | null>;
+  cancel(): Promise<void>;
+}
+
+/** Reads into a buffer of ours where the stream allows it, so that a large file leaves no garbage behind. */
+function reading(body: ReadableStream<Uint8Array<ArrayBuffer>>): Reading {
+  let reader: ReadableStreamBYOBReader;
+  try {
+    reader = body.getReader({ mode: "byob" });
+  } catch {
+    const plain = body.getReader();
+    return { read: async () => (await plain.read()).value ?? null, cancel: () => plain.cancel() };
+  }
+  let buffer = new ArrayBuffer(CHUNK);
+  const read = async (): Promise<Uint8Array | null> => {
+    const { value, done } = await reader.read(new Uint8Array(buffer));
+    if (done || !value) return null;
+    buffer = value.buffer;
+    return value;
+  };
+  return { read, cancel: () => reader.cancel() };
 }
 
 async function* pulled(index: number, pull: Pull): AsyncIterable<Uint8Array> {

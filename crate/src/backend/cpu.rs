@@ -9,7 +9,7 @@ use crate::kernels::gemm::{PackedMatrix, Packer};
 use crate::kernels::threads::Threads;
 use crate::ops::{CpuContext, Input};
 use crate::plan::{Place, Plan, PlanOptions, PlanOutput, Step};
-use crate::tensor::{Tensor, TensorView, TensorViewMut};
+use crate::tensor::{Buffer, Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
 use std::collections::HashMap;
 
@@ -18,9 +18,6 @@ enum Weight {
     Packed { matrix: PackedMatrix, packer: Packer },
     Plain(Tensor),
 }
-
-/// Memory that is aligned for every element type.
-type Buffer = Vec<u128>;
 
 /// Weights, states and buffers of one graph on the CPU.
 pub struct CpuBackend {
@@ -47,7 +44,7 @@ impl CpuBackend {
                     weights.insert(id, weight);
                 }
                 Source::State => {
-                    states.insert(id, buffer(value.ty.n_bytes()?)?);
+                    states.insert(id, Buffer::zeros(value.ty.n_bytes()?)?);
                 }
                 _ => {}
             }
@@ -57,11 +54,11 @@ impl CpuBackend {
 
     /// Runs a plan to its end.
     fn run(&mut self, graph: &Graph, plan: &Plan, feeds: &HashMap<ValueId, Tensor>) -> Result<Vec<Tensor>> {
-        self.slots.resize_with(self.slots.len().max(plan.slots.len()), Buffer::new);
+        self.slots.resize_with(self.slots.len().max(plan.slots.len()), Buffer::default);
         for (slot, &bytes) in self.slots.iter_mut().zip(&plan.slots) {
-            if slot.len() * 16 < bytes {
-                *slot = Buffer::new();
-                *slot = buffer(bytes)?;
+            if slot.n_bytes() < bytes {
+                *slot = Buffer::default();
+                *slot = Buffer::zeros(bytes)?;
             }
         }
         for step in &plan.steps {
@@ -120,7 +117,7 @@ impl CpuBackend {
         let mut outputs = Vec::with_capacity(taken.len());
         for ((buffer, ty), shape) in taken.iter_mut().zip(&step.output_types).zip(&output_shapes) {
             let bytes = ty.n_bytes()?;
-            let all: &mut [u8] = bytemuck::cast_slice_mut(buffer);
+            let all: &mut [u8] = buffer.bytes_mut();
             ensure!(all.len() >= bytes, Internal, "a buffer of {} bytes is too small for {ty}", all.len());
             outputs.push(TensorViewMut { dtype: ty.dtype, shape, bytes: &mut all[..bytes] });
         }
@@ -147,8 +144,8 @@ impl CpuBackend {
     ) -> Result<Input<'a>> {
         let missing = || Error::new(ErrorKind::InvalidInput, "nothing was fed for this input");
         let bytes: &[u8] = match place {
-            Place::Slot(slot) => bytemuck::cast_slice(&self.slots[slot]),
-            Place::State(id) => bytemuck::cast_slice(&self.states[&id]),
+            Place::Slot(slot) => self.slots[slot].bytes(),
+            Place::State(id) => self.states[&id].bytes(),
             Place::Fed(id) => {
                 feeds.get(&id).ok_or_else(missing).map_err(|e| e.at(&*graph.value(id).name))?.bytes()
             }
@@ -216,7 +213,7 @@ impl Backend for CpuBackend {
             Weight::Packed { matrix, .. } => matrix.memory_bytes(),
             Weight::Plain(tensor) => tensor.bytes().len(),
         });
-        let buffers = self.states.values().chain(&self.slots).map(|b| b.len() * 16);
+        let buffers = self.states.values().chain(&self.slots).map(Buffer::n_bytes);
         weights.sum::<usize>() + buffers.sum::<usize>()
     }
 }
@@ -233,16 +230,4 @@ fn new_weight(graph: &Graph, id: ValueId, users: &[crate::graph::NodeId]) -> Res
         return Ok(Weight::Packed { packer: Packer::new(ty.dtype, k), matrix });
     }
     Ok(Weight::Plain(Tensor::zeros(ty.dtype, &shape)?))
-}
-
-fn buffer(bytes: usize) -> Result<Buffer> {
-    let mut buffer = Buffer::new();
-    let words = bytes.div_ceil(16);
-    ensure!(
-        buffer.try_reserve_exact(words).is_ok(),
-        OutOfMemory,
-        "no memory for a buffer of {bytes} bytes: ask for a shorter context"
-    );
-    buffer.resize(words, 0);
-    Ok(buffer)
 }

@@ -2,11 +2,11 @@
 
 use super::generator::{Generator, Step};
 use super::kv_cache::KvCache;
-use super::logits::{Candidate, top_k};
 use super::model::{Model, NextTokens, Scores, TopScores, Want};
 use crate::backend::{Pending, Profiled};
 use crate::error::{Result, ensure, fail};
 use crate::formats::gguf::Gguf;
+use crate::graph::ValueId;
 use crate::import::arch::LanguageModel;
 use crate::session::{Given, Session};
 use crate::tensor::Tensor;
@@ -108,14 +108,20 @@ impl TextModel {
     /// Feeds tokens after those in the cache, at most [`Model::max_batch`]. Gives the scores wanted, f32
     /// `[rows, vocabulary]`.
     pub async fn feed_rows(&mut self, ids: &[u32], rows: Rows) -> Result<Tensor> {
-        let scores = self.submit(NextTokens::Ids(ids), self.kv.len(), rows, "logits")?;
+        let scores = self.submit(NextTokens::Ids(ids), self.kv.len(), rows, &["logits"])?;
         let scores = only(scores.await?)?;
         self.kv.push(ids);
         Ok(scores)
     }
 
     /// Starts a run of tokens at a position.
-    fn submit(&mut self, tokens: NextTokens<'_>, start: usize, rows: Rows, output: &str) -> Result<Pending> {
+    fn submit(
+        &mut self,
+        tokens: NextTokens<'_>,
+        start: usize,
+        rows: Rows,
+        outputs: &[&str],
+    ) -> Result<Pending> {
         let (given, n) = match tokens {
             NextTokens::Ids(ids) => {
                 self.facts.check(ids)?;
@@ -139,7 +145,7 @@ impl TextModel {
         let rows = Tensor::new(&[rows.len()], &rows)?;
         let given =
             vec![("tokens", given), ("position", Given::Tensor(position)), ("rows", Given::Tensor(rows))];
-        self.session.submit(given, &[output])
+        self.session.submit(given, outputs)
     }
 }
 
@@ -251,21 +257,31 @@ impl Model for TextModel {
     }
 
     async fn feed(&mut self, ids: &[u32], start: usize, want: Want) -> Result<Scores> {
-        let output = if want == Want::Argmax { "argmax" } else { "logits" };
-        let scores = self.submit(NextTokens::Ids(ids), start, Rows::Last, output)?;
-        let scores = only(scores.await?)?;
-        Ok(match want {
-            Want::Nothing => Scores::Nothing,
-            Want::Argmax => Scores::Argmax(id(&scores)?),
-            Want::TopK(k) => {
-                let logits = scores.data::<f32>()?;
-                let mut best: Vec<Candidate> = (0..).zip(logits.iter().copied()).collect();
-                top_k(&mut best, k);
-                let (ids, logits) = best.into_iter().unzip();
-                Scores::TopK(TopScores { ids, logits })
-            }
-            Want::Logits => Scores::Logits(scores.data::<f32>()?.to_vec()),
+        let outputs: &[&str] = match want {
+            Want::Argmax => &["argmax"],
+            Want::TopK(_) => &["top_logits", "top_ids"],
+            Want::Nothing | Want::Logits => &["logits"],
+        };
+        let scores = self.submit(NextTokens::Ids(ids), start, Rows::Last, outputs)?.await?;
+        Ok(match (want, &scores[..]) {
+            (Want::Nothing, _) => Scores::Nothing,
+            (Want::Argmax, [best]) => Scores::Argmax(id(best)?),
+            (Want::TopK(k), [logits, ids]) => Scores::TopK(TopScores {
+                ids: ids.data::<i32>()?.iter().take(k).map(|&id| id as u32).collect(),
+                logits: logits.data::<f32>()?.iter().take(k).copied().collect(),
+            }),
+            (Want::Logits, [logits]) => Scores::Logits(logits.data::<f32>()?.to_vec()),
+            _ => return fail!(Internal, "the graph gave {} outputs for {want:?}", scores.len()),
         })
+    }
+
+    fn max_top_k(&self) -> usize {
+        // Where nothing must come back from a device, the sampler chooses from all logits.
+        let output = |(name, id): &(std::sync::Arc<str>, ValueId)| (&**name == "top_ids").then_some(*id);
+        let graph = self.session.graph();
+        let k =
+            graph.outputs().iter().find_map(output).and_then(|id| graph.value(id).ty.shape.0.last()?.known());
+        if self.session.pipeline_depth() > 1 { k.unwrap_or(0) } else { 0 }
     }
 
     fn pipeline_depth(&self) -> usize {
@@ -273,7 +289,7 @@ impl Model for TextModel {
     }
 
     fn begin(&mut self, tokens: NextTokens<'_>, start: usize) -> Result<()> {
-        let pending = self.submit(tokens, start, Rows::Last, "argmax")?;
+        let pending = self.submit(tokens, start, Rows::Last, &["argmax"])?;
         self.begun.push_back(pending);
         Ok(())
     }

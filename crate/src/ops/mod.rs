@@ -179,6 +179,7 @@ operators! {
     MatMul => matmul,
     RmsNorm => rms_norm,
     RopeCache => rope_cache,
+    TopK => top_k,
     Unary => unary,
 }
 

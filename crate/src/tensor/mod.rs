@@ -1,7 +1,9 @@
 //! Tensors with data: contiguous, row-major, in memory of the CPU.
 
+mod buffer;
 mod tensor;
 mod view;
 
+pub use buffer::Buffer;
 pub use tensor::Tensor;
 pub use view::{Element, TensorView, TensorViewMut};

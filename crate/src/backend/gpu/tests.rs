@@ -174,3 +174,31 @@ fn argmax_takes_the_lowest_of_equals_and_never_nan() {
     let got: Vec<u32> = run(&device, &[launch], &y, 3).iter().map(|x| x.to_bits()).collect();
     assert_eq!(got, [77, 600, 0]);
 }
+
+#[test]
+fn top_k_is_the_best_of_a_sort() {
+    let Some(device) = device() else { return };
+    let (n, k) = (49_152, 128);
+    let mut x = values(3 * n, 5);
+    (x[40_000], x[77], x[9]) = (9.0, 9.0, f32::NAN);
+    x[n..2 * n].iter_mut().enumerate().for_each(|(i, x)| *x = (i % 7) as f32 - 3.0);
+    x[2 * n..].fill(f32::NEG_INFINITY);
+    let (input, y, ids) =
+        (upload(&device, &x), device.buffer("y", 3 * k * 4), device.buffer("ids", 3 * k * 4));
+    let launch = || Launch {
+        shader: "top_k",
+        buffers: vec![(0, &input), (1, &y), (2, &ids)],
+        params: words(&[n as u32, k as u32]),
+        groups: [3, 1, 1],
+    };
+    let got = run(&device, &[launch()], &ids, 3 * k);
+    let values = run(&device, &[launch()], &y, 3 * k);
+    for (row, (got, values)) in x.chunks(n).zip(got.chunks(k).zip(values.chunks(k))) {
+        let key = |i: usize| if row[i].is_nan() { f32::NEG_INFINITY } else { row[i] };
+        let mut want: Vec<usize> = (0..n).collect();
+        want.sort_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
+        let got: Vec<usize> = got.iter().map(|x| x.to_bits() as usize).collect();
+        assert_eq!(got, want[..k]);
+        assert!(got.iter().zip(values).all(|(&i, &x)| row[i] == x));
+    }
+}

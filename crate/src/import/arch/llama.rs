@@ -15,11 +15,15 @@ use crate::ops::gather::Gather;
 use crate::ops::matmul::MatMul;
 use crate::ops::rms_norm::RmsNorm;
 use crate::ops::rope_cache::{RopeCache, RopeLayout};
+use crate::ops::top_k::TopK;
 use crate::ops::unary::{Unary, UnaryFunction};
 use crate::types::{DType, Dim, Shape, TensorType};
 
 /// Elements that a head has at most; those of known models have up to 256.
 const MAX_HEAD_DIM: usize = 1 << 12;
+
+/// How many of the largest logits the outputs `top_logits` and `top_ids` have, or all where there are fewer.
+const TOP_K: usize = 128;
 
 /// The context that is allocated when the caller names none.
 const DEFAULT_CONTEXT: usize = 4096;
@@ -156,6 +160,9 @@ pub fn build(gguf: &Gguf, options: ArchOptions) -> Result<LanguageModel> {
     b.graph.output("logits", logits);
     let best = b.graph.apply1("argmax", crate::ops::argmax::ArgMax, &[logits])?;
     b.graph.output("argmax", best);
+    let top = b.graph.apply("top_k", TopK { k: TOP_K.min(vocabulary_size) }, &[Some(logits)])?;
+    b.graph.output("top_logits", top[0]);
+    b.graph.output("top_ids", top[1]);
     Ok(LanguageModel {
         graph: b.graph,
         context_length,

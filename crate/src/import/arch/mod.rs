@@ -8,8 +8,9 @@ use crate::graph::Graph;
 
 /// A language model's graph with what the token loop needs to know of it.
 pub struct LanguageModel {
-    /// Inputs `tokens` i32 `[s]`, `position` i32 `[1]`, `rows` i32 `[n]`; output `logits` f32 `[n, vocabulary]`
-    /// of those rows.
+    /// Inputs `tokens` i32 `[s]`, `position` i32 `[1]`, `rows` i32 `[n]`. Outputs, of those rows: `logits` f32
+    /// `[n, vocabulary]`, `argmax` i32 `[n]`, and the largest logits in order, `top_logits` f32 and `top_ids`
+    /// i32 `[n, k]`.
     pub graph: Graph,
     /// Tokens that the KV cache holds.
     pub context_length: usize,
