@@ -104,11 +104,12 @@ impl Loader {
         self.inner()?.end_file()
     }
 
-    /// How far loading is: `{ loadedBytes, expectedBytes? }`.
+    /// How far loading is: `{ loadedBytes, expectedBytes?, tensor? }`.
     pub fn progress(&mut self) -> std::result::Result<JsValue, Error> {
         let progress = self.inner()?.progress();
         let expected = progress.expected_bytes.map(|n| n as f64);
-        Ok(Object::new().count("loadedBytes", progress.loaded_bytes).maybe("expectedBytes", expected).into())
+        let object = Object::new().count("loadedBytes", progress.loaded_bytes);
+        Ok(object.maybe("expectedBytes", expected).maybe("tensor", progress.tensor.as_deref()).into())
     }
 
     /// The model. Fails when bytes are missing.

@@ -32,6 +32,8 @@ pub struct Progress {
     pub loaded_bytes: u64,
     /// Bytes of all files, as their headers have it.
     pub expected_bytes: Option<u64>,
+    /// The tensor that is being read.
+    pub tensor: Option<Box<str>>,
 }
 
 /// Where a tensor of the file goes.
@@ -51,6 +53,7 @@ struct Derived {
 struct Loading {
     gguf: Gguf,
     model: LanguageModel,
+    tokenizer: Tokenizer,
     session: Session,
     targets: HashMap<Box<str>, Vec<Target>>,
     /// Tensors by file and offset, as indices.
@@ -179,9 +182,9 @@ impl Loader {
         let Some(loading) = &self.loading else { return Ok(()) };
         let expected = loading.file_bytes(self.file);
         if self.at < expected {
-            let missing = loading.order.get(loading.next).map(|&i| &loading.gguf.tensors[i].name);
+            let missing = loading.next_tensor();
             let message = format!("the file ended after {} of {expected} bytes: download it again", self.at);
-            let error = Error::new(ErrorKind::Format, message).at(missing.map_or("end", |name| name));
+            let error = Error::new(ErrorKind::Format, message).at(missing.unwrap_or("end"));
             return Err(in_file(error, self.file));
         }
         (self.file, self.at) = (self.file + 1, 0);
@@ -190,9 +193,12 @@ impl Loader {
 
     /// How far loading is.
     pub fn progress(&self) -> Progress {
-        let expected_bytes =
-            self.loading.as_ref().map(|loading| (0..loading.n_files()).map(|f| loading.file_bytes(f)).sum());
-        Progress { loaded_bytes: self.taken, expected_bytes }
+        let loading = self.loading.as_ref();
+        Progress {
+            loaded_bytes: self.taken,
+            expected_bytes: loading.map(|l| (0..l.n_files()).map(|file| l.file_bytes(file)).sum()),
+            tensor: loading.and_then(|l| l.next_tensor().map(Box::from)),
+        }
     }
 
     /// The model, once all bytes are there. Fails, naming the first missing tensor, when they are not.
@@ -210,8 +216,7 @@ impl Loader {
             self.file + 1,
             loading.n_files()
         );
-        let tokenizer = Tokenizer::from_gguf(&loading.gguf)?;
-        TextModel::new(loading.session, tokenizer, loading.gguf, &loading.model)
+        TextModel::new(loading.session, loading.tokenizer, loading.gguf, &loading.model)
     }
 }
 
@@ -232,6 +237,7 @@ impl Loading {
     fn new(gguf: Gguf, options: LoaderOptions, gpu: Option<GpuDevice>) -> Result<(Self, Option<String>)> {
         let arch = ArchOptions { context_length: options.context_length, exact: options.exact };
         let mut model = arch::build(&gguf, arch)?;
+        let tokenizer = Tokenizer::from_gguf(&gguf)?;
         passes::optimise(&mut model.graph)?;
         let (mut backend, mut obstacle): (Option<Box<dyn Backend>>, _) = (None, None);
         if let Some(device) = gpu {
@@ -250,11 +256,16 @@ impl Loading {
         let targets = targets(&gguf, &model.graph)?;
         let mut order: Vec<usize> = (0..gguf.tensors.len()).collect();
         order.sort_by_key(|&i| (gguf.tensors[i].file, gguf.tensors[i].offset));
-        Ok((Self { gguf, model, session, targets, order, next: 0 }, obstacle))
+        Ok((Self { gguf, model, tokenizer, session, targets, order, next: 0 }, obstacle))
     }
 
     fn n_files(&self) -> usize {
         self.gguf.shard().map_or(1, |shard| shard.count)
+    }
+
+    /// The name of the tensor whose bytes come next.
+    fn next_tensor(&self) -> Option<&str> {
+        self.order.get(self.next).map(|&index| &*self.gguf.tensors[index].name)
     }
 
     /// Bytes that a file has at least.
