@@ -73,6 +73,15 @@ export async function gpu({ load }, { url, tiny }) {
   return `${dispatchesPerLayer} launches a layer, ${dispatchesPerToken} and ${submitsPerToken} submit a token`;
 }
 
+/** Loads a small model, has it answer, and closes it unless told not to, so many times. */
+export async function rounds({ load }, { tiny, device, n, close }) {
+  for (let round = 0; round < n; round++) {
+    const model = await load(tiny, { device, contextLength: 64 });
+    await model.complete([1, 2, 3], { maxTokens: 4, ignoreEos: true });
+    if (close) await model.close();
+  }
+}
+
 export async function full({ load, HomefireError }, { url, device }) {
   const passed = [];
   const failed = [];

@@ -10,6 +10,7 @@ import webpack from 'webpack';
 import { modelPath } from '../crate/xtask/node/model.mjs';
 import { at } from '../crate/xtask/node/paths.mjs';
 import { serve } from '../crate/xtask/node/serve.mjs';
+import { measured } from './memory.mjs';
 import { findBrowser } from '../crate/xtask/node/setup.mjs';
 
 const out = at('pkg-tests/out');
@@ -47,11 +48,11 @@ function consumer(name, specifier = 'homefire') {
   fs.mkdirSync(folder, { recursive: true });
   fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name, private: true, type: 'module' }));
   command(folder, 'npm', 'install', '--silent', '--offline', '--no-audit', '--no-fund', '--no-package-lock', tarball);
-  fs.copyFileSync(at('pkg-tests/checks.mjs'), path.join(folder, 'checks.mjs'));
+  for (const file of ['checks.mjs', 'truth.mjs']) fs.copyFileSync(at(`pkg-tests/${file}`), path.join(folder, file));
   fs.writeFileSync(path.join(folder, 'index.html'), '<!doctype html><meta charset="utf-8"><title>consumer</title><script type="module" src="./main.js"></script>');
   fs.writeFileSync(path.join(folder, 'main.js'),
-    `import * as homefire from ${JSON.stringify(specifier)};\nimport * as checks from './checks.mjs';\n` +
-    'globalThis.run = (name, options) => checks[name](homefire, options);\n');
+    `import * as homefire from ${JSON.stringify(specifier)};\nimport * as checks from './checks.mjs';\nimport * as truth from './truth.mjs';\n` +
+    'globalThis.run = (name, options) => ({ ...checks, ...truth })[name](homefire, options);\n');
   return folder;
 }
 
@@ -60,8 +61,8 @@ const launch = (args = []) =>
 const browser = await launch();
 
 /** Opens a consumer's page and runs one of the checks in it. */
-async function drive(folder, name, { using = browser, device = 'cpu', csp = true } = {}) {
-  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny') };
+async function drive(folder, name, { using = browser, device = 'cpu', csp = true, ...more } = {}) {
+  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny'), '/reference/': at('crate/tests/data/reference') };
   const server = await serve({ roots, headers: csp ? { 'Content-Security-Policy': CSP } : {} });
   const page = await using.newPage();
   const foreign = [];
@@ -71,8 +72,8 @@ async function drive(folder, name, { using = browser, device = 'cpu', csp = true
   try {
     await page.goto(`${server.origin}/index.html`);
     await page.waitForFunction(() => globalThis.run, undefined, { timeout: 20_000 });
-    const work = page.evaluate(([check, options]) => globalThis.run(check, options), [name, { url, device, tiny: '/tiny/qwen3-q8_0.gguf' }]);
-    const late = new Promise((_, reject) => setTimeout(reject, 300_000, new Error('it took over five minutes')).unref());
+    const work = page.evaluate(([check, options]) => globalThis.run(check, options), [name, { url, device, tiny: '/tiny/qwen3-q8_0.gguf', ...more }]);
+    const late = new Promise((_, reject) => setTimeout(reject, 600_000, new Error('it took over ten minutes')).unref());
     const result = await Promise.race([work, late]);
     if (foreign.length > 0) throw new Error(`requests elsewhere: ${foreign.join(', ')}`);
     return result;
@@ -96,10 +97,70 @@ await check('canary: WebGPU where there is none', async () => {
   const error = await drive(plain, 'gpu').then(() => null, (e) => e);
   if (!/adapter/.test(String(error))) throw new Error(`not the expected error: ${error}`);
 });
+await check('WebGPU: greedy tokens are the reference\'s', () =>
+  drive(plain, 'greedy', { using: softwareGpu, device: 'webgpu', only: 'one-token', most: 12 }));
+await check('WebGPU: scores are the CPU\'s', () => drive(plain, 'score', { using: softwareGpu }));
+await check('WebGPU: Chromium compiles every shader', async () => {
+  const shaders = JSON.parse(command(at('.'), 'cargo', 'run', '-q', '-p', 'homefire', '--example', 'shaders'));
+  const canary = { name: 'canary', wgsl: '@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }' };
+  const { compiled, failed } = await drive(plain, 'shaders', { using: softwareGpu, shaders: [...shaders, canary] });
+  if (!failed.some((name) => name.startsWith('canary'))) throw new Error('a broken shader was compiled');
+  if (failed.length > 1) throw new Error(failed.join('\n'));
+  return `${compiled} variants`;
+});
 await softwareGpu.close();
+await check('CPU: greedy tokens are the reference\'s', () => drive(plain, 'greedy'));
+await check('CPU: perplexity', () => drive(plain, 'perplexity'));
+await check('CPU: perplexity with plain SIMD', async () => {
+  const folder = consumer('simd', './node_modules/homefire/dist/index.js');
+  const worker = path.join(folder, 'node_modules/homefire/dist/worker.js');
+  // As in a browser without relaxed SIMD: the module with its dot product (0xfd 0x112) is not valid.
+  const without = 'const { validate } = WebAssembly; WebAssembly.validate = (b) => !b.includes(0x92) && validate(b);\n';
+  fs.writeFileSync(worker, without + fs.readFileSync(worker, 'utf8'));
+  const told = await drive(folder, 'perplexity');
+  if (!/on simd,/.test(told)) throw new Error(`another variant ran: ${told}`);
+  return told;
+});
 const result = await drive(plain, 'full').catch((error) => ({ passed: [], failed: [String(error.stack)] }));
 for (const name of result.passed) await check(`api: ${name}`, () => {});
 for (const reason of result.failed) await check('api', () => { throw new Error(reason); });
+/** By how many MB a browser grows while `n` models are loaded, after some to warm up. */
+async function growth({ n, device, close }) {
+  const { browser: using, memory } = await measured(launch, ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader']);
+  const page = await using.newPage();
+  const server = await serve({ roots: { '/': plain, '/tiny/': at('crate/tests/data/tiny') } });
+  try {
+    await page.goto(`${server.origin}/index.html`);
+    await page.waitForFunction(() => globalThis.run);
+    const load = (n) => page.evaluate((options) => globalThis.run('rounds', options), { tiny: '/tiny/qwen3-q8_0.gguf', device, n, close });
+    const settled = async () => {
+      await page.requestGC();
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      return memory();
+    };
+    await load(10);
+    const before = await settled();
+    await load(n);
+    return (await settled()) - before;
+  } finally {
+    await using.close();
+    server.close();
+  }
+}
+if (process.platform === 'linux') {
+  for (const [device, n] of [['cpu', 100], ['webgpu', 100]]) {
+    await check(`${n} models loaded and closed on ${device} leave nothing behind`, async () => {
+      const grown = await growth({ n, device, close: true });
+      if (grown > 40) throw new Error(`the browser grew by ${grown.toFixed(0)} MB`);
+      return `${grown.toFixed(1)} MB`;
+    });
+  }
+  await check('canary: models that are not closed are seen', async () => {
+    const grown = await growth({ n: 15, device: 'cpu', close: false });
+    if (grown < 40) throw new Error(`15 open models were seen as ${grown.toFixed(0)} MB`);
+    return `${grown.toFixed(0)} MB`;
+  });
+}
 await check('canary: the page check sees a page that blocks', async () => {
   const page = await browser.newPage();
   try {

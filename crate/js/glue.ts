@@ -40,6 +40,8 @@ export interface WasmModel {
   detokenize(ids: Uint32Array): string;
   generate(ids: Uint32Array, options: WireGenerate): WasmGeneration;
   profile(): Profile;
+  /** Log-probabilities of all ids but the first. */
+  score(ids: Uint32Array): Promise<Float32Array>;
 }
 
 /** The module that wasm-bindgen makes for one variant. */

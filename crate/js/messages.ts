@@ -1,7 +1,7 @@
 // What the page and the worker say to each other: numbered calls from the page, answered by events that
 // carry the same number. `pull` goes the other way, for sources whose bytes the page holds.
 import type { PlainError } from "./errors.js";
-import type { GenerateOptions, Message, ModelInfo, Piece, Profile, Progress, GenerationResult } from "./types.js";
+import type { GenerateOptions, Message, ModelInfo, Piece, Profile, Progress, GenerationResult, Score } from "./types.js";
 
 /** One part of a source as the worker sees it; the page pumps the bytes of `pull`. */
 export type WirePart = { url: string } | { blob: Blob } | { pull: number; bytes: number | null };
@@ -28,6 +28,7 @@ export type Call =
   | { id: number; call: "tokenize"; text: string; special: boolean }
   | { id: number; call: "detokenize"; ids: Uint32Array }
   | { id: number; call: "profile" }
+  | { id: number; call: "score"; text: { text: string } | { ids: Uint32Array } }
   | { id: number; call: "chunk"; bytes: Uint8Array | null; error?: PlainError };
 
 /** How a generation ended. */
@@ -40,4 +41,4 @@ export type Event =
   | { id: number; pull: number }
   | { id: number; piece: Piece }
   | { id: number; done: Ending }
-  | { id: number; value: ModelInfo | Uint32Array | string | Profile };
+  | { id: number; value: ModelInfo | Uint32Array | string | Profile | Score };

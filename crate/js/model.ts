@@ -2,7 +2,7 @@ import type { Client } from "./client.js";
 import { HomefireError } from "./errors.js";
 import { Generation } from "./generation.js";
 import type { Prompt } from "./messages.js";
-import type { GenerateOptions, Message, ModelInfo, Profile } from "./types.js";
+import type { GenerateOptions, Message, ModelInfo, Profile, Score } from "./types.js";
 
 /** A loaded model. It lives in a worker of its own until it is closed. */
 export class Model {
@@ -37,7 +37,15 @@ export class Model {
     return this.client.ask({ call: "detokenize", ids: Uint32Array.from(ids) });
   }
 
-  /** What a token costs: dispatches, submits, and times by node where the device gives them. */
+  /**
+   * How likely the model finds a text, or token ids, of at least two tokens: for perplexities, for choosing among
+   * given answers. Queued behind earlier generations.
+   */
+  score(text: string | Uint32Array | readonly number[]): Promise<Score> {
+    return this.client.ask({ call: "score", text: typeof text === "string" ? { text } : { ids: Uint32Array.from(text) } });
+  }
+
+  /** Where a token runs, and what it launches there. */
   profile(): Promise<Profile> {
     return this.client.ask({ call: "profile" });
   }

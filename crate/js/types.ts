@@ -136,6 +136,13 @@ export interface GenerationResult {
   logprobs?: TokenLogprob[];
 }
 
+/** How likely a model finds a text. */
+export interface Score {
+  ids: Uint32Array;
+  /** The natural logarithm of the probability of `ids[i + 1]` after those before it; one fewer than `ids`. */
+  logprobs: Float32Array;
+}
+
 /** What one token costs, node by node. */
 export interface Profile {
   device: DeviceInfo;

@@ -27,6 +27,9 @@ scope.onmessage = ({ data }) => {
   else if (data.call === "generate") {
     const { id, prompt, options } = data;
     queue = queue.then(() => answer(id, () => generate(id, prompt, options)));
+  } else if (data.call === "score") {
+    const { id, text } = data;
+    queue = queue.then(() => answer(id, () => score(id, text)));
   } else void answer(data.id, () => reply(data));
 };
 
@@ -38,7 +41,7 @@ async function answer(id: number, work: () => Promise<void>): Promise<void> {
   }
 }
 
-async function reply(call: Exclude<Call, { call: "cancel" | "chunk" | "generate" }>): Promise<void> {
+async function reply(call: Exclude<Call, { call: "cancel" | "chunk" | "generate" | "score" }>): Promise<void> {
   const { id } = call;
   if (call.call === "load") scope.postMessage({ id, value: await load(id, call.load) });
   else if (call.call === "tokenize") scope.postMessage({ id, value: loaded().tokenize(call.text, call.special) });
@@ -108,6 +111,11 @@ function promptIds(prompt: Prompt): Uint32Array {
     );
   }
   return loaded().tokenize(renderChat(template.template, prompt.messages, template), true);
+}
+
+async function score(id: number, text: { text: string } | { ids: Uint32Array }): Promise<void> {
+  const ids = promptIds(text);
+  scope.postMessage({ id, value: { ids, logprobs: await loaded().score(ids) } });
 }
 
 async function generate(id: number, prompt: Prompt, options: WireGenerate): Promise<void> {

@@ -84,6 +84,16 @@ impl Model {
         Ok(Generation::new(Rc::clone(&self.inner), inner))
     }
 
+    /// The log-probability of each token but the first, after those before it: f32 `[n - 1]`.
+    #[allow(
+        clippy::await_holding_refcell_ref,
+        reason = "all others that borrow the model fail, and say it is busy"
+    )]
+    pub async fn score(&self, ids: Vec<u32>) -> Result<Vec<f32>, Error> {
+        let mut model = self.inner.try_borrow_mut().map_err(|_| busy())?;
+        model.score(&ids).await
+    }
+
     /// Where a token runs and what it launches: `Profile` of `js/types.ts`.
     pub fn profile(&self) -> Result<JsValue, Error> {
         let mut model = self.inner.try_borrow_mut().map_err(|_| busy())?;

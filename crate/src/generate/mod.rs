@@ -16,6 +16,7 @@ mod kv_cache;
 mod logits;
 mod model;
 mod sampler;
+mod score;
 mod stop;
 mod text_model;
 
