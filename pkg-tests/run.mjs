@@ -97,6 +97,7 @@ await check('canary: WebGPU where there is none', async () => {
   if (!/adapter/.test(String(error))) throw new Error(`not the expected error: ${error}`);
 });
 await softwareGpu.close();
+await check('a model in shards', () => drive(plain, 'shards'));
 const result = await drive(plain, 'full').catch((error) => ({ passed: [], failed: [String(error.stack)] }));
 for (const name of result.passed) await check(`api: ${name}`, () => {});
 for (const reason of result.failed) await check('api', () => { throw new Error(reason); });
