@@ -11,6 +11,7 @@ use super::options::Options;
 use crate::backend::gpu::{GpuDevice, self_test};
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::session::{self, LoaderOptions};
+use crate::tensor::Chunk;
 
 /// The device of a model, as its `info` tells it.
 #[derive(Clone)]
@@ -94,8 +95,8 @@ impl Loader {
     }
 
     /// Takes the next bytes of the file.
-    pub async fn push(&mut self, chunk: &[u8]) -> std::result::Result<(), Error> {
-        self.inner()?.push(chunk)
+    pub async fn push(&mut self, chunk: js_sys::Uint8Array) -> std::result::Result<(), Error> {
+        self.inner()?.push(Chunk::Page(chunk))
     }
 
     /// The file ended. Fails when bytes of it are missing.

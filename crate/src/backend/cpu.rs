@@ -9,7 +9,7 @@ use crate::kernels::gemm::{PackedMatrix, Packer};
 use crate::kernels::threads::Threads;
 use crate::ops::{CpuContext, Input};
 use crate::plan::{Place, Plan, PlanOptions, PlanOutput, Step};
-use crate::tensor::{Buffer, Tensor, TensorView, TensorViewMut};
+use crate::tensor::{Buffer, Chunk, Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
 use std::collections::HashMap;
 
@@ -169,7 +169,8 @@ impl Backend for CpuBackend {
         PlanOptions { in_place: true }
     }
 
-    fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, bytes: &[u8]) -> Result<()> {
+    fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, chunk: &Chunk) -> Result<()> {
+        let bytes = &*chunk.read();
         match self.weights.get_mut(&id) {
             Some(Weight::Packed { matrix, packer }) => {
                 if offset == 0 {

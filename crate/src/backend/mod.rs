@@ -6,7 +6,7 @@ pub mod gpu;
 use crate::error::Result;
 use crate::graph::{Graph, ValueId};
 use crate::plan::{Plan, PlanOptions};
-use crate::tensor::Tensor;
+use crate::tensor::{Chunk, Tensor};
 use std::collections::HashMap;
 use std::pin::Pin;
 
@@ -39,7 +39,7 @@ pub trait Backend {
 
     /// Takes bytes of a weight, `offset` bytes into the part of it whose rows begin at `first_row`. Bytes of
     /// a part come in order, in chunks of any size.
-    fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, bytes: &[u8]) -> Result<()>;
+    fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, chunk: &Chunk) -> Result<()>;
 
     /// Makes what a plan needs before its first run.
     fn prepare(&mut self, _graph: &Graph, _plan: &Plan) -> Result<()> {

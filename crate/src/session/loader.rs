@@ -12,6 +12,7 @@ use crate::graph::{Derivation, Graph, Source, ValueId};
 use crate::import::arch::{self, ArchOptions, LanguageModel};
 use crate::passes;
 use crate::plan::{Plan, PlanOptions};
+use crate::tensor::Chunk;
 use crate::text::Tokenizer;
 use crate::types::Bindings;
 use std::collections::HashMap;
@@ -151,26 +152,27 @@ impl Loader {
     }
 
     /// Takes the next bytes of the file.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        self.taken += bytes.len() as u64;
+    pub fn push<'a>(&mut self, chunk: impl Into<Chunk<'a>>) -> Result<()> {
+        let chunk = chunk.into();
+        self.taken += chunk.len() as u64;
         if self.loading.is_none() && self.headers.is_empty() {
-            return match self.read_header(bytes)? {
-                Some(whole) => self.take(&whole),
+            return match self.read_header(&chunk.read())? {
+                Some(whole) => self.take(&whole[..].into()),
                 None => Ok(()),
             };
         }
-        self.take(bytes)
+        self.take(&chunk)
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<()> {
+    fn take(&mut self, chunk: &Chunk) -> Result<()> {
         if self.loading.is_none() {
             let headers = std::mem::take(&mut self.headers);
             let (loading, obstacle) = Loading::new(headers, self.options, self.gpu.take())?;
             (self.loading, self.obstacle) = (Some(loading), obstacle);
         }
         if let Some(loading) = &mut self.loading {
-            loading.take(self.file, self.at, bytes)?;
-            self.at += bytes.len() as u64;
+            loading.take(self.file, self.at, chunk)?;
+            self.at += chunk.len() as u64;
         }
         Ok(())
     }
@@ -179,7 +181,7 @@ impl Loader {
     pub fn end_file(&mut self) -> Result<()> {
         if self.loading.is_none() && !self.header.is_empty() {
             self.file_len = Some(self.header.len() as u64);
-            self.push(&[])?;
+            self.push(&[][..])?;
         }
         let Some(loading) = &self.loading else { return Ok(()) };
         let expected = loading.file_bytes(self.file);
@@ -288,8 +290,8 @@ impl Loading {
     }
 
     /// Gives bytes that start at `at` in a file to the tensors they belong to.
-    fn take(&mut self, file: usize, at: u64, bytes: &[u8]) -> Result<()> {
-        let end = at + bytes.len() as u64;
+    fn take(&mut self, file: usize, at: u64, chunk: &Chunk) -> Result<()> {
+        let end = at + chunk.len() as u64;
         while let Some(&index) = self.order.get(self.next) {
             let tensor = &self.gguf.tensors[index];
             if tensor.file != file {
@@ -297,11 +299,11 @@ impl Loading {
             }
             let (start, stop) = (tensor.offset.max(at), (tensor.offset + tensor.n_bytes).min(end));
             if start < stop {
-                let piece = &bytes[(start - at) as usize..(stop - at) as usize];
+                let piece = chunk.slice((start - at) as usize..(stop - at) as usize);
                 for target in self.targets.get_mut(&tensor.name).into_iter().flatten() {
                     let offset = (start - tensor.offset) as usize;
                     let last = stop == tensor.offset + tensor.n_bytes;
-                    target.write(&mut self.session, offset, piece, last).map_err(|e| e.at(&*tensor.name))?;
+                    target.write(&mut self.session, offset, &piece, last).map_err(|e| e.at(&*tensor.name))?;
                 }
             }
             if tensor.offset + tensor.n_bytes > end {
@@ -328,17 +330,17 @@ fn gpu_obstacle(device: &GpuDevice, graph: &Graph) -> Result<Option<String>> {
 
 impl Target {
     /// Writes the bytes of a tensor that begin at `offset` in it.
-    fn write(&mut self, session: &mut Session, offset: usize, bytes: &[u8], last: bool) -> Result<()> {
+    fn write(&mut self, session: &mut Session, offset: usize, chunk: &Chunk, last: bool) -> Result<()> {
         let Some(derived) = &mut self.derived else {
-            return session.write_weight(self.value, self.first_row, offset, bytes);
+            return session.write_weight(self.value, self.first_row, offset, chunk);
         };
-        derived.bytes.extend_from_slice(bytes);
+        derived.bytes.extend_from_slice(&chunk.read());
         if !last {
             return Ok(());
         }
         let (values, _) = derived.bytes.as_chunks::<4>();
         let values: Vec<f32> = values.iter().copied().map(f32::from_le_bytes).collect();
-        session.write_weight(self.value, 0, 0, derived.derivation.compute(&values)?.bytes())
+        session.write_weight(self.value, 0, 0, &derived.derivation.compute(&values)?.bytes().into())
     }
 }
 

@@ -4,7 +4,7 @@ use crate::backend::{Backend, Feed, Pending, Profiled};
 use crate::error::{Result, ensure, fail};
 use crate::graph::{Graph, ValueId};
 use crate::plan::Plan;
-use crate::tensor::Tensor;
+use crate::tensor::{Chunk, Tensor};
 use crate::types::{Bindings, Dim};
 use std::collections::HashMap;
 
@@ -75,9 +75,9 @@ impl Session {
         id: ValueId,
         first_row: usize,
         offset: usize,
-        bytes: &[u8],
+        chunk: &Chunk,
     ) -> Result<()> {
-        self.backend.write_weight(id, first_row, offset, bytes)
+        self.backend.write_weight(id, first_row, offset, chunk)
     }
 
     /// What a run for these outputs and sizes launches.

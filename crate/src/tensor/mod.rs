@@ -1,9 +1,11 @@
 //! Tensors with data: contiguous, row-major, in memory of the CPU.
 
 mod buffer;
+mod chunk;
 mod tensor;
 mod view;
 
 pub use buffer::Buffer;
+pub use chunk::Chunk;
 pub use tensor::Tensor;
 pub use view::{Element, TensorView, TensorViewMut};

@@ -11,7 +11,7 @@ use crate::graph::{Graph, Source, ValueId};
 use crate::kernels::dispatch::{Dispatch, Operand};
 use crate::ops::{Lowered, Types};
 use crate::plan::{Place, Plan, PlanId, PlanOptions, Step};
-use crate::tensor::Tensor;
+use crate::tensor::{Chunk, Tensor};
 use crate::types::TensorType;
 use std::collections::HashMap;
 
@@ -209,9 +209,9 @@ impl Backend for GpuBackend {
         PlanOptions { in_place: false }
     }
 
-    fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, bytes: &[u8]) -> Result<()> {
+    fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, chunk: &Chunk) -> Result<()> {
         match self.weights.get_mut(&id) {
-            Some(weight) => weight.push(&self.device, first_row, offset, bytes),
+            Some(weight) => weight.push(&self.device, first_row, offset, chunk),
             None => Ok(()),
         }
     }

@@ -1,8 +1,10 @@
 //! The device, its compiled pipelines, and the first error it reported.
 
+use super::weights::STAGING;
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::kernels::shaders::{Shader, shader};
 use crate::ops::GpuCaps;
+use crate::tensor::Chunk;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -22,6 +24,8 @@ pub struct GpuDevice {
     pub(super) queue: wgpu::Queue,
     /// Sixteen zero bytes, for bindings that a launch leaves out.
     pub(super) zeros: wgpu::Buffer,
+    /// Where pieces of weights lie until a shader has brought them to their place.
+    weight_staging: wgpu::Buffer,
     name: Option<String>,
     software: bool,
     caps: GpuCaps,
@@ -60,18 +64,24 @@ impl GpuDevice {
             let message = format!("the GPU device was lost ({reason:?}): {message}. Load the model again");
             note(&lost, Error::new(ErrorKind::DeviceLost, message));
         });
-        let zeros = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("zeros"),
-            size: 16,
-            usage: wgpu::BufferUsages::STORAGE,
-            mapped_at_creation: false,
-        });
+        let storage = |label, size| {
+            let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        let zeros = storage("zeros", 16);
+        let weight_staging = storage("weight_staging", STAGING as u64);
         let info = adapter.get_info();
         let limits = device.limits();
         Ok(Self {
             device,
             queue,
             zeros,
+            weight_staging,
             name: Some(info.name).filter(|name| !name.is_empty()),
             software: info.device_type == wgpu::DeviceType::Cpu,
             caps: GpuCaps { subgroups: None, max_binding_bytes: limits.max_storage_buffer_binding_size },
@@ -117,6 +127,28 @@ impl GpuDevice {
     /// Writes `bytes`, a multiple of 4 of them, at `offset`. Later submits see them.
     pub fn write(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
         self.queue.write_buffer(buffer, offset, bytes);
+    }
+
+    /// Writes the bytes of a chunk, a multiple of 4 of them; those of JavaScript go there directly.
+    pub(super) fn write_chunk(&self, buffer: &wgpu::Buffer, offset: u64, chunk: &Chunk) -> Result<()> {
+        match chunk {
+            Chunk::Memory(bytes) => self.write(buffer, offset, bytes),
+            #[cfg(target_arch = "wasm32")]
+            Chunk::Page(array) => {
+                let (Some(queue), Some(to)) = (self.queue.as_webgpu(), buffer.as_webgpu()) else {
+                    return fail!(Internal, "the GPU of a page is no WebGPU");
+                };
+                if queue.write_buffer_with_f64_and_buffer_source(to, offset as f64, array).is_err() {
+                    return fail!(Internal, "WebGPU refused {} bytes of a weight", array.length());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The buffer of [`STAGING`] bytes through which weights come; each submit may use it anew.
+    pub(super) fn staging_for_weights(&self) -> &wgpu::Buffer {
+        &self.weight_staging
     }
 
     /// A buffer of at least `bytes` bytes to read back through.

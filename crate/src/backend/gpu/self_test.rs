@@ -13,7 +13,7 @@ use crate::ops::matmul::MatMul;
 use crate::ops::rms_norm::RmsNorm;
 use crate::ops::rope_cache::{RopeCache, RopeLayout};
 use crate::plan::Plan;
-use crate::tensor::Tensor;
+use crate::tensor::{Chunk, Tensor};
 use crate::types::{Bindings, BlockFormat, DType, Dim, Shape, TensorType};
 use std::collections::HashMap;
 
@@ -30,8 +30,8 @@ pub async fn self_test(device: &GpuDevice) -> Result<()> {
     let mut cpu: Box<dyn Backend> = Box::new(CpuBackend::new(&graph, true)?);
     for (id, value) in graph.values().filter(|(_, value)| matches!(value.source, Source::Weight(_))) {
         let bytes = weight_bytes(&value.ty, id)?;
-        gpu.write_weight(id, 0, 0, &bytes)?;
-        cpu.write_weight(id, 0, 0, &bytes)?;
+        gpu.write_weight(id, 0, 0, &Chunk::Memory(&bytes))?;
+        cpu.write_weight(id, 0, 0, &Chunk::Memory(&bytes))?;
     }
     for (position, tokens) in [(0, &[5, 60, 33, 2, 17][..]), (5, &[41])] {
         let want = run(&mut *cpu, &graph, position, tokens).await?;

@@ -1,0 +1,14 @@
+// Q4_K in affine form: see quant/q4_k.rs. `block` is the address of a block's first byte.
+
+import package::shared::raw::byte_at;
+
+const BITS: u32 = 4u;
+const GROUP: u32 = 32u;
+const BLOCK_LEN: u32 = 256u;
+const BLOCK_BYTES: u32 = 144u;
+
+import package::shared::six_bits::scale;
+
+fn level(block: u32, i: u32) -> u32 {
+    return (byte_at(block + 16u + i / 64u * 32u + i % 32u) >> (i % 64u / 32u * 4u)) & 15u;
+}

@@ -1,0 +1,21 @@
+// Q5_1 in affine form: see quant/q5_1.rs. `block` is the address of a block's first byte.
+
+import package::shared::raw::byte_at;
+
+const BITS: u32 = 8u;
+const GROUP: u32 = 32u;
+const BLOCK_LEN: u32 = 32u;
+const BLOCK_BYTES: u32 = 24u;
+
+fn level(block: u32, i: u32) -> u32 {
+    let low = (byte_at(block + 8u + i % 16u) >> (i / 16u * 4u)) & 15u;
+    return low | (bit_at(block + 4u, i) << 4u);
+}
+
+fn scale(block: u32, group: u32) -> f32 {
+    return half_at(block);
+}
+
+fn minimum(block: u32, group: u32) -> f32 {
+    return half_at(block + 2u);
+}
