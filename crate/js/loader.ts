@@ -78,7 +78,8 @@ async function readHeaders(loader: WasmLoader, parts: readonly WirePart[], pull:
     for (let whole = false; !whole; ) {
       const step = await chunks.next();
       if (step.done) throw new HomefireError("format", `File ${files.length + 1} of ${parts.length} ends inside its header. Download it again.`);
-      read.push(step.value);
+      // Of what is opened anew nothing is kept: its chunks share one buffer.
+      if ("pull" in part) read.push(step.value);
       whole = loader.pushHeader(step.value);
     }
     if ("pull" in part) {
