@@ -99,6 +99,7 @@ export async function full({ load, HomefireError }, { url, device }) {
   await check('progress', () => {
     assert(seen.length > 3, `only ${seen.length} reports`);
     assert(seen.every((p, i) => i === 0 || p.loadedBytes >= seen[i - 1].loadedBytes), 'it went back');
+    assert(seen.some((p) => /weight/.test(p.tensor)), 'no report names a tensor');
     const last = seen.at(-1);
     assert(last.phase === 'ready' && last.loadedBytes === last.totalBytes, `the last is ${JSON.stringify(last)}`);
   });
@@ -201,4 +202,87 @@ export async function full({ load, HomefireError }, { url, device }) {
     throw new Error(`long tasks in every round: ${rounds.join('; ')}`);
   });
   return { passed, failed };
+}
+
+/** A GGUF file cut into three shards as `llama-gguf-split --no-tensor-first-split` makes them: Uint8Arrays. */
+function split(file) {
+  const view = new DataView(file);
+  const text = new TextDecoder();
+  let at = 8;
+  const u32 = () => view.getUint32((at += 4) - 4, true);
+  const u64 = () => Number(view.getBigUint64((at += 8) - 8, true));
+  const string = () => {
+    const length = u64();
+    return text.decode(new Uint8Array(file, (at += length) - length, length));
+  };
+  const sizes = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8];
+  const skip = (kind) => {
+    if (kind === 8) string();
+    else if (kind === 9) for (let inner = u32(), count = u64(); count > 0; count--) skip(inner);
+    else at += sizes[kind];
+  };
+  const [nTensors, nMetadata] = [u64(), u64()];
+  for (let i = 0; i < nMetadata; i++) string(), skip(u32());
+  const metadata = new Uint8Array(file, 24, at - 24);
+  const tensors = Array.from({ length: nTensors }, () => {
+    const start = at;
+    string();
+    const rank = u32();
+    at += 8 * rank + 4;
+    return { head: new Uint8Array(file, start, at - start), offset: u64() };
+  });
+  const data = Math.ceil(at / 32) * 32;
+  tensors.forEach((tensor, i) => {
+    const end = i + 1 < nTensors ? tensors[i + 1].offset : file.byteLength - data;
+    tensor.bytes = new Uint8Array(file, data + tensor.offset, end - tensor.offset);
+  });
+  const number = (value, bytes) => new Uint8Array(new BigUint64Array([BigInt(value)]).buffer, 0, bytes);
+  const key = (name, kind, value, bytes) =>
+    [number(name.length, 8), new TextEncoder().encode(name), number(kind, 4), number(value, bytes)];
+  return [tensors.slice(0, 0), tensors.slice(0, 9), tensors.slice(9)].map((part, i) => {
+    const out = [
+      new TextEncoder().encode('GGUF'), number(3, 4), number(part.length, 8), number(3 + (i ? 0 : nMetadata), 8),
+      ...key('split.no', 2, i, 2), ...key('split.count', 2, 3, 2), ...key('split.tensors.count', 5, nTensors, 4),
+      ...(i ? [] : [metadata]),
+    ];
+    let offset = 0;
+    for (const { head, bytes } of part) {
+      out.push(head, number(offset, 8));
+      offset += bytes.length;
+    }
+    const head = out.reduce((sum, piece) => sum + piece.length, 0);
+    out.push(new Uint8Array(Math.ceil(head / 32) * 32 - head), ...part.map(({ bytes }) => bytes));
+    const shard = new Uint8Array(out.reduce((sum, piece) => sum + piece.length, 0));
+    out.reduce((end, piece) => (shard.set(piece, end), end + piece.length), 0);
+    return shard;
+  });
+}
+
+export async function shards({ load }, { tiny, device }) {
+  const answer = async (source) => {
+    const seen = [];
+    const model = await load(source, { device, contextLength: 64, onProgress: (p) => seen.push(p) });
+    try {
+      const last = seen.at(-1);
+      // A Response without a length is as long as its header says, less the padding at its end.
+      const over = last.loadedBytes - last.totalBytes;
+      assert(over >= 0 && over < 32, `the last report is ${JSON.stringify(last)}`);
+      return (await model.complete('hello the', { maxTokens: 8, temperature: 0 })).ids.join();
+    } finally {
+      await model.close();
+    }
+  };
+  const want = await answer(tiny);
+  const parts = split(await (await fetch(tiny)).arrayBuffer());
+  const kinds = { bytes: parts, blobs: parts.map((part) => new Blob([part])), responses: parts.map((part) => new Response(part)) };
+  for (const [kind, source] of Object.entries(kinds)) {
+    const got = await answer(source);
+    assert(got === want, `${kind}: ${got}, not ${want}`);
+  }
+  const [first, second, third] = parts;
+  for (const [source, what] of [[[first, third, second], 'shard 3'], [[first, second], '00003-of-00003'], [first, '00002-of-00003']]) {
+    const error = await answer(source).catch((e) => e);
+    assert(error.kind === 'invalid-input' && error.message.includes(what), `not the expected error: ${error}`);
+  }
+  return `${parts.length} shards as ${Object.keys(kinds).join(', ')}`;
 }

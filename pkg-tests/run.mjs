@@ -109,6 +109,7 @@ await check('WebGPU: Chromium compiles every shader', async () => {
   return `${compiled} variants`;
 });
 await softwareGpu.close();
+await check('a model in shards', () => drive(plain, 'shards'));
 await check('CPU: greedy tokens are the reference\'s', () => drive(plain, 'greedy'));
 await check('CPU: perplexity', () => drive(plain, 'perplexity'));
 await check('CPU: perplexity with plain SIMD', async () => {

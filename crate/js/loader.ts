@@ -27,19 +27,23 @@ export async function readParts(
   const start = performance.now();
   let loaded = 0;
   let total: number | null = 0;
+  // What the file's header says, where nobody said how long the file is.
+  let expected: number | null = null;
   let last = -Infinity;
   const tell = (phase: Progress["phase"]): void => {
     const seconds = (performance.now() - start) / 1000;
     const speed = seconds > 0 ? loaded / seconds : 0;
-    const tensor = phase === "download" ? loader.progress().tensor : undefined;
+    const state = phase === "download" ? loader.progress() : undefined;
+    expected = state?.expectedBytes ?? expected;
+    const all = total ?? expected;
     report({
       phase,
       loadedBytes: loaded,
-      totalBytes: total,
+      totalBytes: all,
       seconds,
       bytesPerSecond: speed,
-      remainingSeconds: total === null || speed === 0 ? null : Math.max(0, total - loaded) / speed,
-      ...(tensor ? { tensor } : {}),
+      remainingSeconds: all === null || speed === 0 ? null : Math.max(0, all - loaded) / speed,
+      ...(state?.tensor ? { tensor: state.tensor } : {}),
     });
     last = performance.now();
   };
@@ -74,7 +78,8 @@ async function readHeaders(loader: WasmLoader, parts: readonly WirePart[], pull:
     for (let whole = false; !whole; ) {
       const step = await chunks.next();
       if (step.done) throw new HomefireError("format", `File ${files.length + 1} of ${parts.length} ends inside its header. Download it again.`);
-      read.push(step.value);
+      // Of what is opened anew nothing is kept: its chunks share one buffer.
+      if ("pull" in part) read.push(step.value);
       whole = loader.pushHeader(step.value);
     }
     if ("pull" in part) {

@@ -52,6 +52,8 @@ struct Derived {
 
 /// What the headers have given.
 struct Loading {
+    /// Bytes of each file's header.
+    header_bytes: Vec<u64>,
     gguf: Gguf,
     model: LanguageModel,
     tokenizer: Tokenizer,
@@ -164,8 +166,8 @@ impl Loader {
 
     fn take(&mut self, chunk: &Chunk) -> Result<()> {
         if self.loading.is_none() {
-            let gguf = Gguf::join(std::mem::take(&mut self.headers))?;
-            let (loading, obstacle) = Loading::new(gguf, self.options, self.gpu.take())?;
+            let headers = std::mem::take(&mut self.headers);
+            let (loading, obstacle) = Loading::new(headers, self.options, self.gpu.take())?;
             (self.loading, self.obstacle) = (Some(loading), obstacle);
         }
         if let Some(loading) = &mut self.loading {
@@ -198,7 +200,7 @@ impl Loader {
         let loading = self.loading.as_ref();
         Progress {
             loaded_bytes: self.taken,
-            expected_bytes: loading.map(|l| (0..l.n_files()).map(|file| l.file_bytes(file)).sum()),
+            expected_bytes: loading.map(Loading::expected_bytes),
             tensor: loading.and_then(|l| l.next_tensor().map(Box::from)),
         }
     }
@@ -236,7 +238,13 @@ fn in_file(error: Error, file: usize) -> Error {
 
 impl Loading {
     /// Places for everything the header names; on the CPU, with the reason, when the GPU cannot run it.
-    fn new(gguf: Gguf, options: LoaderOptions, gpu: Option<GpuDevice>) -> Result<(Self, Option<String>)> {
+    fn new(
+        headers: Vec<Gguf>,
+        options: LoaderOptions,
+        gpu: Option<GpuDevice>,
+    ) -> Result<(Self, Option<String>)> {
+        let header_bytes = headers.iter().map(|header| header.data_start).collect();
+        let gguf = Gguf::join(headers)?;
         let arch = ArchOptions { context_length: options.context_length, exact: options.exact };
         let mut model = arch::build(&gguf, arch)?;
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
@@ -258,11 +266,11 @@ impl Loading {
         let targets = targets(&gguf, &model.graph)?;
         let mut order: Vec<usize> = (0..gguf.tensors.len()).collect();
         order.sort_by_key(|&i| (gguf.tensors[i].file, gguf.tensors[i].offset));
-        Ok((Self { gguf, model, tokenizer, session, targets, order, next: 0 }, obstacle))
+        Ok((Self { header_bytes, gguf, model, tokenizer, session, targets, order, next: 0 }, obstacle))
     }
 
     fn n_files(&self) -> usize {
-        self.gguf.shard().map_or(1, |shard| shard.count)
+        self.header_bytes.len()
     }
 
     /// The name of the tensor whose bytes come next.
@@ -274,6 +282,11 @@ impl Loading {
     fn file_bytes(&self, file: usize) -> u64 {
         let ends = self.gguf.tensors.iter().filter(|t| t.file == file).map(|t| t.offset + t.n_bytes);
         ends.max().unwrap_or(0)
+    }
+
+    /// Bytes of all files, one without tensors being as long as its header.
+    fn expected_bytes(&self) -> u64 {
+        self.header_bytes.iter().enumerate().map(|(file, &header)| self.file_bytes(file).max(header)).sum()
     }
 
     /// Gives bytes that start at `at` in a file to the tensors they belong to.

@@ -135,8 +135,13 @@ impl Bpe {
         }
         state.symbols.clear();
         if self.byte_level {
-            for &byte in piece.as_bytes() {
-                match (self.byte_ids[usize::from(byte)], self.unk) {
+            let last = piece.len().saturating_sub(1);
+            for (at, &byte) in piece.as_bytes().iter().enumerate() {
+                let id = match at == last && !self.suffix.is_empty() {
+                    true => vocab.id(&[&[byte], self.suffix.as_bytes()].concat()).unwrap_or(NONE),
+                    false => self.byte_ids[usize::from(byte)],
+                };
+                match (id, self.unk) {
                     (NONE, Some(unk)) => state.push(unk),
                     (NONE, None) => {}
                     (id, _) => state.push(id),

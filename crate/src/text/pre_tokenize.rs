@@ -83,6 +83,8 @@ pub enum Pattern {
     EastAsian,
     /// `\w+|[^\w\s]+`.
     WordOrSigns,
+    /// The words of CLIP.
+    Clip,
     /// The words of DeepSeek 3.
     DeepSeek3,
     /// The words of BLOOM.
@@ -213,6 +215,8 @@ impl Pattern {
             r"\p{N}+" => Self::Digits(0),
             "[0-9][0-9][0-9]" => Self::ThreeDigits,
             r"\w+|[^\w\s]+" => Self::WordOrSigns,
+            r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+            | r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+" => Self::Clip,
             r"\s+" => Self::Spaces,
             r"\S+" => Self::NonSpaces,
             "[一-龥぀-ゟ゠-ヿ]+" => Self::EastAsian,
@@ -249,6 +253,7 @@ impl Pattern {
                 .map(char::len_utf8),
             Self::EastAsian => scan::east_asian(text),
             Self::WordOrSigns => scan::word_or_signs(text),
+            Self::Clip => scan::clip(text),
             Self::DeepSeek3 => scan::deepseek3(text),
             Self::Bloom => scan::bloom(text),
             Self::Spaces => scan::space_run(text, true),

@@ -192,6 +192,20 @@ pub(super) fn bloom(text: &str) -> Option<usize> {
     (end > at).then_some(end)
 }
 
+/// CLIP: `<\|startoftext\|>|<\|endoftext\|>`, contractions, `\p{L}+`, `\p{N}`, `[^\s\p{L}\p{N}]+`.
+pub(super) fn clip(text: &str) -> Option<usize> {
+    let special = ["<|startoftext|>", "<|endoftext|>"].iter().find(|special| text.starts_with(**special));
+    if let Some(end) = special.map(|special| special.len()).or_else(|| contraction(text)) {
+        return Some(end);
+    }
+    match first(text, 0)? {
+        c if is_letter(c) => Some(run(text, 0, is_letter)),
+        c if is_number(c) => Some(c.len_utf8()),
+        c if is_space(c) => None,
+        _ => Some(run(text, 0, is_other)),
+    }
+}
+
 /// `\w+|[^\w\s]+`.
 pub(super) fn word_or_signs(text: &str) -> Option<usize> {
     let word = is_word(text.chars().next()?);

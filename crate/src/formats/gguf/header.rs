@@ -6,7 +6,7 @@ use super::{Gguf, Parsed};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 
 /// No model's header is longer; one that claims to be is not waited for.
-const MAX_HEADER: usize = 1 << 29;
+const MAX_HEADER: usize = 1 << 27;
 
 impl Gguf {
     /// Parses the header from the file's first bytes. `file_len` bounds counts and tensors where it is known.

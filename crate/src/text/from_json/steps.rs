@@ -6,7 +6,7 @@ use crate::text::decode::DecodeStep;
 use crate::text::from_gguf::bert_words;
 use crate::text::normalize::{Charsmap, Found, NormalForm, Normalizer};
 use crate::text::pre_tokenize::{Behavior, Pattern, PreTokenizer, Prepend};
-use crate::text::spec::TokenizerSpec;
+use crate::text::spec::{ModelSpec, TokenizerSpec};
 
 /// What a `pattern` looks for: characters as they are, or an expression.
 enum Sought<'a> {
@@ -129,6 +129,12 @@ pub(super) fn pre_tokenizers(part: Part, spec: &mut TokenizerSpec) -> Result<()>
             }
             if part.flag("use_regex", true)? {
                 out.push(PreTokenizer::isolate(Pattern::Gpt2));
+            }
+            if let ModelSpec::Bpe { prefix, .. } = &spec.model
+                && !prefix.is_empty()
+            {
+                let message = "a BPE model of bytes with a prefix for the middle of words is not supported";
+                return Err(Error::new(ErrorKind::UnsupportedFormat, message));
             }
             spec.byte_level = true;
             return Ok(());

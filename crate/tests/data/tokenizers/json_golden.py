@@ -93,6 +93,15 @@ pieces("metaspace-never", p.Metaspace(prepend_scheme="never"), None, decoders.Se
 # Characters with a suffix (CLIP, old GPT) and with a prefix.
 bpe("suffix", p.Whitespace(), special=["<unk>"], alphabet=[], normalizer=n.Sequence([n.NFD(), n.StripAccents(), n.Lowercase()]),
     model=models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"), decoder=decoders.BPEDecoder("</w>"), end_of_word_suffix="</w>")
+CLIP = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+bpe("clip", p.Sequence([p.Split(Regex(CLIP), "removed", True), p.ByteLevel(add_prefix_space=False)]), size=700, special=["<|startoftext|>", "<|endoftext|>"],
+    normalizer=n.Sequence([n.NFC(), n.Replace(Regex(r"\s+"), " "), n.Lowercase()]), model=models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"),
+    post=lambda t: processors.RobertaProcessing(("<|endoftext|>", 1), ("<|startoftext|>", 0), True, False), end_of_word_suffix="</w>")
+# Gemma: one piece, spaces as marks.
+t = Tokenizer.from_str(json.dumps(out["llama2"]["file"]))
+t.normalizer, t.pre_tokenizer = n.Replace(" ", "▁"), p.Split(" ", "merged_with_previous")
+t.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+golden("gemma", t)
 bpe("prefix", p.WhitespaceSplit(), special=["<unk>"], alphabet=[], normalizer=n.Replace(Regex(r"\s+"), " "),
     model=models.BPE(unk_token="<unk>", fuse_unk=True, continuing_subword_prefix="##"), decoder=decoders.WordPiece("##", False), continuing_subword_prefix="##")
 
