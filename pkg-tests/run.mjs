@@ -82,6 +82,26 @@ async function drive(folder, name, { using = browser, device = 'cpu', csp = true
     server.close();
   }
 }
+/** Runs the parity suite of one build. */
+async function parity(folder, device, using) {
+  fs.writeFileSync(path.join(folder, 'index.html'), '<!doctype html><meta charset="utf-8"><title>parity</title>');
+  const server = await serve({ roots: { '/': folder } });
+  const page = await using.newPage();
+  try {
+    await page.goto(`${server.origin}/index.html`);
+    const { passed, leftOut, failed } = await page.evaluate(async (device) => {
+      const glue = await import('/homefire.js');
+      await glue.default({ module_or_path: '/homefire_bg.wasm' });
+      return glue.runParity(device);
+    }, device);
+    if (failed.length > 0) throw new Error(failed.join('\n'));
+    if (passed < 200 || leftOut.length > 0) throw new Error(`${passed} cases, left out: ${leftOut.join('; ')}`);
+    return `${passed} cases`;
+  } finally {
+    await page.close();
+    server.close();
+  }
+}
 const say = ({ text, info }) => `${JSON.stringify(text)} on ${info.device.kind}, ${info.device.variant}`;
 
 const plain = consumer('plain', './node_modules/homefire/dist/index.js');
@@ -100,6 +120,12 @@ await check('canary: WebGPU where there is none', async () => {
 await check('WebGPU: greedy tokens are the reference\'s', () =>
   drive(plain, 'greedy', { using: softwareGpu, device: 'webgpu', only: 'one-token', most: 12 }));
 await check('WebGPU: scores are the CPU\'s', () => drive(plain, 'score', { using: softwareGpu }));
+const variants = command(at('.'), 'cargo', 'run', '-q', '-p', 'xtask', '--', 'parity').trim().split('\n');
+for (const [device, using] of [['cpu', browser], ['quantised', browser], ['webgpu', softwareGpu]]) {
+  for (const folder of device === 'webgpu' ? variants.slice(-1) : variants) {
+    await check(`parity of every operator on ${device}, ${path.basename(path.dirname(folder))}`, () => parity(folder, device, using));
+  }
+}
 await check('WebGPU: Chromium compiles every shader', async () => {
   const shaders = JSON.parse(command(at('.'), 'cargo', 'run', '-q', '-p', 'homefire', '--example', 'shaders'));
   const canary = { name: 'canary', wgsl: '@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }' };

@@ -12,6 +12,8 @@ pub mod graph;
 pub mod import;
 pub mod kernels;
 pub mod ops;
+#[cfg(any(test, feature = "parity"))]
+pub mod parity;
 pub mod passes;
 pub mod plan;
 pub mod quant;

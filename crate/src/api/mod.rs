@@ -9,6 +9,7 @@
 //! | `generation` | one answer, step by step |
 //! | `options` | reading the options objects of JavaScript, checked |
 //! | `object` | making the objects that JavaScript gets |
+//! | `parity` | the parity suite, in builds for tests |
 //! | `error` | errors on their way to JavaScript |
 
 mod error;
@@ -17,6 +18,8 @@ mod loader;
 mod model;
 mod object;
 mod options;
+#[cfg(feature = "parity")]
+mod parity;
 
 use wasm_bindgen::prelude::*;
 

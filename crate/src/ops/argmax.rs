@@ -47,6 +47,32 @@ fn argmax_row(row: &[f32]) -> usize {
     best.0
 }
 
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    fn reference_argmax(x: &Array) -> Array {
+        let best = x.rows().map(|row| {
+            let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            row.iter().position(|&v| v == largest).map_or(0.0, |i| i as f64)
+        });
+        Array::new(&x.shape[..x.shape.len() - 1], best.collect())
+    }
+
+    pub fn cases() -> Vec<Case> {
+        let reference = |x: &[Option<Array>]| vec![reference_argmax(x[0].as_ref().expect("an input"))];
+        let ties = Given::fed(&[2, 5], &[0.0f32, 3.0, 3.0, -1.0, 3.0, -2.0, -2.0, -3.0, -2.0, -9.0]);
+        let mut cases = vec![Case::new("ties", ArgMax, vec![ties], Tolerance::of(0.0), reference)];
+        for shape in [&[1, 1][..], &[3, 255], &[1, 1000], &[2, 3, 300]] {
+            let x = vec![Given::noise(shape, 3)];
+            cases.push(Case::new(format!("{shape:?}"), ArgMax, x, Tolerance::of(0.0), reference));
+        }
+        cases
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::argmax_row;

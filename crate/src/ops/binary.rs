@@ -77,3 +77,42 @@ impl OpDef for Binary {
 }
 
 params!("binary": n: u32, n_b: u32, function: u32);
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    fn reference_binary(function: BinaryFunction, a: f64, b: f64) -> f64 {
+        match function {
+            BinaryFunction::Add => a + b,
+            BinaryFunction::Div => a / b,
+            BinaryFunction::Mul => a * b,
+            BinaryFunction::Sub => a - b,
+        }
+    }
+
+    pub fn cases() -> Vec<Case> {
+        use BinaryFunction::*;
+        let mut cases = Vec::new();
+        for function in [Add, Div, Mul, Sub] {
+            for (a, b) in [(&[1][..], &[1][..]), (&[5, 67], &[5, 67]), (&[3, 70], &[70]), (&[2, 3, 33], &[33])] {
+                let inputs = vec![Given::noise(a, 1), Given::noise(b, 2)];
+                cases.push(Case::new(
+                    format!("{function:?} of {a:?} and {b:?}"),
+                    Binary { function },
+                    inputs,
+                    Tolerance::of(1e-6),
+                    |x| {
+                        let (a, b) = (x[0].as_ref().expect("an input"), x[1].as_ref().expect("an input"));
+                        let second = b.values.iter().cycle();
+                        let y = a.values.iter().zip(second).map(|(a, b)| reference_binary(function, *a, *b));
+                        vec![Array::new(&a.shape, y.collect())]
+                    },
+                ));
+            }
+        }
+        cases
+    }
+}

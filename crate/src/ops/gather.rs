@@ -84,3 +84,30 @@ impl OpDef for Gather {
 }
 
 params!("gather": columns: u32, rows: u32, row_words: u32, group: u32, offset: f32);
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    fn reference_gather(table: &Array, indices: &Array) -> Array {
+        let rows: Vec<&[f64]> = table.rows().collect();
+        let values = indices.values.iter().flat_map(|i| rows[*i as usize].to_vec()).collect();
+        Array::new(&[indices.values.len(), table.shape[1]], values)
+    }
+
+    pub fn cases() -> Vec<Case> {
+        let mut tables = vec![("activations".to_string(), Given::noise(&[9, 70], 1))];
+        for dtype in DType::FLOATS {
+            tables.push((dtype.to_string(), Given::weight(dtype, &[11, 256], 2)));
+        }
+        let case = |(name, table)| {
+            let indices = Given::fed(&[4], &[8i32, 0, 3, 3]);
+            Case::new(name, Gather, vec![table, indices], Tolerance::of(1e-6), |x| {
+                vec![reference_gather(x[0].as_ref().expect("a table"), x[1].as_ref().expect("indices"))]
+            })
+        };
+        tables.into_iter().map(case).collect()
+    }
+}

@@ -124,3 +124,70 @@ impl OpDef for MatMul {
 }
 
 params!("matmul": m: u32, n: u32, k: u32, row_chunks: u32, group: u32, offset: f32, has_bias: u32, has_residual: u32);
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    fn reference_matmul(op: &MatMul, x: &[Option<Array>]) -> Array {
+        let (a, w) = (x[0].as_ref().expect("activations"), x[1].as_ref().expect("a weight"));
+        let n_rows = w.shape[0];
+        let mut y = Vec::new();
+        for row in a.rows() {
+            let products: Vec<f64> = (w.rows().enumerate())
+                .map(|(j, w)| {
+                    let bias = x[2].as_ref().map_or(0.0, |bias| bias.values[j]);
+                    row.iter().zip(w).map(|(a, w)| a * w).sum::<f64>() + bias
+                })
+                .collect();
+            if op.swiglu {
+                let (gate, up) = products.split_at(n_rows / 2);
+                y.extend(gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u));
+            } else {
+                y.extend(products);
+            }
+        }
+        if let Some(residual) = &x[3] {
+            y.iter_mut().zip(&residual.values).for_each(|(y, r)| *y += r);
+        }
+        let mut shape = a.shape.clone();
+        *shape.last_mut().expect("rows") = if op.swiglu { n_rows / 2 } else { n_rows };
+        Array::new(&shape, y)
+    }
+
+    pub fn cases() -> Vec<Case> {
+        let mut cases = Vec::new();
+        let mut add = |dtype: DType, [m, n, k]: [usize; 3], swiglu: bool, bias: bool, residual: bool| {
+            let columns = if swiglu { n / 2 } else { n };
+            let optional = |yes: bool, given: Given| if yes { given } else { Given::Absent };
+            let inputs = vec![
+                Given::noise(&[m, k], 1),
+                Given::weight(dtype, &[n, k], 2),
+                optional(bias, Given::weight(DType::F32, &[n], 3)),
+                optional(residual, Given::noise(&[m, columns], 4)),
+            ];
+            let name = format!("{dtype} {m}x{n}x{k}, swiglu {swiglu}, bias {bias}, residual {residual}");
+            let op = MatMul { swiglu };
+            // Sums of k products, rounded in another order. Activations of 8 bits are off by up to 1/254 of a
+            // block's largest; SwiGLU multiplies two such sums.
+            let tolerance = Tolerance { exact: 2e-5, quantised: if swiglu { 0.06 } else { 0.02 } };
+            cases.push(Case::new(name, op.clone(), inputs, tolerance, |x| vec![reference_matmul(&op, x)]));
+        };
+        for dtype in DType::FLOATS {
+            for m in [1, 5] {
+                add(dtype, [m, 13, 256], false, false, false);
+                add(dtype, [m, 14, 512], true, true, m == 5);
+                add(dtype, [m, 9, 768], false, true, true);
+            }
+        }
+        add(DType::F32, [1, 1, 32], false, true, false);
+        for (m, n, k) in [(1, 9, 32), (3, 8, 96), (17, 33, 64), (2, 300, 32)] {
+            add(DType::F32, [m, n, k], false, false, true);
+            add(DType::Block(crate::types::BlockFormat::Q4_1), [m, n, k], false, false, true);
+            add(DType::Block(crate::types::BlockFormat::Q8_0), [m, n, k], false, true, false);
+        }
+        cases
+    }
+}

@@ -2,6 +2,9 @@
 //! attributes, the types it infers, how the CPU evaluates it, how it lowers to GPU dispatches, and its
 //! cases. One line in [`operators!`](self) below registers it; everything else derives from that line.
 
+#[cfg(any(test, feature = "parity"))]
+pub mod case;
+
 use crate::error::{Result, fail};
 use crate::kernels::dispatch::Dispatch;
 use crate::kernels::gemm::PackedMatrix;
@@ -161,6 +164,12 @@ macro_rules! operators {
             pub fn def(&self) -> &dyn OpDef {
                 match self { $(Self::$Op(op) => op,)+ }
             }
+        }
+
+        /// The cases of all operators.
+        #[cfg(any(test, feature = "parity"))]
+        pub fn cases() -> Vec<case::Case> {
+            [$($file::parity::cases()),+].concat()
         }
 
         $(impl From<$file::$Op> for Op {

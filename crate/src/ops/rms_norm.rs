@@ -66,6 +66,33 @@ pub(super) fn rms_norm_row(row: &mut [f32], weight: &[f32], epsilon: f32) {
     row.iter_mut().zip(weight).for_each(|(x, w)| *x = *x * scale * w);
 }
 
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    fn reference_rms_norm(x: &Array, weight: &Array, epsilon: f64) -> Array {
+        let rows = x.rows().flat_map(|row| {
+            let mean = row.iter().map(|x| x * x).sum::<f64>() / row.len() as f64;
+            row.iter().zip(&weight.values).map(move |(x, w)| x / (mean + epsilon).sqrt() * w)
+        });
+        Array::new(&x.shape, rows.collect())
+    }
+
+    pub fn cases() -> Vec<Case> {
+        let mut cases = Vec::new();
+        for shape in [&[1, 1][..], &[3, 63], &[1, 576], &[2, 3, 130]] {
+            let weight = Given::weight(DType::F32, &shape[shape.len() - 1..], 2);
+            let op = RmsNorm { epsilon: 1e-5 };
+            cases.push(Case::new(format!("{shape:?}"), op, vec![Given::noise(shape, 1), weight], Tolerance::of(1e-5), |x| {
+                vec![reference_rms_norm(x[0].as_ref().expect("x"), x[1].as_ref().expect("weight"), 1e-5)]
+            }));
+        }
+        cases
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::rms_norm_row;

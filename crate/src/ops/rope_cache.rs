@@ -306,3 +306,85 @@ fn store(cache: &mut TensorViewMut, row: usize, values: &[f32]) -> Result<()> {
     }
     Ok(())
 }
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    fn reference_rope_cache(op: &RopeCache, x: &[Option<Array>]) -> Vec<Array> {
+        let (d, table) = (op.head_dim, x[input::TABLE].as_ref().expect("a table"));
+        let (q_columns, kv_columns) = op.columns();
+        let position = x[input::POSITION].as_ref().expect("a position").values[0] as usize;
+        let fused = x[input::Q].as_ref().expect("queries");
+        let part = |row: usize, index: usize, skip: usize, n: usize| match &x[index] {
+            Some(own) if index != input::Q => own.rows().nth(row).expect("a row").to_vec(),
+            _ => fused.rows().nth(row).expect("a row")[skip..skip + n].to_vec(),
+        };
+        let turn = |mut row: Vec<f64>, norm: &Option<Array>, at: usize| {
+            for head in row.chunks_exact_mut(d) {
+                if let Some(norm) = norm {
+                    let mean = head.iter().map(|x| x * x).sum::<f64>() / d as f64;
+                    let scale = (mean + f64::from(op.norm_epsilon)).sqrt();
+                    head.iter_mut().zip(&norm.values).for_each(|(x, w)| *x = *x / scale * w);
+                }
+                for i in 0..d / 2 {
+                    let (a, b) = match op.layout {
+                        RopeLayout::Interleaved => (2 * i, 2 * i + 1),
+                        RopeLayout::Halves => (i, i + d / 2),
+                        RopeLayout::Skip => continue,
+                    };
+                    let (cos, sin) = (table.values[at * d + 2 * i], table.values[at * d + 2 * i + 1]);
+                    (head[a], head[b]) = (head[a] * cos - head[b] * sin, head[a] * sin + head[b] * cos);
+                }
+            }
+            row
+        };
+        let mut k_cache = x[input::K_CACHE].clone().expect("a cache");
+        let mut v_cache = x[input::V_CACHE].clone().expect("a cache");
+        let mut q = Vec::new();
+        for row in 0..fused.shape[0] {
+            let at = position + row;
+            q.extend(turn(part(row, input::Q, 0, q_columns), &x[input::Q_NORM], at));
+            let k = turn(part(row, input::K, q_columns, kv_columns), &x[input::K_NORM], at);
+            let v = part(row, input::V, q_columns + kv_columns, kv_columns);
+            k_cache.values[at * kv_columns..][..kv_columns].copy_from_slice(&k);
+            v_cache.values[at * kv_columns..][..kv_columns].copy_from_slice(&v);
+        }
+        vec![Array::new(&[fused.shape[0], q_columns], q), k_cache, v_cache]
+    }
+
+    pub fn cases() -> Vec<Case> {
+        let mut cases = Vec::new();
+        let layouts = [RopeLayout::Interleaved, RopeLayout::Halves, RopeLayout::Skip];
+        let shapes = [(4, 2, 32), (3, 1, 64), (2, 2, 80), (9, 3, 64), (2, 1, 128)];
+        for (i, (n_heads, n_kv_heads, head_dim)) in shapes.into_iter().enumerate() {
+            for (j, (fused, norms)) in [(true, false), (true, true), (false, false), (false, true)].into_iter().enumerate() {
+                let dtype = [DType::F32, DType::F16][(i + j) % 2];
+                let (layout, rows, position) = (layouts[(i + j) % 3], 1 + 2 * (j % 2), (i + j) % 4);
+                let op = RopeCache { n_heads, n_kv_heads, head_dim, layout, norm_epsilon: 1e-5 };
+                let (q, kv) = op.columns();
+                let norm = |seed| if norms { Given::weight(DType::F32, &[head_dim], seed) } else { Given::Absent };
+                let apart = |seed| if fused { Given::Absent } else { Given::noise(&[rows, kv], seed) };
+                let cache = Given::State { dtype, shape: vec![7, kv] };
+                let inputs = vec![
+                    Given::noise(&[rows, if fused { q + 2 * kv } else { q }], 1),
+                    apart(2),
+                    apart(3),
+                    norm(4),
+                    norm(5),
+                    Given::noise(&[7, head_dim / 2, 2], 6),
+                    Given::fed(&[1], &[position as i32]),
+                    cache.clone(),
+                    cache,
+                ];
+                // A cache of f16 rounds to 11 bits.
+                let tolerance = Tolerance::of(if dtype == DType::F16 { 5e-4 } else { 1e-5 });
+                let name = format!("{dtype} {layout:?} {n_heads}/{n_kv_heads} heads of {head_dim}, fused {fused}, norms {norms}");
+                cases.push(Case::new(name, op.clone(), inputs, tolerance, |x| reference_rope_cache(&op, x)));
+            }
+        }
+        cases
+    }
+}

@@ -78,6 +78,38 @@ fn top_k_row(row: &[f32], k: usize) -> Vec<u32> {
     indices
 }
 
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    fn reference_top_k(x: &Array, k: usize) -> Vec<Array> {
+        let (mut values, mut indices) = (Vec::new(), Vec::new());
+        for row in x.rows() {
+            let mut order: Vec<usize> = (0..row.len()).collect();
+            order.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
+            values.extend(order[..k].iter().map(|&i| row[i]));
+            indices.extend(order[..k].iter().map(|&i| i as f64));
+        }
+        let shape = [&x.shape[..x.shape.len() - 1], &[k]].concat();
+        vec![Array::new(&shape, values), Array::new(&shape, indices)]
+    }
+
+    pub fn cases() -> Vec<Case> {
+        let case = |name: String, k, x: Given| {
+            let reference = |x: &[Option<Array>]| reference_top_k(x[0].as_ref().expect("an input"), k);
+            Case::new(name, TopK { k }, vec![x], Tolerance::of(0.0), reference)
+        };
+        let ties: Vec<f32> = (0..600).map(|i| (i * 7 % 5) as f32 - 2.0).collect();
+        let mut cases = vec![case("ties".into(), 130, Given::fed(&[2, 300], &ties))];
+        for (shape, k) in [(&[1, 1][..], 1), (&[3, 255], 255), (&[1, 1000], 128), (&[2, 3, 300], 1)] {
+            cases.push(case(format!("{k} of {shape:?}"), k, Given::noise(shape, 4)));
+        }
+        cases
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::top_k_row;

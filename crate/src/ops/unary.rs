@@ -71,6 +71,48 @@ impl OpDef for Unary {
 
 params!("unary": n: u32, function: u32);
 
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    fn reference_unary(function: UnaryFunction, x: f64) -> f64 {
+        match function {
+            UnaryFunction::Exp => x.exp(),
+            UnaryFunction::Neg => -x,
+            UnaryFunction::Reciprocal => x.recip(),
+            UnaryFunction::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            UnaryFunction::Silu => x / (1.0 + (-x).exp()),
+            UnaryFunction::Sqrt => x.sqrt(),
+            UnaryFunction::Tanh => x.tanh(),
+        }
+    }
+
+    pub fn cases() -> Vec<Case> {
+        use UnaryFunction::*;
+        let mut cases = Vec::new();
+        for function in [Exp, Neg, Reciprocal, Sigmoid, Silu, Sqrt, Tanh] {
+            for n in [1, 63, 300] {
+                let x: Vec<f32> = (0..n).map(|i| (i as f32 - 0.4 * n as f32) * 20.0 / n as f32 + 0.013).collect();
+                let x: Vec<f32> = x.iter().map(|x| if function == Sqrt { x.abs() } else { *x }).collect();
+                cases.push(Case::new(
+                    format!("{function:?} of {n}"),
+                    Unary { function },
+                    vec![Given::fed(&[n], &x)],
+                    Tolerance::of(2e-5),
+                    |x| {
+                        let x = x[0].as_ref().expect("an input");
+                        let y = x.values.iter().map(|x| reference_unary(function, *x)).collect();
+                        vec![Array::new(&x.shape, y)]
+                    },
+                ));
+            }
+        }
+        cases
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::UnaryFunction::*;

@@ -18,6 +18,9 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
+mod sample;
+
+pub use sample::sample;
 
 /// The most values in one block of any format.
 pub const MAX_BLOCK: usize = 256;

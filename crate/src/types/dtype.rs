@@ -69,6 +69,25 @@ pub enum DType {
 }
 
 impl DType {
+    /// The types that weights have.
+    pub const FLOATS: [Self; 15] = [
+        Self::F32,
+        Self::F16,
+        Self::BF16,
+        Self::Block(BlockFormat::Q4_0),
+        Self::Block(BlockFormat::Q4_1),
+        Self::Block(BlockFormat::Q5_0),
+        Self::Block(BlockFormat::Q5_1),
+        Self::Block(BlockFormat::Q8_0),
+        Self::Block(BlockFormat::Q2_K),
+        Self::Block(BlockFormat::Q3_K),
+        Self::Block(BlockFormat::Q4_K),
+        Self::Block(BlockFormat::Q5_K),
+        Self::Block(BlockFormat::Q6_K),
+        Self::Block(BlockFormat::IQ4_NL),
+        Self::Block(BlockFormat::IQ4_XS),
+    ];
+
     /// Values that are stored together: 1, or a block's length.
     pub const fn block_len(self) -> usize {
         match self {

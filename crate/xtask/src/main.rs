@@ -21,12 +21,13 @@ const VARIANTS: [Variant; 2] = [
     },
 ];
 
-const USAGE: &str = "usage: cargo run -p xtask -- build | model | serve | sizes";
+const USAGE: &str = "usage: cargo run -p xtask -- build | parity | model | serve | sizes";
 
 fn main() -> ExitCode {
     let task = env::args().nth(1).unwrap_or_default();
     let outcome = match task.as_str() {
         "build" => build(),
+        "parity" => parity(),
         "model" | "serve" | "sizes" => node(&format!("{task}.mjs"), &[]),
         _ => Err(USAGE.to_string()),
     };
@@ -54,14 +55,27 @@ fn build() -> Result<(), String> {
     fs::create_dir_all(&dist).map_err(|e| format!("cannot make {}: {e}", dist.display()))?;
     let mut glue_dirs = Vec::new();
     for variant in &VARIANTS {
-        glue_dirs.push(build_variant(variant, &dist)?);
+        let glue = build_variant(variant, "glue", &[])?;
+        let shipped = dist.join(format!("homefire.{}.wasm", variant.name));
+        fs::copy(glue.join("homefire_bg.wasm"), &shipped)
+            .map_err(|e| format!("cannot write {}: {e}", shipped.display()))?;
+        glue_dirs.push(glue);
     }
     let args: Vec<&str> = glue_dirs.iter().filter_map(|p| p.to_str()).collect();
     node("bundle.mjs", &args)
 }
 
-/// Compiles one variant, writes `dist/homefire.{name}.wasm`, and returns the folder of its glue.
-fn build_variant(variant: &Variant, dist: &Path) -> Result<PathBuf, String> {
+/// Builds each variant with the parity suite in it and prints the folders, for the tests in a browser.
+fn parity() -> Result<(), String> {
+    for variant in &VARIANTS {
+        let glue = build_variant(variant, "parity", &["--features", "parity"])?;
+        println!("{}", glue.display());
+    }
+    Ok(())
+}
+
+/// Compiles one variant and returns the folder, named `glue`, of its wasm and what goes with it.
+fn build_variant(variant: &Variant, glue: &str, features: &[&str]) -> Result<PathBuf, String> {
     // A target folder of its own, so that building one variant never evicts the other.
     let target = target_dir().join(format!("wasm-{}", variant.name));
     run(Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
@@ -72,10 +86,11 @@ fn build_variant(variant: &Variant, dist: &Path) -> Result<PathBuf, String> {
             format!("-Ctarget-feature={}", variant.features),
         )
         .args(["build", "--release", "-p", "homefire", "--lib", "--target", "wasm32-unknown-unknown"])
+        .args(features)
         .arg("--target-dir")
         .arg(&target))?;
     let compiled = target.join("wasm32-unknown-unknown/release/homefire.wasm");
-    let glue = target.join("glue");
+    let glue = target.join(glue);
     wasm_bindgen_cli_support::Bindgen::new()
         .input_path(&compiled)
         .typescript(true)
@@ -85,9 +100,6 @@ fn build_variant(variant: &Variant, dist: &Path) -> Result<PathBuf, String> {
         .web(true)
         .and_then(|bindgen| bindgen.generate(&glue))
         .map_err(|e| format!("wasm-bindgen refused {}: {e:#}", compiled.display()))?;
-    let shipped = dist.join(format!("homefire.{}.wasm", variant.name));
-    fs::copy(glue.join("homefire_bg.wasm"), &shipped)
-        .map_err(|e| format!("cannot write {}: {e}", shipped.display()))?;
     Ok(glue)
 }
 

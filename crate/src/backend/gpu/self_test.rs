@@ -13,6 +13,7 @@ use crate::ops::matmul::MatMul;
 use crate::ops::rms_norm::RmsNorm;
 use crate::ops::rope_cache::{RopeCache, RopeLayout};
 use crate::plan::Plan;
+use crate::quant::sample;
 use crate::tensor::{Chunk, Tensor};
 use crate::types::{Bindings, BlockFormat, DType, Dim, Shape, TensorType};
 use std::collections::HashMap;
@@ -29,7 +30,8 @@ pub async fn self_test(device: &GpuDevice) -> Result<()> {
     let mut gpu: Box<dyn Backend> = Box::new(GpuBackend::new(&graph, device.clone())?);
     let mut cpu: Box<dyn Backend> = Box::new(CpuBackend::new(&graph, true)?);
     for (id, value) in graph.values().filter(|(_, value)| matches!(value.source, Source::Weight(_))) {
-        let bytes = weight_bytes(&value.ty, id)?;
+        let n = value.ty.known_shape()?.iter().product();
+        let bytes = sample(value.ty.dtype, n, u64::from(id.0));
         gpu.write_weight(id, 0, 0, &Chunk::Memory(&bytes))?;
         cpu.write_weight(id, 0, 0, &Chunk::Memory(&bytes))?;
     }
@@ -115,30 +117,6 @@ fn layer() -> Result<Graph> {
     g.output("logits", logits);
     g.output("best", best);
     Ok(graph)
-}
-
-/// Random values of sensible size in the bytes of a weight's type.
-fn weight_bytes(ty: &TensorType, id: ValueId) -> Result<Vec<u8>> {
-    let mut random = oorandom::Rand32::new(u64::from(id.0) + 1);
-    let mut bytes: Vec<u8> = (0..ty.n_bytes()?).map(|_| random.rand_u32() as u8).collect();
-    // f16: 0.0078 and -0.059; for Q4_1 the levels then lie between the min and its negative.
-    let (scale, min) = (0x2000u16.to_le_bytes(), 0xab80u16.to_le_bytes());
-    match ty.dtype {
-        DType::Block(format) => {
-            for block in bytes.chunks_exact_mut(format.block_bytes()) {
-                block[..2].copy_from_slice(&scale);
-                if format == BlockFormat::Q4_1 {
-                    block[2..4].copy_from_slice(&min);
-                }
-            }
-        }
-        _ => {
-            for value in bytes.chunks_exact_mut(4) {
-                value.copy_from_slice(&(0.5 + random.rand_float()).to_le_bytes());
-            }
-        }
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

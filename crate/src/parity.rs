@@ -1,0 +1,168 @@
+//! The parity suite: every case of the catalogue, on any back end, against the operator's naive reference. It
+//! proves itself on canaries, wrong results that it must reject.
+
+use crate::backend::{Backend, Feed};
+use crate::error::{ErrorKind, Result};
+use crate::graph::{Graph, ValueId};
+use crate::ops::case::{Array, Case, Given};
+use crate::ops::rope_cache::RopeLayout;
+use crate::ops::{Op, cases};
+use crate::plan::Plan;
+use crate::types::{Bindings, Shape, TensorType};
+use std::collections::HashMap;
+
+/// Makes a back end for a graph.
+pub type Open<'a> = &'a dyn Fn(&Graph) -> Result<Box<dyn Backend>>;
+
+/// What came of all cases.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Cases that agree.
+    pub passed: usize,
+    /// Cases without a kernel on this back end, with the reason.
+    pub left_out: Vec<String>,
+    /// Cases that do not agree, and canaries that were not rejected.
+    pub failed: Vec<String>,
+    /// The largest difference by operator, as a share of its output's largest value.
+    pub worst: HashMap<&'static str, f64>,
+}
+
+/// Runs every case on the back ends that `open` makes, then the canaries. `quantised` says that activations are 8
+/// bits where weights are quantised.
+pub async fn run(open: Open<'_>, quantised: bool) -> Report {
+    let mut report = Report::default();
+    for case in cases() {
+        let name = format!("{} {}", case.op.name(), case.name);
+        let tolerance = if quantised { case.tolerance.quantised } else { case.tolerance.exact };
+        match compute(&case, open).await {
+            Ok(got) => match case.check(&got, tolerance) {
+                Ok(error) => {
+                    report.passed += 1;
+                    let worst = report.worst.entry(case.op.name()).or_default();
+                    *worst = worst.max(error);
+                }
+                Err(difference) => report.failed.push(format!("{name}: {difference}")),
+            },
+            Err(error) if error.kind() == ErrorKind::UnsupportedOp => {
+                report.left_out.push(format!("{name}: {error}"))
+            }
+            Err(error) => report.failed.push(format!("{name}: {error}")),
+        }
+        for (what, wrong) in canaries(&case, tolerance) {
+            if case.check(&wrong, tolerance).is_ok() {
+                report.failed.push(format!("canary: {name} with {what} passes"));
+            }
+        }
+        if let Some((what, wrong)) = impostor(&case)
+            && let Ok(got) = compute(&wrong, open).await
+            && case.check(&got, tolerance).is_ok()
+        {
+            report.failed.push(format!("canary: {name} with {what} passes"));
+        }
+    }
+    report
+}
+
+/// Right outputs made wrong.
+fn canaries(case: &Case, tolerance: f64) -> Vec<(&'static str, Vec<Array>)> {
+    let mut canaries = Vec::new();
+    let mut add = |what, change: &dyn Fn(&mut Vec<f64>)| {
+        let mut wrong = case.want.clone();
+        change(&mut wrong[0].values);
+        canaries.push((what, wrong));
+    };
+    let largest = case.want[0].values.iter().fold(1e-30f64, |a, x| a.max(x.abs()));
+    add("one value off", &|values| values[0] += 1.01 * tolerance.max(1e-6) * largest);
+    add("its last value missing", &|values| *values.last_mut().expect("an output has values") = f64::NAN);
+    canaries
+}
+
+/// A case that computes something else than this one wants: what a kernel with a typical fault would do.
+fn impostor(case: &Case) -> Option<(&'static str, Case)> {
+    let mut wrong = case.clone();
+    let what = match &mut wrong.op {
+        Op::Attention(_) => {
+            let Given::Fed(position) = &mut wrong.inputs[3] else { return None };
+            position.data_mut::<i32>().ok()?[0] += 1;
+            "a mask that is off by one"
+        }
+        Op::RmsNorm(op) => {
+            op.epsilon += 0.3;
+            "another epsilon"
+        }
+        Op::RopeCache(op) if op.layout == RopeLayout::Halves => {
+            op.layout = RopeLayout::Interleaved;
+            "other pairs"
+        }
+        _ => return None,
+    };
+    Some((what, wrong))
+}
+
+/// The outputs of a graph of the case's operator alone.
+async fn compute(case: &Case, open: Open<'_>) -> Result<Vec<Array>> {
+    let mut graph = Graph::new();
+    let mut feeds = HashMap::new();
+    let mut inputs = Vec::new();
+    for (i, given) in case.inputs.iter().enumerate() {
+        let name = format!("input {i}");
+        inputs.push(match given {
+            Given::Absent => None,
+            Given::Fed(tensor) => {
+                let id = graph.input(&name, TensorType::new(tensor.dtype(), Shape::known(tensor.shape())));
+                feeds.insert(id, Feed::Tensor(tensor.clone()));
+                Some(id)
+            }
+            Given::Weight { dtype, shape, .. } => {
+                Some(graph.weight(&name, TensorType::new(*dtype, Shape::known(shape))))
+            }
+            Given::State { dtype, shape } => {
+                Some(graph.state(&name, TensorType::new(*dtype, Shape::known(shape))))
+            }
+        });
+    }
+    let outputs = graph.apply("case", case.op.clone(), &inputs)?;
+    let wanted: Vec<(String, ValueId)> = outputs.iter().map(|id| (format!("output {}", id.0), *id)).collect();
+    let mut backend = open(&graph)?;
+    for (given, id) in case.inputs.iter().zip(&inputs) {
+        if let (Given::Weight { bytes, .. }, Some(id)) = (given, id) {
+            backend.write_weight(*id, 0, 0, &bytes[..].into())?;
+        }
+    }
+    let plan = Plan::new(&graph, &wanted, &Bindings::new(), backend.plan_options())?;
+    let got = backend.submit(&graph, &plan, feeds)?.await?;
+    Ok(got.iter().map(Array::of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::cpu::CpuBackend;
+    use crate::backend::gpu::{GpuBackend, GpuDevice};
+    use pollster::block_on;
+
+    fn hold(report: Report, on: &str) {
+        eprintln!(
+            "parity on {on}: {} cases, left out {:?}, worst {:?}",
+            report.passed, report.left_out, report.worst
+        );
+        assert!(report.failed.is_empty(), "{on}: {:#?}", report.failed);
+        assert!(report.passed > 90 && report.left_out.len() < 5, "{on}: {report:?}");
+    }
+
+    #[test]
+    fn the_cpu_agrees_with_the_references() {
+        for exact in [true, false] {
+            let report = block_on(run(&|graph| Ok(Box::new(CpuBackend::new(graph, exact)?)), !exact));
+            hold(report, if exact { "the CPU" } else { "the CPU with quantised activations" });
+        }
+    }
+
+    #[test]
+    fn the_gpu_agrees_with_the_references() {
+        let Ok(device) = block_on(GpuDevice::request()) else {
+            return eprintln!("SKIPPED: no GPU adapter, so no parity on the GPU");
+        };
+        hold(block_on(run(&|graph| Ok(Box::new(GpuBackend::new(graph, device.clone())?)), false)), "the GPU");
+    }
+}
