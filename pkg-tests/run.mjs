@@ -10,6 +10,7 @@ import webpack from 'webpack';
 import { modelPath } from '../crate/xtask/node/model.mjs';
 import { at } from '../crate/xtask/node/paths.mjs';
 import { serve } from '../crate/xtask/node/serve.mjs';
+import * as demo from './demo.mjs';
 import { measured } from './memory.mjs';
 import { findBrowser } from '../crate/xtask/node/setup.mjs';
 
@@ -236,6 +237,17 @@ await check('canary: a package without its wasm is rejected', async () => {
   if (!error) throw new Error('the checks passed without the wasm');
   if (!/could not be loaded/.test(String(error))) throw new Error(`another error than the expected: ${error}`);
 });
+
+for (const [name, look] of [
+  ['light', { scheme: 'light', width: 1200, height: 800 }],
+  ['dark', { scheme: 'dark', width: 390, height: 780 }],
+]) {
+  await check(`demo, ${name}: a chat`, () => demo.visit(browser, look, (page) => demo.chat(page, path.join(out, `demo-${name}.png`))));
+}
+const small = { scheme: 'light', width: 360, height: 640 };
+await check('demo: stop, and begin anew', () => demo.visit(browser, small, demo.stopAndBegin));
+await check('demo: a file that is no model', () => demo.visit(browser, small, demo.badFile));
+await check('demo: no GPU where one is asked for', () => demo.visit(browser, small, demo.noGpu));
 
 await browser.close();
 console.log(`\n${passed} passed, ${failed} failed`);

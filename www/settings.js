@@ -15,7 +15,8 @@ export function settingsOf(form) {
     /** The options of `model.chat`; a field that is empty or out of its range leaves its option to the package. */
     options() {
       const whole = (id) => (input(id).value !== "" && input(id).validity.valid ? Number(input(id).value) : undefined);
-      const options = { temperature: Number(input("temperature").value), topP: Number(input("top-p").value) };
+      // Small models repeat themselves without a penalty.
+      const options = { temperature: Number(input("temperature").value), topP: Number(input("top-p").value), topK: 40, repetitionPenalty: 1.1 };
       const maxTokens = whole("max-tokens");
       const seed = whole("seed");
       if (maxTokens !== undefined) options.maxTokens = maxTokens;

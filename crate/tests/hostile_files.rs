@@ -179,7 +179,7 @@ fn mutated_models_load_or_fail_with_an_error() {
             loader.begin_file(Some(bytes.len() as u64));
             bytes.chunks(50_000).try_for_each(|chunk| loader.push(chunk))?;
             loader.end_file()?;
-            loader.finish()
+            homefire::generate::TextModel::new(loader.finish()?)
         });
         assert!(largest < bytes.len() + (4 << 20), "{largest} bytes at once for a file of {}", bytes.len());
         match outcome {

@@ -88,7 +88,7 @@ fn load(files: &[&[u8]], chunk: usize) -> Result<TextModel, Error> {
         }
         loader.end_file()?;
     }
-    loader.finish()
+    TextModel::new(loader.finish()?)
 }
 
 fn logits(mut model: TextModel) -> Vec<f32> {

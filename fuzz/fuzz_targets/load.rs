@@ -1,7 +1,7 @@
 //! A whole file through the loader in two pieces, and a token through the model that comes of it.
 #![no_main]
 
-use homefire::generate::Rows;
+use homefire::generate::{Rows, TextModel};
 use homefire::session::{Loader, LoaderOptions};
 use libfuzzer_sys::fuzz_target;
 
@@ -11,8 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
     let (first, second) = bytes.split_at(bytes.len() / 2);
     let pushed = loader.push(first).and_then(|()| loader.push(second)).and_then(|()| loader.end_file());
     if pushed.is_ok()
-        && let Ok(mut model) = loader.finish()
+        && let Ok(mut model) = loader.finish().and_then(TextModel::new)
     {
-        let _ = model.feed_rows(&[0, 1], Rows::Last);
+        let _ = pollster::block_on(model.feed_rows(&[0, 1], Rows::Last));
     }
 });

@@ -10,6 +10,7 @@ use super::object::Object;
 use super::options::Options;
 use crate::backend::gpu::{GpuDevice, self_test};
 use crate::error::{Error, ErrorKind, Result, fail};
+use crate::generate::TextModel;
 use crate::session::{self, LoaderOptions};
 use crate::tensor::Chunk;
 
@@ -128,7 +129,7 @@ impl Loader {
             }
             device = Device::cpu(reason);
         }
-        let model = inner.finish()?;
+        let model = TextModel::new(inner.finish()?)?;
         Ok(Model { facts: Rc::clone(model.facts()), inner: Rc::new(RefCell::new(model)), device })
     }
 }

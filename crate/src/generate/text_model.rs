@@ -7,8 +7,7 @@ use crate::backend::{Pending, Profiled};
 use crate::error::{Result, ensure, fail};
 use crate::formats::gguf::Gguf;
 use crate::graph::ValueId;
-use crate::import::arch::LanguageModel;
-use crate::session::{Given, Session};
+use crate::session::{Given, Loaded, Session};
 use crate::tensor::Tensor;
 use crate::text::{Detokenizer, Tokenizer};
 use crate::types::Bindings;
@@ -53,13 +52,9 @@ pub struct TextFacts {
 }
 
 impl TextModel {
-    /// A model of its parts. Fails when the tokenizer has more tokens than the graph has scores.
-    pub fn new(
-        session: Session,
-        tokenizer: Tokenizer,
-        mut gguf: Gguf,
-        model: &LanguageModel,
-    ) -> Result<Self> {
+    /// The model that was loaded. Fails when its tokenizer has more tokens than its graph has scores.
+    pub fn new(loaded: Loaded) -> Result<Self> {
+        let Loaded { session, tokenizer, mut gguf, model } = loaded;
         ensure!(
             tokenizer.vocabulary_size() <= model.vocabulary_size,
             Format,

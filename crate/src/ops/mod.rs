@@ -186,6 +186,7 @@ operators! {
     Binary => binary,
     Gather => gather,
     MatMul => matmul,
+    Reduce => reduce,
     RmsNorm => rms_norm,
     RopeCache => rope_cache,
     TopK => top_k,

@@ -1,8 +1,11 @@
 //! Rewrites of the graph, in order. The graph is verified after each, so that an illegal rewrite fails at
 //! once under its own name.
 
+mod dead_code;
+mod fold_constants;
 mod fuse_qkv;
 mod fuse_residual;
+mod fuse_rms_norm;
 mod fuse_swiglu;
 
 use crate::error::{Error, Result};
@@ -14,16 +17,23 @@ use crate::types::{Shape, TensorType};
 /// One family of rewrites: returns how many it made.
 type Pass = fn(&mut Graph) -> Result<usize>;
 
-/// The passes, in the order they run: gates before residuals, since both take over a product's output.
-const PASSES: &[(&str, Pass)] =
-    &[("fuse_qkv", fuse_qkv::run), ("fuse_swiglu", fuse_swiglu::run), ("fuse_residual", fuse_residual::run)];
+/// The passes, in the order they run: what is known first, and gates before residuals, since both take over a
+/// product's output.
+const PASSES: &[(&str, Pass)] = &[
+    ("dead_code", dead_code::run),
+    ("fold_constants", fold_constants::run),
+    ("fuse_rms_norm", fuse_rms_norm::run),
+    ("fuse_qkv", fuse_qkv::run),
+    ("fuse_swiglu", fuse_swiglu::run),
+    ("fuse_residual", fuse_residual::run),
+];
 
-/// Runs all passes on `graph`, verifying it after each.
+/// Runs all passes on `graph`; after each, what it left unused goes and the graph is verified.
 pub fn optimise(graph: &mut Graph) -> Result<()> {
     for (name, pass) in PASSES {
         let blame = |e: Error| Error::new(e.kind(), format!("after the pass {name}: {e}"));
         pass(graph).map_err(blame)?;
-        graph.drop_dead_nodes()?;
+        dead_code::run(graph)?;
         graph.verify().map_err(blame)?;
     }
     Ok(())

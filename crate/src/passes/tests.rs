@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::ops::binary::{Binary, BinaryFunction};
+use crate::ops::reduce::{Reduce, ReduceFunction};
+use crate::ops::rms_norm::RmsNorm;
 use crate::ops::rope_cache::{RopeCache, RopeLayout};
 use crate::ops::unary::{Unary, UnaryFunction};
 use crate::tensor::Tensor;
@@ -103,4 +105,83 @@ fn an_illegal_replacement_is_refused() {
     let mut graph = swiglu_graph(DType::F32, 32);
     let (x, y) = (graph.inputs()[0], graph.outputs()[0].1);
     assert!(graph.replace(y, x).unwrap_err().message().contains("would replace"));
+}
+
+fn known(graph: &mut Graph, name: &str, values: &[f32]) -> ValueId {
+    graph.constant(name, Tensor::new(&[values.len()], values).unwrap())
+}
+
+#[test]
+fn what_is_known_is_computed_once_and_what_is_fed_is_not() {
+    let mut graph = Graph::new();
+    let (a, b) = (known(&mut graph, "a", &[1.0, -2.0]), known(&mut graph, "b", &[3.0, 5.0]));
+    let add = Binary { function: BinaryFunction::Add };
+    let sum = graph.apply1("sum", add.clone(), &[a, b]).unwrap();
+    let negative = graph.apply1("negative", Unary { function: UnaryFunction::Neg }, &[sum]).unwrap();
+    let x = graph.input("x", TensorType::f32([2]));
+    let y = graph.apply1("y", add, &[x, negative]).unwrap();
+    graph.output("y", y);
+    graph.output("known", negative);
+    optimise(&mut graph).unwrap();
+    assert_eq!((count(&graph, "binary"), count(&graph, "unary")), (1, 0));
+    let Source::Const(folded) = &graph.value(graph.outputs()[1].1).source else {
+        panic!("it was not folded")
+    };
+    assert_eq!(folded.data::<f32>().unwrap(), [-4.0, -3.0]);
+}
+
+#[test]
+fn what_nobody_needs_goes_and_the_rest_stays() {
+    let mut graph = Graph::new();
+    let x = activations(&mut graph);
+    let neg = Unary { function: UnaryFunction::Neg };
+    let kept = graph.apply1("kept", neg.clone(), &[x]).unwrap();
+    graph.apply1("unused", neg, &[kept]).unwrap();
+    graph.output("kept", kept);
+    optimise(&mut graph).unwrap();
+    assert_eq!(graph.nodes().map(|(_, node)| &*node.name).collect::<Vec<_>>(), ["kept"]);
+}
+
+/// A norm spelt out; `inverse` multiplies with a reciprocal, `other` squares another value, `shown` has the mean as an
+/// output.
+fn norm_graph(inverse: bool, other: bool, shown: bool) -> Graph {
+    let mut graph = Graph::new();
+    let g = &mut graph;
+    let x = activations(g);
+    let z = g.input("z", TensorType::f32(Shape(vec![Dim::symbol("s"), Dim::Known(64)])));
+    let binary = |function| Binary { function };
+    let squares = g.apply1("squares", binary(BinaryFunction::Mul), &[x, if other { z } else { x }]).unwrap();
+    let mean = g.apply1("mean", Reduce { function: ReduceFunction::Mean }, &[squares]).unwrap();
+    let epsilon = known(g, "epsilon", &[1e-6]);
+    let sum = g.apply1("sum", binary(BinaryFunction::Add), &[mean, epsilon]).unwrap();
+    let root = g.apply1("root", Unary { function: UnaryFunction::Sqrt }, &[sum]).unwrap();
+    let scaled = if inverse {
+        let inverse = g.apply1("inverse", Unary { function: UnaryFunction::Reciprocal }, &[root]).unwrap();
+        g.apply1("scaled", binary(BinaryFunction::Mul), &[x, inverse]).unwrap()
+    } else {
+        g.apply1("scaled", binary(BinaryFunction::Div), &[x, root]).unwrap()
+    };
+    let weight = g.weight("weight", TensorType::f32([64]));
+    let y = g.apply1("y", binary(BinaryFunction::Mul), &[scaled, weight]).unwrap();
+    g.output("y", y);
+    if shown {
+        g.output("mean", mean);
+    }
+    graph
+}
+
+#[test]
+fn a_norm_is_seen_in_its_parts_unless_they_are_of_use_elsewhere() {
+    for inverse in [false, true] {
+        let mut graph = norm_graph(inverse, false, false);
+        optimise(&mut graph).unwrap();
+        assert_eq!((count(&graph, "rms_norm"), graph.nodes().count()), (1, 1));
+        let (_, node) = graph.nodes().next().unwrap();
+        assert_eq!(node.op, Op::RmsNorm(RmsNorm { epsilon: 1e-6 }));
+    }
+    for (other, shown) in [(true, false), (false, true)] {
+        let mut graph = norm_graph(false, other, shown);
+        optimise(&mut graph).unwrap();
+        assert_eq!(count(&graph, "rms_norm"), 0);
+    }
 }

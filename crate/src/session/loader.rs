@@ -7,7 +7,6 @@ use crate::backend::cpu::CpuBackend;
 use crate::backend::gpu::{GpuBackend, GpuDevice};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::formats::gguf::{Gguf, Parsed};
-use crate::generate::TextModel;
 use crate::graph::{Derivation, Graph, Source, ValueId};
 use crate::import::arch::{self, ArchOptions, LanguageModel};
 use crate::passes;
@@ -35,6 +34,18 @@ pub struct Progress {
     pub expected_bytes: Option<u64>,
     /// The tensor that is being read.
     pub tensor: Option<Box<str>>,
+}
+
+/// A model whose bytes are all in their place.
+pub struct Loaded {
+    /// Its graph, ready to run.
+    pub session: Session,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Its header.
+    pub gguf: Gguf,
+    /// What the token loop needs to know of the graph.
+    pub model: LanguageModel,
 }
 
 /// Where a tensor of the file goes.
@@ -206,7 +217,7 @@ impl Loader {
     }
 
     /// The model, once all bytes are there. Fails, naming the first missing tensor, when they are not.
-    pub fn finish(mut self) -> Result<TextModel> {
+    pub fn finish(mut self) -> Result<Loaded> {
         if self.at > 0 || self.loading.is_none() {
             self.end_file()?;
         }
@@ -220,7 +231,8 @@ impl Loader {
             self.file + 1,
             loading.n_files()
         );
-        TextModel::new(loading.session, loading.tokenizer, loading.gguf, &loading.model)
+        let Loading { session, tokenizer, gguf, model, .. } = loading;
+        Ok(Loaded { session, tokenizer, gguf, model })
     }
 }
 

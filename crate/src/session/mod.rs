@@ -3,5 +3,5 @@
 mod loader;
 mod session;
 
-pub use loader::{Loader, LoaderOptions, Progress};
+pub use loader::{Loaded, Loader, LoaderOptions, Progress};
 pub use session::{Given, Session};

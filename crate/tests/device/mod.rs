@@ -34,5 +34,5 @@ pub fn load(bytes: &[u8], chunk: usize, options: LoaderOptions, device: Device) 
         loader.push(chunk)?;
     }
     assert_eq!(loader.gpu_obstacle(), None);
-    loader.finish()
+    TextModel::new(loader.finish()?)
 }

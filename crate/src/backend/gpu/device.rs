@@ -44,7 +44,12 @@ impl GpuDevice {
             ..Default::default()
         };
         let adapter = instance.request_adapter(&options).await;
-        let adapter = adapter.map_err(|e| Error::new(ErrorKind::NoWebgpu, format!("no GPU adapter: {e}")))?;
+        // Natively the error lists what was looked for; in a browser there is only one thing.
+        let why = |e: wgpu::RequestAdapterError| match cfg!(target_arch = "wasm32") {
+            true => "this browser offers no WebGPU adapter".to_string(),
+            false => format!("no GPU adapter: {e}"),
+        };
+        let adapter = adapter.map_err(|e| Error::new(ErrorKind::NoWebgpu, why(e)))?;
         let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
         let (device, queue) = adapter
             .request_device(&descriptor)
