@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { build as esbuild } from 'esbuild';
 import { chromium } from 'playwright-core';
-import { build as vite } from 'vite';
+import { build as vite, createServer as viteServer } from 'vite';
 import webpack from 'webpack';
 import { modelPath } from '../crate/xtask/node/model.mjs';
 import { at } from '../crate/xtask/node/paths.mjs';
@@ -105,6 +105,12 @@ async function parity(folder, device, using) {
 }
 const say = ({ text, info }) => `${JSON.stringify(text)} on ${info.device.kind}, ${info.device.variant}`;
 
+/** The smoke check on the CPU, and a small model on WebGPU. */
+async function both(folder) {
+  await drive(folder, 'rounds', { using: softwareGpu, device: 'webgpu', n: 1, close: true });
+  return `${say(await drive(folder, 'smoke'))}; WebGPU too`;
+}
+
 const plain = consumer('plain', './node_modules/homefire/dist/index.js');
 await check('plain page', async () => say(await drive(plain, 'smoke')));
 const softwareGpu = await launch(['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader']);
@@ -135,7 +141,6 @@ await check('WebGPU: Chromium compiles every shader', async () => {
   if (failed.length > 1) throw new Error(failed.join('\n'));
   return `${compiled} variants`;
 });
-await softwareGpu.close();
 await check('a model in shards', () => drive(plain, 'shards'));
 await check('CPU: greedy tokens are the reference\'s', () => drive(plain, 'greedy'));
 await check('CPU: perplexity', () => drive(plain, 'perplexity'));
@@ -206,7 +211,26 @@ await check('canary: the page check sees a page that blocks', async () => {
 await check('Vite', async () => {
   const folder = consumer('vite');
   await vite({ root: folder, logLevel: 'error', configFile: false });
-  return say(await drive(path.join(folder, 'dist'), 'smoke'));
+  return both(path.join(folder, 'dist'));
+});
+await check('Vite, its development server', async () => {
+  const server = await viteServer({ root: path.join(out, 'vite'), logLevel: 'error', configFile: false, server: { port: 0, host: '127.0.0.1' } });
+  await server.listen();
+  const page = await browser.newPage();
+  try {
+    await page.goto(server.resolvedUrls.local[0]);
+    await page.waitForFunction(() => globalThis.run, undefined, { timeout: 20_000 });
+    // The development server answers for its own folder only, so the model comes as bytes.
+    const bytes = fs.readFileSync(at('crate/tests/data/tiny/qwen3-q8_0.gguf')).toString('base64');
+    return await page.evaluate(async (bytes) => {
+      const tiny = new Blob([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))]);
+      await globalThis.run('rounds', { tiny, device: 'cpu', n: 2, close: true });
+      return 'a small model answers';
+    }, bytes);
+  } finally {
+    await page.close();
+    await server.close();
+  }
 });
 await check('webpack', async () => {
   const folder = consumer('webpack');
@@ -214,14 +238,14 @@ await check('webpack', async () => {
   await new Promise((resolve, reject) => webpack(config, (error, stats) =>
     error || stats.hasErrors() ? reject(error ?? new Error(stats.toString())) : resolve()));
   fs.copyFileSync(path.join(folder, 'index.html'), path.join(folder, 'dist/index.html'));
-  return say(await drive(path.join(folder, 'dist'), 'smoke'));
+  return both(path.join(folder, 'dist'));
 });
 await check('esbuild', async () => {
   const folder = consumer('esbuild');
   await esbuild({ entryPoints: [path.join(folder, 'main.js')], bundle: true, format: 'esm', outdir: path.join(folder, 'dist'), logLevel: 'error' });
   fs.copyFileSync(path.join(folder, 'index.html'), path.join(folder, 'dist/index.html'));
   command(folder, path.join(folder, 'node_modules/.bin/homefire'), 'copy', 'dist');
-  return say(await drive(path.join(folder, 'dist'), 'smoke'));
+  return both(path.join(folder, 'dist'));
 });
 await check('Node imports it, load() says what is missing', () => {
   const folder = consumer('node');
@@ -249,6 +273,7 @@ await check('demo: stop, and begin anew', () => demo.visit(browser, small, demo.
 await check('demo: a file that is no model', () => demo.visit(browser, small, demo.badFile));
 await check('demo: no GPU where one is asked for', () => demo.visit(browser, small, demo.noGpu));
 
+await softwareGpu.close();
 await browser.close();
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exit(failed > 0 ? 1 : 0);

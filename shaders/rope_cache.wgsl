@@ -1,13 +1,14 @@
 // Splits a row of fused [q | k | v], normalises q and k by head (norms), rotates their pairs by the position,
 // writes q out and appends k and v to the caches. One workgroup per head and row.
 
+import package::shared::head::rotate;
 import package::shared::reduce::workgroup_sum;
 
 struct Params {
     n_heads: u32,
     n_kv_heads: u32,
     head_dim: u32,
-    // 0: pairs (2 i, 2 i + 1); 1: pairs (i, i + head_dim / 2); 2: no rotation.
+    // See `rotate`.
     pairing: u32,
     epsilon: f32,
     // Rows of the caches and of the table.
@@ -15,8 +16,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;
-@group(0) @binding(1) var<storage, read> table: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> position: array<i32>;
 @if(norms) @group(0) @binding(3) var<storage, read> q_norm: array<f32>;
 @if(norms) @group(0) @binding(4) var<storage, read> k_norm: array<f32>;
 @group(0) @binding(5) var<storage, read_write> q: array<f32>;
@@ -26,10 +25,6 @@ struct Params {
 @if(half_cache) @group(0) @binding(7) var<storage, read_write> v_cache: array<u32>;
 @group(0) @binding(8) var<uniform> params: Params;
 
-const MAX_HEAD_DIM: u32 = 256u;
-
-var<workgroup> head: array<f32, MAX_HEAD_DIM>;
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let d = params.head_dim;
@@ -37,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let start = (group.y * n_all + group.x) * d;
     let is_q = group.x < params.n_heads;
     let is_v = group.x >= params.n_heads + params.n_kv_heads;
-    let at = u32(max(position[0], 0)) + group.y;
+    let at = position_of(group.y);
 
     var squares = 0.0;
     for (var i = thread; i < d; i += 64u) {
@@ -54,17 +49,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
     }
-    if !is_v && params.pairing < 2u {
-        for (var i = thread; i < d / 2u; i += 64u) {
-            let a = select(i, 2u * i, params.pairing == 0u);
-            let b = select(i + d / 2u, 2u * i + 1u, params.pairing == 0u);
-            let angle = table[at * (d / 2u) + i];
-            let x = head[a];
-            let y = head[b];
-            head[a] = x * angle.x - y * angle.y;
-            head[b] = x * angle.y + y * angle.x;
-        }
-    }
+    rotate(thread, d, select(params.pairing, 2u, is_v), at);
     workgroupBarrier();
     if is_q {
         for (var i = thread; i < d; i += 64u) {

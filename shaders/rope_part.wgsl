@@ -2,12 +2,13 @@
 // rotates its pairs by the position, and writes it out or appends it to a cache (cache; half is an f16 one).
 // One workgroup per head and row.
 
+import package::shared::head::rotate;
 import package::shared::reduce::workgroup_sum;
 
 struct Params {
     n_heads: u32,
     head_dim: u32,
-    // 0: pairs (2 i, 2 i + 1); 1: pairs (i, i + head_dim / 2); 2: no rotation.
+    // See `rotate`.
     pairing: u32,
     epsilon: f32,
     // Rows of the cache and of the table.
@@ -15,22 +16,16 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> table: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> position: array<i32>;
 @if(norms) @group(0) @binding(3) var<storage, read> norm: array<f32>;
 @if(!half) @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 @if(half) @group(0) @binding(5) var<storage, read_write> y: array<u32>;
 @group(0) @binding(8) var<uniform> params: Params;
 
-const MAX_HEAD_DIM: u32 = 256u;
-
-var<workgroup> head: array<f32, MAX_HEAD_DIM>;
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let d = params.head_dim;
     let start = (group.y * params.n_heads + group.x) * d;
-    let at = u32(max(position[0], 0)) + group.y;
+    let at = position_of(group.y);
     var squares = 0.0;
     for (var i = thread; i < d; i += 64u) {
         head[i] = x[start + i];
@@ -44,17 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
     }
-    if params.pairing < 2u {
-        for (var i = thread; i < d / 2u; i += 64u) {
-            let a = select(i, 2u * i, params.pairing == 0u);
-            let b = select(i + d / 2u, 2u * i + 1u, params.pairing == 0u);
-            let angle = table[at * (d / 2u) + i];
-            let first = head[a];
-            let second = head[b];
-            head[a] = first * angle.x - second * angle.y;
-            head[b] = first * angle.y + second * angle.x;
-        }
-    }
+    rotate(thread, d, params.pairing, at);
     workgroupBarrier();
     var to = start;
     @if(cache) {

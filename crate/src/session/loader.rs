@@ -274,7 +274,9 @@ impl Loading {
         };
         let mut session = Session::new(model.graph.clone(), backend);
         // A GPU compiles its kernels while the weights come.
-        session.prepare(&["argmax"], token_sizes(1))?;
+        for (outputs, n) in [(&["argmax"][..], 1), (&["logits"], 64), (&["top_logits", "top_ids"], 1)] {
+            session.prepare(outputs, token_sizes(n))?;
+        }
         let targets = targets(&gguf, &model.graph)?;
         let mut order: Vec<usize> = (0..gguf.tensors.len()).collect();
         order.sort_by_key(|&i| (gguf.tensors[i].file, gguf.tensors[i].offset));

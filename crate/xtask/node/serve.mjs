@@ -87,7 +87,9 @@ function send(request, response, file, { size, mtimeMs }) {
 /** The demo, at port 8080 or the next free one. */
 export async function serveDemo() {
   const roots = { '/': at('www'), '/dist/': at('dist'), '/models/': at('models') };
-  const { origin } = await serve({ roots, port: Number(process.env.PORT) || 8080 });
+  // The page says the same of itself; a worker has only what its own answer says.
+  const headers = { 'Content-Security-Policy': "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'" };
+  const { origin } = await serve({ roots, headers, port: Number(process.env.PORT) || 8080 });
   console.log(`\nHomefire is at ${origin}/   (Ctrl+C ends it)`);
 }
 

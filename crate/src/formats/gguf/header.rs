@@ -45,7 +45,8 @@ fn header(reader: &mut Reader) -> Step<Gguf> {
     let magic = reader.take(4, "the magic number")?;
     if magic != b"GGUF" {
         return Err(fault(format!(
-            "it starts with {magic:?} instead of 'GGUF'; check that the URL gives the file itself"
+            "it starts with '{}' instead of 'GGUF'; check that the source gives the file itself",
+            magic.escape_ascii()
         )));
     }
     let version = reader.u32("the version")?;
