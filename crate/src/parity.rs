@@ -129,7 +129,7 @@ async fn compute(case: &Case, open: Open<'_>) -> Result<Vec<Array>> {
             backend.write_weight(*id, 0, 0, &bytes[..].into())?;
         }
     }
-    let plan = Plan::new(&graph, &wanted, &Bindings::new(), backend.plan_options())?;
+    let plan = Plan::of_sizes(&graph, &wanted, &Bindings::new(), backend.plan_options())?;
     let got = backend.submit(&graph, &plan, feeds)?.await?;
     Ok(got.iter().map(Array::of).collect())
 }

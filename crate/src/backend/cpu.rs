@@ -44,7 +44,7 @@ impl CpuBackend {
                     weights.insert(id, weight);
                 }
                 Source::State => {
-                    states.insert(id, Buffer::zeros(value.ty.n_bytes()?)?);
+                    states.insert(id, Buffer::zeros(value.known_ty()?.n_bytes()?)?);
                 }
                 _ => {}
             }
@@ -62,27 +62,33 @@ impl CpuBackend {
             }
         }
         for step in &plan.steps {
-            self.run_step(graph, step, feeds).map_err(|e| e.at(&*graph.node(step.node).name))?;
+            self.run_step(graph, plan, step, feeds).map_err(|e| e.at(&*graph.node(step.node).name))?;
         }
         (plan.outputs.iter())
             .map(|PlanOutput { name, place, ty, .. }| {
                 let shape = ty.known_shape()?;
                 let mut tensor = Tensor::zeros(ty.dtype, &shape)?;
-                let view =
-                    self.view(graph, feeds, *place, ty.dtype, &shape).map_err(|e| e.at(name.as_str()))?;
+                let view = self
+                    .view(graph, plan, feeds, *place, ty.dtype, &shape)
+                    .map_err(|e| e.at(name.as_str()))?;
                 tensor.view_mut().bytes.copy_from_slice(view.tensor()?.bytes);
                 Ok(tensor)
             })
             .collect()
     }
 
-    fn run_step(&mut self, graph: &Graph, step: &Step, feeds: &HashMap<ValueId, Tensor>) -> Result<()> {
-        let def = graph.node(step.node).op.def();
+    fn run_step(
+        &mut self,
+        graph: &Graph,
+        plan: &Plan,
+        step: &Step,
+        feeds: &HashMap<ValueId, Tensor>,
+    ) -> Result<()> {
         let mut taken: Vec<Buffer> = Vec::with_capacity(step.outputs.len());
         for &place in &step.outputs {
             taken.push(std::mem::take(self.buffer_mut(place)?));
         }
-        let outcome = self.eval(graph, step, feeds, def, &mut taken);
+        let outcome = self.eval(graph, plan, step, feeds, &mut taken);
         for (&place, buffer) in step.outputs.iter().zip(taken) {
             *self.buffer_mut(place)? = buffer;
         }
@@ -92,11 +98,12 @@ impl CpuBackend {
     fn eval(
         &self,
         graph: &Graph,
+        plan: &Plan,
         step: &Step,
         feeds: &HashMap<ValueId, Tensor>,
-        def: &dyn crate::ops::OpDef,
         taken: &mut [Buffer],
     ) -> Result<()> {
+        let def = graph.node(step.node).op.def();
         let input_shapes: Vec<Vec<usize>> = step
             .input_types
             .iter()
@@ -109,7 +116,7 @@ impl CpuBackend {
         for (i, place) in step.inputs.iter().enumerate() {
             inputs.push(match (place, &step.input_types[i]) {
                 (Some(place), Some(ty)) if !updated.contains(&i) => {
-                    self.view(graph, feeds, *place, ty.dtype, &input_shapes[i])?
+                    self.view(graph, plan, feeds, *place, ty.dtype, &input_shapes[i])?
                 }
                 _ => Input::Absent,
             });
@@ -129,7 +136,7 @@ impl CpuBackend {
         let found = match place {
             Place::Slot(slot) => self.slots.get_mut(slot),
             Place::State(id) => self.states.get_mut(&id),
-            Place::Fed(_) | Place::Fixed(_) => None,
+            Place::Fed(_) | Place::Fixed(_) | Place::Known(_) => None,
         };
         found.ok_or_else(|| Error::new(ErrorKind::Internal, format!("{place:?} cannot be written")))
     }
@@ -137,6 +144,7 @@ impl CpuBackend {
     fn view<'a>(
         &'a self,
         graph: &'a Graph,
+        plan: &'a Plan,
         feeds: &'a HashMap<ValueId, Tensor>,
         place: Place,
         dtype: DType,
@@ -146,6 +154,7 @@ impl CpuBackend {
         let bytes: &[u8] = match place {
             Place::Slot(slot) => self.slots[slot].bytes(),
             Place::State(id) => self.states[&id].bytes(),
+            Place::Known(id) => plan.known[&id].bytes(),
             Place::Fed(id) => {
                 feeds.get(&id).ok_or_else(missing).map_err(|e| e.at(&*graph.value(id).name))?.bytes()
             }
@@ -220,7 +229,7 @@ impl Backend for CpuBackend {
 }
 
 fn new_weight(graph: &Graph, id: ValueId, users: &[crate::graph::NodeId]) -> Result<Weight> {
-    let ty = &graph.value(id).ty;
+    let ty = graph.ty(id)?;
     let shape = ty.known_shape()?;
     let packs = users.iter().all(|&node| {
         let node = graph.node(node);

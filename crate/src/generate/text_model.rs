@@ -275,7 +275,7 @@ impl Model for TextModel {
         let output = |(name, id): &(std::sync::Arc<str>, ValueId)| (&**name == "top_ids").then_some(*id);
         let graph = self.session.graph();
         let k =
-            graph.outputs().iter().find_map(output).and_then(|id| graph.value(id).ty.shape.0.last()?.known());
+            graph.outputs().iter().find_map(output).and_then(|id| graph.ty(id).ok()?.shape.0.last()?.known());
         if self.session.pipeline_depth() > 1 { k.unwrap_or(0) } else { 0 }
     }
 

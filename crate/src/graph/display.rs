@@ -12,7 +12,7 @@ impl fmt::Display for Graph {
                     .join(", ")
             };
             let inputs = names(&mut node.inputs.iter().copied());
-            let types: Vec<_> = node.outputs.iter().map(|id| self.value(*id).ty.to_string()).collect();
+            let types: Vec<_> = node.outputs.iter().map(|id| self.type_name(*id)).collect();
             writeln!(f, "{} = {}({inputs}): {}", node.name, node.op.name(), types.join(", "))?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result, ensure};
 use crate::kernels::rope_table::RopeTable;
-use crate::ops::Op;
+use crate::ops::{Known, Op};
 use crate::tensor::Tensor;
 use crate::types::TensorType;
 use std::sync::Arc;
@@ -60,10 +60,20 @@ pub enum Source {
 pub struct Value {
     /// A name for people.
     pub name: Arc<str>,
-    /// The type.
-    pub ty: TensorType,
+    /// The type, where it is known before sizes are: a plan knows every type.
+    pub ty: Option<TensorType>,
     /// The origin.
     pub source: Source,
+}
+
+impl Value {
+    /// The type, of a value that must have one: a weight or a state.
+    pub fn known_ty(&self) -> Result<&TensorType> {
+        self.ty.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidGraph, "the type depends on sizes that are not known yet")
+                .at(&*self.name)
+        })
+    }
 }
 
 /// An operator applied to values.
@@ -124,13 +134,19 @@ impl Graph {
         &self.outputs
     }
 
-    fn add_value(&mut self, name: &str, ty: TensorType, source: Source) -> ValueId {
+    /// The type of a value that has one before sizes are known.
+    pub fn ty(&self, id: ValueId) -> Result<&TensorType> {
+        self.value(id).known_ty()
+    }
+
+    fn add_value(&mut self, name: &str, ty: impl Into<Option<TensorType>>, source: Source) -> ValueId {
+        let ty = ty.into();
         self.values.push(Value { name: name.into(), ty, source });
         ValueId(self.values.len() as u32 - 1)
     }
 
     /// Declares an input that each run is given.
-    pub fn input(&mut self, name: &str, ty: TensorType) -> ValueId {
+    pub fn input(&mut self, name: &str, ty: impl Into<Option<TensorType>>) -> ValueId {
         let id = self.add_value(name, ty, Source::Input);
         self.inputs.push(id);
         id
@@ -177,8 +193,10 @@ impl Graph {
         inputs: &[Option<ValueId>],
     ) -> Result<Vec<ValueId>> {
         let op = op.into();
-        let types: Vec<_> = inputs.iter().map(|id| id.map(|id| &self.value(id).ty)).collect();
-        let outputs = op.def().infer(&types).map_err(|e| self.explain(e, name, &op, inputs))?;
+        let types =
+            inputs.iter().map(|id| id.map(|id| self.ty(id)).transpose()).collect::<Result<Vec<_>>>()?;
+        let outputs =
+            op.def().infer(&Known::types(&types)).map_err(|e| self.explain(e, name, &op, inputs))?;
         let node = NodeId(self.nodes.len() as u32);
         let outputs: Vec<ValueId> = outputs
             .into_iter()
@@ -204,9 +222,32 @@ impl Graph {
     /// Adds the operator and the input types to an error of inference.
     pub(super) fn explain(&self, error: Error, name: &str, op: &Op, inputs: &[Option<ValueId>]) -> Error {
         let types: Vec<String> =
-            inputs.iter().map(|id| id.map_or("absent".into(), |id| self.value(id).ty.to_string())).collect();
+            inputs.iter().map(|id| id.map_or("absent".into(), |id| self.type_name(id))).collect();
         let message = format!("{} (operator {}, inputs {})", error.message(), op.name(), types.join(", "));
         Error::new(error.kind(), message).at(name)
+    }
+
+    /// The type as people read it.
+    pub(super) fn type_name(&self, id: ValueId) -> String {
+        self.value(id).ty.as_ref().map_or("?".into(), TensorType::to_string)
+    }
+
+    /// Applies an operator to inputs whose types need not be known yet; a plan will know them. The outputs have
+    /// these names.
+    pub fn defer(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        inputs: &[Option<ValueId>],
+        outputs: &[&str],
+    ) -> Vec<ValueId> {
+        let node = NodeId(self.nodes.len() as u32);
+        let numbered = outputs.iter().enumerate();
+        let outputs: Vec<_> =
+            numbered.map(|(i, output)| self.add_value(output, None, Source::Node(node, i))).collect();
+        let inputs = inputs.to_vec();
+        self.nodes.push(Node { name: name.into(), op: op.into(), inputs, outputs: outputs.clone() });
+        outputs
     }
 
     /// Declares an output.
@@ -218,11 +259,13 @@ impl Graph {
     pub fn replace(&mut self, old: ValueId, new: ValueId) -> Result<()> {
         let (from, to) = (&self.value(old).ty, &self.value(new).ty);
         ensure!(
-            from == to,
+            from == to || from.is_none(),
             InvalidGraph,
-            "a rewrite would replace '{}' of type {from} by '{}' of type {to}",
+            "a rewrite would replace '{}' of type {} by '{}' of type {}",
             self.value(old).name,
-            self.value(new).name
+            self.type_name(old),
+            self.value(new).name,
+            self.type_name(new)
         );
         let swap = |id: &mut ValueId| {
             if *id == old {
@@ -270,6 +313,11 @@ impl Graph {
     /// The nodes that `outputs` need, each after those whose outputs it uses. A node that updates a state
     /// comes before those that read the updated value.
     pub fn topological_order(&self, outputs: &[ValueId]) -> Result<Vec<NodeId>> {
+        self.order_after(outputs, |_| false)
+    }
+
+    /// The same, without the nodes that only values that `has` already need.
+    pub fn order_after(&self, outputs: &[ValueId], has: impl Fn(ValueId) -> bool) -> Result<Vec<NodeId>> {
         #[derive(Clone, Copy, PartialEq)]
         enum Mark {
             New,
@@ -279,7 +327,7 @@ impl Graph {
         let mut marks = vec![Mark::New; self.nodes.len()];
         let mut order = Vec::new();
         let producer = |value: ValueId| match self.value(value).source {
-            Source::Node(id, _) => Some(id),
+            Source::Node(id, _) if !has(value) => Some(id),
             _ => None,
         };
         // A stack of (node, whether its inputs have been pushed), so that depth never meets the call stack.

@@ -1,6 +1,6 @@
 //! The index of the largest element of each row, the lowest one on a tie. ONNX ArgMax on the last axis.
 
-use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
@@ -11,8 +11,8 @@ use crate::types::{DType, Shape, TensorType};
 pub struct ArgMax;
 
 impl OpDef for ArgMax {
-    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
-        let x = required(inputs, 0)?;
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let x = inputs.ty(0)?;
         expect_dtype(x, DType::F32, "the input of argmax")?;
         ensure!(x.shape.rank() > 0, ShapeMismatch, "argmax wants at least one dimension");
         Ok(vec![TensorType::new(DType::I32, Shape(x.shape.0[..x.shape.rank() - 1].to_vec()))])

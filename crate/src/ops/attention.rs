@@ -3,7 +3,7 @@
 //! softmax are accumulated online (Dao et al. 2022, arXiv:2205.14135).
 
 use super::rope_cache::first_position;
-use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
 use crate::kernels::attention::{AttentionShape, Cache, attention};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
@@ -26,13 +26,13 @@ pub struct Attention {
 }
 
 impl OpDef for Attention {
-    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
-        let q = required(inputs, 0)?;
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let q = inputs.ty(0)?;
         expect_dtype(q, DType::F32, "the queries")?;
-        expect_dtype(required(inputs, 3)?, DType::I32, "the position")?;
+        expect_dtype(inputs.ty(3)?, DType::I32, "the position")?;
         let kv = Dim::Known(self.n_kv_heads * self.head_dim);
         for index in [1, 2] {
-            let cache = required(inputs, index)?;
+            let cache = inputs.ty(index)?;
             ensure!(
                 cache.shape.rank() == 2 && cache.shape.0[1] == kv && q.shape.rank() == 2,
                 ShapeMismatch,

@@ -1,7 +1,7 @@
 //! Elementwise functions of two tensors. ONNX Add, Sub, Mul, Div. The second operand has the shape of the
 //! first, or is one row that every row of the first meets, or has one value for each of its rows.
 
-use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
 use crate::tensor::TensorViewMut;
@@ -36,8 +36,8 @@ impl BinaryFunction {
 }
 
 impl OpDef for Binary {
-    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
-        let (a, b) = (required(inputs, 0)?, required(inputs, 1)?);
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let (a, b) = (inputs.ty(0)?, inputs.ty(1)?);
         expect_dtype(a, DType::F32, "the first operand")?;
         expect_dtype(b, DType::F32, "the second operand")?;
         ensure!(

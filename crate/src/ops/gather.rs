@@ -1,7 +1,7 @@
 //! Rows of a table by index: `y[i] = table[indices[i]]`. ONNX Gather on axis 0; also the embedding lookup,
 //! whose table may be a repacked weight in any block format.
 
-use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::{Dispatch, Operand, params};
 use crate::kernels::planes::Planes;
@@ -14,8 +14,8 @@ use crate::types::{DType, Shape, TensorType};
 pub struct Gather;
 
 impl OpDef for Gather {
-    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
-        let (table, indices) = (required(inputs, 0)?, required(inputs, 1)?);
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let (table, indices) = (inputs.ty(0)?, inputs.ty(1)?);
         expect_dtype(indices, DType::I32, "the indices of a gather")?;
         ensure!(
             table.shape.rank() == 2 && indices.shape.rank() == 1 && table.dtype.is_float(),

@@ -4,7 +4,7 @@
 //! The weight is `[n, k]`, one row per output column, in any float or block format; quantisation is its
 //! dtype, nothing else changes.
 
-use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::{Dispatch, Operand, params, spread};
 use crate::kernels::planes::Planes;
@@ -20,8 +20,8 @@ pub struct MatMul {
 }
 
 impl OpDef for MatMul {
-    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
-        let (x, weight) = (required(inputs, 0)?, required(inputs, 1)?);
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let (x, weight) = (inputs.ty(0)?, inputs.ty(1)?);
         expect_dtype(x, DType::F32, "the activations")?;
         ensure!(
             weight.shape.rank() == 2
@@ -32,7 +32,7 @@ impl OpDef for MatMul {
             "activations {x} do not go with a weight {weight}, which must be [n, k] of the same k"
         );
         let n = weight.shape.0[0].clone();
-        if let Some(Some(bias)) = inputs.get(2) {
+        if let Some(bias) = inputs.optional(2) {
             expect_dtype(bias, DType::F32, "the bias")?;
             ensure!(
                 bias.shape.0 == [n.clone()],
@@ -44,9 +44,9 @@ impl OpDef for MatMul {
         shape.pop();
         shape.push(if self.swiglu { n.over(2) } else { n });
         let y = TensorType::f32(Shape(shape));
-        if let Some(Some(residual)) = inputs.get(3) {
+        if let Some(residual) = inputs.optional(3) {
             ensure!(
-                **residual == y,
+                *residual == y,
                 ShapeMismatch,
                 "a residual {residual} does not fit the product {y}"
             );

@@ -4,12 +4,15 @@
 
 #[cfg(any(test, feature = "parity"))]
 pub mod case;
+mod known;
+
+pub use known::Known;
 
 use crate::error::{Result, fail};
 use crate::kernels::dispatch::Dispatch;
 use crate::kernels::gemm::PackedMatrix;
 use crate::kernels::threads::Threads;
-use crate::tensor::{TensorView, TensorViewMut};
+use crate::tensor::{Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
 
 /// What a back end gives an operator that it evaluates on the CPU.
@@ -53,6 +56,24 @@ impl<'a> Input<'a> {
     }
 }
 
+impl Op {
+    /// Computes a node on the CPU, now, from inputs that are all known. Fails as inference and evaluation do.
+    pub fn eval_now(&self, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>> {
+        let def = self.def();
+        let types: Vec<_> = inputs.iter().map(|tensor| tensor.map(Tensor::ty)).collect();
+        let types: Vec<_> = types.iter().map(Option::as_ref).collect();
+        let mut outputs = (def.infer(&Known::with_values(&types, inputs))?.iter())
+            .map(|ty| Tensor::zeros(ty.dtype, &ty.known_shape()?))
+            .collect::<Result<Vec<_>>>()?;
+        let inputs: Vec<_> =
+            inputs.iter().map(|tensor| tensor.map_or(Input::Absent, |t| Input::Tensor(t.view()))).collect();
+        let mut views: Vec<_> = outputs.iter_mut().map(Tensor::view_mut).collect();
+        let threads = Threads::single();
+        def.eval_cpu(&CpuContext { threads: &threads, exact: true }, &inputs, &mut views)?;
+        Ok(outputs)
+    }
+}
+
 /// What a GPU offers, as far as lowering needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GpuCaps {
@@ -84,7 +105,10 @@ pub struct Types<'a> {
 impl Types<'_> {
     /// The dimensions of input `index`. Fails when it is absent.
     fn input(&self, index: usize) -> Result<Vec<usize>> {
-        required(&self.inputs.iter().map(Option::as_ref).collect::<Vec<_>>(), index)?.known_shape()
+        match self.inputs.get(index) {
+            Some(Some(ty)) => ty.known_shape(),
+            _ => fail!(InvalidGraph, "input {index} is missing"),
+        }
     }
 
     /// The element type of input `index`, where there is one.
@@ -112,8 +136,25 @@ impl Lowered {
 
 /// One operator: its meaning for types, the CPU and the GPU.
 pub trait OpDef {
-    /// The types of the outputs, with symbolic dimensions, or why the inputs do not fit.
-    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>>;
+    /// The types of the outputs, with symbolic dimensions where the inputs have them, or why the inputs do
+    /// not fit.
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>>;
+
+    /// The inputs whose elements, not their types alone, decide the types of the outputs. A plan computes
+    /// them before it goes on.
+    fn needs_values(&self) -> &'static [usize] {
+        &[]
+    }
+
+    /// The outputs, where the types of the inputs alone say them.
+    fn outputs_of_types(&self, _inputs: &Known) -> Result<Option<Vec<Tensor>>> {
+        Ok(None)
+    }
+
+    /// Whether the output has the elements of input 0 in another shape: no byte moves.
+    fn is_view(&self) -> bool {
+        false
+    }
 
     /// Computes the outputs on the CPU. Shapes have been inferred and bound: `outputs` have theirs.
     fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()>;
@@ -191,14 +232,6 @@ operators! {
     RopeCache => rope_cache,
     TopK => top_k,
     Unary => unary,
-}
-
-/// The type of a required input, or an error that names its position.
-fn required<'a>(inputs: &[Option<&'a TensorType>], index: usize) -> Result<&'a TensorType> {
-    match inputs.get(index) {
-        Some(Some(ty)) => Ok(ty),
-        _ => fail!(InvalidGraph, "input {index} is missing"),
-    }
 }
 
 /// Fails unless the type has that dtype.

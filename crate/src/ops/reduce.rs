@@ -1,6 +1,6 @@
 //! Sums and means of rows. ONNX ReduceSum and ReduceMean over the last axis, which stays, as 1.
 
-use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
@@ -28,8 +28,8 @@ impl Reduce {
 }
 
 impl OpDef for Reduce {
-    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
-        let x = required(inputs, 0)?;
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let x = inputs.ty(0)?;
         expect_dtype(x, DType::F32, "the input of a reduction")?;
         ensure!(x.shape.rank() > 0, ShapeMismatch, "a reduction wants at least one dimension");
         let mut y = x.clone();

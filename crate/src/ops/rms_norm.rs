@@ -1,7 +1,7 @@
 //! Root-mean-square normalisation of rows: `y = x / sqrt(mean(x²) + epsilon) · weight`
 //! (Zhang and Sennrich 2019, arXiv:1910.07467; ONNX RMSNormalization on the last axis).
 
-use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
@@ -15,8 +15,8 @@ pub struct RmsNorm {
 }
 
 impl OpDef for RmsNorm {
-    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
-        let (x, weight) = (required(inputs, 0)?, required(inputs, 1)?);
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let (x, weight) = (inputs.ty(0)?, inputs.ty(1)?);
         expect_dtype(x, DType::F32, "the input of a norm")?;
         expect_dtype(weight, DType::F32, "the weight of a norm")?;
         ensure!(

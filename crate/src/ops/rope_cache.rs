@@ -6,7 +6,7 @@
 
 use super::attention::MAX_GPU_HEAD_DIM;
 use super::rms_norm::rms_norm_row;
-use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::{Dispatch, Operand, params};
 use crate::tensor::{TensorView, TensorViewMut};
@@ -89,8 +89,8 @@ impl RopeCache {
 }
 
 impl OpDef for RopeCache {
-    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
-        let q = required(inputs, input::Q)?;
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let q = inputs.ty(input::Q)?;
         let (q_columns, kv_columns) = self.columns();
         ensure!(
             self.head_dim.is_multiple_of(2) && self.n_kv_heads > 0 && self.n_heads.is_multiple_of(self.n_kv_heads),
@@ -100,7 +100,7 @@ impl OpDef for RopeCache {
             self.head_dim,
             self.n_kv_heads
         );
-        let fused = inputs.get(input::K).is_none_or(|k| k.is_none());
+        let fused = inputs.optional(input::K).is_none();
         let columns = if fused { q_columns + 2 * kv_columns } else { q_columns };
         ensure!(
             q.shape.rank() == 2 && q.shape.0[1] == Dim::Known(columns) && q.dtype == DType::F32,
@@ -110,29 +110,29 @@ impl OpDef for RopeCache {
         if !fused {
             for index in [input::K, input::V] {
                 let want = TensorType::f32(Shape(vec![q.shape.0[0].clone(), Dim::Known(kv_columns)]));
-                let got = required(inputs, index)?;
+                let got = inputs.ty(index)?;
                 ensure!(*got == want, ShapeMismatch, "keys or values {got} are not {want}");
             }
         }
         for index in [input::Q_NORM, input::K_NORM] {
-            if let Some(Some(weight)) = inputs.get(index) {
+            if let Some(weight) = inputs.optional(index) {
                 ensure!(
-                    **weight == TensorType::f32([self.head_dim]),
+                    *weight == TensorType::f32([self.head_dim]),
                     ShapeMismatch,
                     "a head norm's weight is {weight}, not f32[{}]",
                     self.head_dim
                 );
             }
         }
-        let table = required(inputs, input::TABLE)?;
+        let table = inputs.ty(input::TABLE)?;
         ensure!(
             table.shape.rank() == 3 && table.shape.0[1] == Dim::Known(self.head_dim / 2) && table.dtype == DType::F32,
             ShapeMismatch,
             "the table of angles {table} is not f32 [positions, {}, 2]",
             self.head_dim / 2
         );
-        expect_dtype(required(inputs, input::POSITION)?, DType::I32, "the position")?;
-        let (k_cache, v_cache) = (required(inputs, input::K_CACHE)?, required(inputs, input::V_CACHE)?);
+        expect_dtype(inputs.ty(input::POSITION)?, DType::I32, "the position")?;
+        let (k_cache, v_cache) = (inputs.ty(input::K_CACHE)?, inputs.ty(input::V_CACHE)?);
         for cache in [k_cache, v_cache] {
             ensure!(
                 matches!(cache.dtype, DType::F32 | DType::F16)

@@ -1,7 +1,7 @@
 //! The largest elements of each row with their indices, the largest first and of equal ones the lowest index
 //! first. ONNX TopK on the last axis. NaN counts as the least.
 
-use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
@@ -18,8 +18,8 @@ pub struct TopK {
 const MAX_GPU: (usize, usize) = (256, 1 << 24);
 
 impl OpDef for TopK {
-    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
-        let x = required(inputs, 0)?;
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let x = inputs.ty(0)?;
         expect_dtype(x, DType::F32, "the input of a top-k")?;
         let columns = x.shape.0.last().and_then(Dim::known);
         ensure!(

@@ -1,7 +1,7 @@
 //! Elementwise functions of one tensor. ONNX Sigmoid, Tanh, Exp, Sqrt, Neg, Reciprocal; SiLU is
 //! `x · sigmoid(x)`.
 
-use super::{CpuContext, GpuCaps, Input, Lowered, OpDef, Types, expect_dtype, required};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::Result;
 use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
 use crate::tensor::TensorViewMut;
@@ -42,8 +42,8 @@ impl UnaryFunction {
 }
 
 impl OpDef for Unary {
-    fn infer(&self, inputs: &[Option<&TensorType>]) -> Result<Vec<TensorType>> {
-        let x = required(inputs, 0)?;
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let x = inputs.ty(0)?;
         expect_dtype(x, DType::F32, "the input of an elementwise function")?;
         Ok(vec![x.clone()])
     }

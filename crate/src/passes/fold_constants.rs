@@ -1,12 +1,11 @@
 //! A node whose inputs are all known is computed once, now.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, Source};
-use crate::kernels::threads::Threads;
-use crate::ops::{CpuContext, Input};
+use crate::ops::Known;
 use crate::tensor::Tensor;
 
-/// Bytes that a result may have: a larger one is better computed from what is small.
+/// Bytes that a result may have that is larger than what it is made of: it is better computed from that.
 const MAX_BYTES: usize = 1 << 20;
 
 /// Replaces every node that it can, also those that become computable by it.
@@ -27,30 +26,27 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
 
 /// The outputs of a node, where its inputs are constants and its operator takes them as they are.
 fn fold(graph: &Graph, id: NodeId) -> Result<Option<Vec<Tensor>>> {
-    let Node { name, op, inputs, outputs } = graph.node(id);
+    let Node { name, op, inputs, .. } = graph.node(id);
     let def = op.def();
-    let mut known = Vec::new();
-    for (i, input) in inputs.iter().enumerate() {
-        known.push(match input.map(|id| &graph.value(id).source) {
-            None => Input::Absent,
-            Some(Source::Const(tensor)) if !def.packs(i) => Input::Tensor(tensor.view()),
-            Some(_) => return Ok(None),
-        });
-    }
-    let mut results = Vec::new();
-    for &output in outputs {
-        let ty = &graph.value(output).ty;
-        match ty.shape.to_known() {
-            Some(shape) if ty.n_bytes()? <= MAX_BYTES => results.push(Tensor::zeros(ty.dtype, &shape)?),
-            _ => return Ok(None),
-        }
-    }
     if inputs.is_empty() || !def.updates_state().is_empty() {
         return Ok(None);
     }
-    let threads = Threads::single();
-    let cx = CpuContext { threads: &threads, exact: true };
-    let mut views: Vec<_> = results.iter_mut().map(Tensor::view_mut).collect();
-    def.eval_cpu(&cx, &known, &mut views).map_err(|e| e.at(&**name))?;
-    Ok(Some(results))
+    let mut known = Vec::new();
+    for (i, input) in inputs.iter().enumerate() {
+        known.push(match input.map(|id| &graph.value(id).source) {
+            None => None,
+            Some(Source::Const(tensor)) if !def.packs(i) => Some(&**tensor),
+            Some(_) => return Ok(None),
+        });
+    }
+    let types: Vec<_> = known.iter().map(|tensor| tensor.map(Tensor::ty)).collect();
+    let types: Vec<_> = types.iter().map(Option::as_ref).collect();
+    let blame = |e: Error| e.at(&**name);
+    let outputs = def.infer(&Known::with_values(&types, &known)).map_err(blame)?;
+    let bytes = outputs.iter().try_fold(0, |sum, ty| Ok::<_, Error>(sum + ty.n_bytes()?)).map_err(blame)?;
+    let had: usize = known.iter().flatten().map(|tensor| tensor.bytes().len()).sum();
+    if bytes > had.max(MAX_BYTES) {
+        return Ok(None);
+    }
+    op.eval_now(&known).map(Some).map_err(blame)
 }

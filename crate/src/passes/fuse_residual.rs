@@ -18,7 +18,7 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
         let ty = |value| &graph.value(value).ty;
         let product = [(a, b), (b, a)].into_iter().find_map(|(product, residual)| {
             let (_, found) = plain_product(graph, product)?;
-            (ty(product) == ty(residual)).then_some((found, residual))
+            (ty(product).is_some() && ty(product) == ty(residual)).then_some((found, residual))
         });
         let Some((product, residual)) = product else { continue };
         let inputs = [Some(product.x), Some(product.weight), product.bias, Some(residual)];

@@ -43,9 +43,9 @@ fn norm(graph: &Graph, id: NodeId) -> Option<Norm> {
         _ => return None,
     };
     let (Mul, a, b) = binary(graph, squares)? else { return None };
-    let of_x = &graph.value(x).ty;
+    let of_x = graph.ty(x).ok()?;
     let columns = of_x.shape.0.last()?.known()?;
-    let fits = graph.value(weight).ty == TensorType::new(DType::F32, [columns]);
+    let fits = *graph.ty(weight).ok()? == TensorType::new(DType::F32, [columns]);
     (a == x && b == x && fits).then_some(Norm { x, weight, epsilon: scalar(graph, epsilon)? })
 }
 

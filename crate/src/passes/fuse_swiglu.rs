@@ -25,7 +25,7 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
             let (_, gate) = plain_product(graph, silu.inputs[0].filter(|_| is_silu && gate_used_once)?)?;
             let (_, up) = plain_product(graph, up)?;
             // Halves must be equal for the gate to meet its value.
-            (graph.value(gate.weight).ty.shape == graph.value(up.weight).ty.shape).then_some([gate, up])
+            (graph.ty(gate.weight).ok()?.shape == graph.ty(up.weight).ok()?.shape).then_some([gate, up])
         });
         let Some(products) = gated else { continue };
         let name = format!("{}.gate_up", node.name);

@@ -69,21 +69,21 @@ fn stack(graph: &mut Graph, name: &str, products: &[Product]) -> Option<(ValueId
 }
 
 fn stack_weights(graph: &mut Graph, name: &str, weights: &[ValueId]) -> Option<ValueId> {
-    let first = graph.value(*weights.first()?).ty.clone();
+    let first = graph.ty(*weights.first()?).ok()?.clone();
     let mut rows = 0;
     let mut parts = Vec::new();
     for &weight in weights {
-        let value = graph.value(weight);
-        let Source::Weight(source) = &value.source else { return None };
+        let ty = graph.ty(weight).ok()?;
+        let Source::Weight(source) = &graph.value(weight).source else { return None };
         let derived = source.derivation.is_some();
-        if derived || value.ty.dtype != first.dtype || value.ty.shape.0.get(1) != first.shape.0.get(1) {
+        if derived || ty.dtype != first.dtype || ty.shape.0.get(1) != first.shape.0.get(1) {
             return None;
         }
         // A weight with another use stays where it is: stacking would hold it twice.
         if graph.consumers(weight).len() != 1 {
             return None;
         }
-        rows += value.ty.shape.0.first()?.known()?;
+        rows += ty.shape.0.first()?.known()?;
         parts.extend(source.parts.iter().cloned());
     }
     let mut shape = first.shape.0.clone();

@@ -1,20 +1,55 @@
 //! When values die, and which values are states under another name.
 
-use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::graph::{Graph, Node, NodeId, Source, ValueId};
 use std::collections::HashMap;
 
-/// For each value that a node of `order` computes or uses: the position of the last step that needs it.
-/// Outputs of the run live for ever.
-pub fn last_use(graph: &Graph, order: &[NodeId], outputs: &[ValueId]) -> HashMap<ValueId, usize> {
+/// Values that are the elements of another in another shape.
+pub struct Views(HashMap<ValueId, ValueId>);
+
+impl Views {
+    /// The views among what `order` computes. A view of a state is none: the state may change under it.
+    pub fn new(graph: &Graph, order: &[NodeId], states: &HashMap<ValueId, ValueId>) -> Self {
+        let mut views = Self(HashMap::new());
+        for node in order.iter().map(|id| graph.node(*id)).filter(|node| node.op.def().is_view()) {
+            let (Some(&Some(from)), Some(&to)) = (node.inputs.first(), node.outputs.first()) else {
+                continue;
+            };
+            let root = views.root(from);
+            if !states.contains_key(&root) && !matches!(graph.value(root).source, Source::State) {
+                views.0.insert(to, root);
+            }
+        }
+        views
+    }
+
+    /// The value whose elements these are.
+    pub fn root(&self, id: ValueId) -> ValueId {
+        self.0.get(&id).copied().unwrap_or(id)
+    }
+
+    /// Whether a node only gives its input another shape.
+    pub fn is_view(&self, node: &Node) -> bool {
+        node.outputs.first().is_some_and(|id| self.0.contains_key(id))
+    }
+}
+
+/// For each value that a node of `order` computes or uses: the position of the last step that needs it, or a
+/// view of it. Outputs of the run live for ever.
+pub fn last_use(
+    graph: &Graph,
+    order: &[NodeId],
+    outputs: &[ValueId],
+    views: &Views,
+) -> HashMap<ValueId, usize> {
     let mut last = HashMap::new();
     for (position, &id) in order.iter().enumerate() {
         let node = graph.node(id);
         for &value in node.inputs.iter().flatten().chain(&node.outputs) {
-            last.insert(value, position);
+            last.insert(views.root(value), position);
         }
     }
     for &value in outputs {
-        last.insert(value, usize::MAX);
+        last.insert(views.root(value), usize::MAX);
     }
     last
 }

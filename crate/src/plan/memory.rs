@@ -2,7 +2,8 @@
 //! size fits best, growing it if none is large enough; slots are freed after the last use.
 
 use super::PlanOptions;
-use crate::graph::{Graph, NodeId, Source, ValueId};
+use super::lifetimes::Views;
+use crate::graph::{Graph, NodeId, ValueId};
 use crate::types::TensorType;
 use std::collections::HashMap;
 
@@ -20,36 +21,37 @@ pub fn assign(
     types: &HashMap<ValueId, TensorType>,
     last_use: &HashMap<ValueId, usize>,
     states: &HashMap<ValueId, ValueId>,
+    views: &Views,
     options: PlanOptions,
 ) -> Memory {
     let mut memory = Memory { slots: Vec::new(), slot_of: HashMap::new(), in_place: HashMap::new() };
     let mut free: Vec<usize> = Vec::new();
     for (position, &id) in order.iter().enumerate() {
         let node = graph.node(id);
-        let dies_here = |value: ValueId| last_use.get(&value) == Some(&position);
+        let dies_here = |value: ValueId| last_use.get(&views.root(value)) == Some(&position);
         let mut taken = None;
-        if options.in_place {
+        if options.in_place && !views.is_view(node) {
             taken = node.op.def().in_place().iter().copied().find(|&(input, output)| {
                 let (Some(Some(from)), Some(to)) = (node.inputs.get(input), node.outputs.get(output)) else {
                     return false;
                 };
-                let uses = node.inputs.iter().flatten().filter(|v| *v == from).count();
-                matches!(graph.value(*from).source, Source::Node(..))
-                    && !states.contains_key(from)
+                let root = views.root(*from);
+                let uses = node.inputs.iter().flatten().filter(|v| views.root(**v) == root).count();
+                memory.slot_of.contains_key(&root)
                     && uses == 1
                     && dies_here(*from)
                     && types[from] == types[to]
             });
         }
         for (i, &output) in node.outputs.iter().enumerate() {
-            if states.contains_key(&output) {
+            if states.contains_key(&output) || views.root(output) != output {
                 continue;
             }
             if let Some((input, _)) = taken.filter(|&(_, out)| out == i)
                 && let Some(Some(from)) = node.inputs.get(input)
             {
                 memory.in_place.insert(id, input);
-                let slot = memory.slot_of[from];
+                let slot = memory.slot_of[&views.root(*from)];
                 memory.slot_of.insert(output, slot);
                 continue;
             }
@@ -57,11 +59,13 @@ pub fn assign(
             let slot = take(&mut memory.slots, &mut free, bytes);
             memory.slot_of.insert(output, slot);
         }
-        let mut dead: Vec<ValueId> = node.inputs.iter().flatten().chain(&node.outputs).copied().collect();
+        let mut dead: Vec<ValueId> =
+            node.inputs.iter().flatten().chain(&node.outputs).map(|v| views.root(*v)).collect();
         dead.sort();
         dead.dedup();
         for value in dead.into_iter().filter(|&v| dies_here(v)) {
-            let passed_on = taken.is_some_and(|(input, _)| node.inputs[input] == Some(value));
+            let passed_on =
+                taken.is_some_and(|(input, _)| node.inputs[input].map(|v| views.root(v)) == Some(value));
             if let Some(&slot) = memory.slot_of.get(&value)
                 && !passed_on
             {

@@ -338,7 +338,7 @@ fn token_sizes(n: usize) -> Bindings {
 fn gpu_obstacle(device: &GpuDevice, graph: &Graph) -> Result<Option<String>> {
     let wanted: Vec<(String, ValueId)> =
         graph.outputs().iter().map(|(name, id)| (name.to_string(), *id)).collect();
-    let plan = Plan::new(graph, &wanted, &token_sizes(2), PlanOptions { in_place: false })?;
+    let plan = Plan::of_sizes(graph, &wanted, &token_sizes(2), PlanOptions { in_place: false })?;
     GpuBackend::obstacle(device, graph, &plan)
 }
 

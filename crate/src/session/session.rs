@@ -52,7 +52,7 @@ impl Session {
                 }
                 Given::Previous(output, shape) => {
                     let from = self.output(output)?;
-                    let dtype = self.graph.value(from).ty.dtype;
+                    let dtype = self.graph.ty(from)?.dtype;
                     (self.bind_input(name, dtype, &shape, &mut bindings)?, Feed::Previous(from))
                 }
             };
@@ -99,7 +99,7 @@ impl Session {
             let names: Vec<_> = self.graph.inputs().iter().map(|id| &*self.graph.value(*id).name).collect();
             return fail!(InvalidInput, "there is no input '{name}'; the inputs are {}", names.join(", "));
         };
-        let ty = &self.graph.value(id).ty;
+        let ty = self.graph.ty(id)?;
         let mut fits = ty.dtype == dtype && ty.shape.rank() == shape.len();
         for (dim, &size) in ty.shape.0.iter().zip(shape) {
             fits &= match dim {
@@ -127,7 +127,7 @@ impl Session {
         }
         let wanted = outputs.iter().map(|name| Ok((name.to_string(), self.output(name)?)));
         let wanted = wanted.collect::<Result<Vec<_>>>()?;
-        let plan = Plan::new(&self.graph, &wanted, &bindings, self.backend.plan_options())?;
+        let plan = Plan::of_sizes(&self.graph, &wanted, &bindings, self.backend.plan_options())?;
         if self.plans.len() == MAX_PLANS {
             let (_, _, oldest) = self.plans.remove(0);
             self.backend.forget(&oldest);

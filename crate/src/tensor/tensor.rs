@@ -2,7 +2,7 @@
 
 use super::{Element, TensorView, TensorViewMut};
 use crate::error::{Result, ensure};
-use crate::types::DType;
+use crate::types::{DType, Shape, TensorType};
 
 /// A tensor that owns its elements, aligned to 16 bytes.
 #[derive(Clone, PartialEq)]
@@ -54,6 +54,19 @@ impl Tensor {
     /// The shape, outermost first.
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// The type.
+    pub fn ty(&self) -> TensorType {
+        TensorType::new(self.dtype, Shape::known(&self.shape))
+    }
+
+    /// The same elements in another shape. Fails when their number differs.
+    pub fn reshaped(mut self, shape: &[usize]) -> Result<Self> {
+        let (had, wanted) = (self.shape.iter().product::<usize>(), shape.iter().product::<usize>());
+        ensure!(had == wanted, ShapeMismatch, "{self:?} cannot take the shape {shape:?}");
+        self.shape = shape.to_vec();
+        Ok(self)
     }
 
     /// The bytes of the elements.

@@ -25,6 +25,8 @@ pub struct GpuBackend {
     constants: HashMap<ValueId, wgpu::Buffer>,
     states: HashMap<ValueId, wgpu::Buffer>,
     fed: HashMap<ValueId, wgpu::Buffer>,
+    /// What planning has computed, by plan.
+    known: HashMap<(PlanId, ValueId), wgpu::Buffer>,
     slots: Vec<wgpu::Buffer>,
     recordings: HashMap<PlanId, Recording>,
     /// The outputs of the last run, with their sizes.
@@ -40,6 +42,7 @@ impl GpuBackend {
             constants: HashMap::new(),
             states: HashMap::new(),
             fed: HashMap::new(),
+            known: HashMap::new(),
             slots: Vec::new(),
             recordings: HashMap::new(),
             last: HashMap::new(),
@@ -58,11 +61,12 @@ impl GpuBackend {
         let device = &self.device;
         match &value.source {
             Source::Weight(_) => {
-                let shape = value.ty.known_shape()?;
-                self.weights.insert(id, GpuWeight::new(device, &value.name, value.ty.dtype, &shape)?);
+                let ty = value.known_ty()?;
+                let weight = GpuWeight::new(device, &value.name, ty.dtype, &ty.known_shape()?)?;
+                self.weights.insert(id, weight);
             }
             Source::State => {
-                self.states.insert(id, device.buffer(&value.name, value.ty.n_bytes()?));
+                self.states.insert(id, device.buffer(&value.name, value.known_ty()?.n_bytes()?));
             }
             Source::Const(tensor) => {
                 let buffer = device.buffer(&value.name, tensor.bytes().len());
@@ -138,7 +142,7 @@ impl GpuBackend {
         for (step, dispatch) in lowered {
             let name = &graph.node(step.node).name;
             let buffers = dispatch.bindings.iter().map(|&(binding, operand)| {
-                let buffer = self.buffer(step, operand).ok_or_else(|| {
+                let buffer = self.buffer(plan, step, operand).ok_or_else(|| {
                     Error::new(
                         ErrorKind::Internal,
                         format!("{} has no buffer for {operand:?}", dispatch.shader),
@@ -157,7 +161,7 @@ impl GpuBackend {
     }
 
     /// The buffer that a step's operand means.
-    fn buffer(&self, step: &Step, operand: Operand) -> Option<&wgpu::Buffer> {
+    fn buffer(&self, plan: &Plan, step: &Step, operand: Operand) -> Option<&wgpu::Buffer> {
         let place = match operand {
             Operand::Output(index) => *step.outputs.get(index)?,
             Operand::Input(index)
@@ -165,14 +169,15 @@ impl GpuBackend {
             | Operand::Scales(index)
             | Operand::Mins(index) => (*step.inputs.get(index)?)?,
         };
-        self.at(place, operand)
+        self.at(plan, place, operand)
     }
 
-    fn at(&self, place: Place, operand: Operand) -> Option<&wgpu::Buffer> {
+    fn at(&self, plan: &Plan, place: Place, operand: Operand) -> Option<&wgpu::Buffer> {
         match place {
             Place::Slot(slot) => self.slots.get(slot),
             Place::Fed(id) => self.fed.get(&id),
             Place::State(id) => self.states.get(&id),
+            Place::Known(id) => self.known.get(&(plan.id, id)),
             Place::Fixed(id) => match self.weights.get(&id) {
                 Some(weight) => weight.buffer(operand),
                 None => self.constants.get(&id),
@@ -218,6 +223,14 @@ impl Backend for GpuBackend {
 
     fn prepare(&mut self, graph: &Graph, plan: &Plan) -> Result<()> {
         self.make_room(graph, plan)?;
+        for (&id, tensor) in &plan.known {
+            let device = &self.device;
+            self.known.entry((plan.id, id)).or_insert_with(|| {
+                let buffer = device.buffer(&graph.value(id).name, tensor.bytes().len());
+                device.write(&buffer, 0, &padded(tensor.bytes()));
+                buffer
+            });
+        }
         if !self.recordings.contains_key(&plan.id) {
             self.recordings.insert(plan.id, self.record(graph, plan)?);
         }
@@ -235,7 +248,7 @@ impl Backend for GpuBackend {
         let mut types: Vec<TensorType> = Vec::new();
         self.last.clear();
         for output in &plan.outputs {
-            let Some(buffer) = self.at(output.place, Operand::Input(0)).cloned() else {
+            let Some(buffer) = self.at(plan, output.place, Operand::Input(0)).cloned() else {
                 return fail!(Internal, "the output '{}' has no buffer", output.name);
             };
             let bytes = output.ty.n_bytes()?;
@@ -267,6 +280,7 @@ impl Backend for GpuBackend {
 
     fn forget(&mut self, plan: &Plan) {
         self.recordings.remove(&plan.id);
+        self.known.retain(|(id, _), _| *id != plan.id);
     }
 
     fn pipeline_depth(&self) -> usize {
@@ -287,7 +301,10 @@ impl Backend for GpuBackend {
     }
 
     fn memory_bytes(&self) -> usize {
-        let buffers = (self.constants.values()).chain(self.states.values()).chain(self.fed.values());
+        let buffers = (self.constants.values())
+            .chain(self.states.values())
+            .chain(self.fed.values())
+            .chain(self.known.values());
         let buffers = buffers.chain(&self.slots).map(|buffer| buffer.size() as usize);
         self.weights.values().map(GpuWeight::bytes).chain(buffers).sum()
     }
@@ -297,7 +314,10 @@ impl Drop for GpuBackend {
     /// Frees the memory now: in a browser, a buffer would else wait for the garbage collector.
     fn drop(&mut self) {
         self.weights.values().for_each(GpuWeight::destroy);
-        let buffers = (self.constants.values()).chain(self.states.values()).chain(self.fed.values());
+        let buffers = (self.constants.values())
+            .chain(self.states.values())
+            .chain(self.fed.values())
+            .chain(self.known.values());
         buffers.chain(&self.slots).for_each(wgpu::Buffer::destroy);
     }
 }

@@ -30,8 +30,8 @@ pub async fn self_test(device: &GpuDevice) -> Result<()> {
     let mut gpu: Box<dyn Backend> = Box::new(GpuBackend::new(&graph, device.clone())?);
     let mut cpu: Box<dyn Backend> = Box::new(CpuBackend::new(&graph, true)?);
     for (id, value) in graph.values().filter(|(_, value)| matches!(value.source, Source::Weight(_))) {
-        let n = value.ty.known_shape()?.iter().product();
-        let bytes = sample(value.ty.dtype, n, u64::from(id.0));
+        let n = value.known_ty()?.known_shape()?.iter().product();
+        let bytes = sample(value.known_ty()?.dtype, n, u64::from(id.0));
         gpu.write_weight(id, 0, 0, &Chunk::Memory(&bytes))?;
         cpu.write_weight(id, 0, 0, &Chunk::Memory(&bytes))?;
     }
@@ -65,7 +65,7 @@ async fn run(backend: &mut dyn Backend, graph: &Graph, position: i32, tokens: &[
     let outputs: Vec<(String, ValueId)> =
         graph.outputs().iter().map(|(name, id)| (name.to_string(), *id)).collect();
     let sizes = Bindings::from([("s".into(), n), ("n".into(), 1)]);
-    let plan = Plan::new(graph, &outputs, &sizes, backend.plan_options())?;
+    let plan = Plan::of_sizes(graph, &outputs, &sizes, backend.plan_options())?;
     let fed =
         [Tensor::new(&[n], tokens)?, Tensor::new(&[1], &[position])?, Tensor::new(&[1], &[n as i32 - 1])?];
     let feeds: HashMap<ValueId, Feed> =
