@@ -19,6 +19,29 @@ enum Weight {
     Plain(Tensor),
 }
 
+impl Weight {
+    /// Takes bytes: see [`Backend::write_weight`].
+    fn write(&mut self, first_row: usize, offset: usize, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Packed { matrix, packer } => {
+                if offset == 0 {
+                    packer.start(first_row);
+                }
+                packer.push(matrix, bytes)
+            }
+            Self::Plain(tensor) => {
+                let row_bytes = tensor.bytes().len() / tensor.shape().first().copied().unwrap_or(1).max(1);
+                let start = first_row * row_bytes + offset;
+                match tensor.view_mut().bytes.get_mut(start..start + bytes.len()) {
+                    Some(place) => place.copy_from_slice(bytes),
+                    None => return fail!(Format, "a tensor has more bytes than its shape"),
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Weights, states and buffers of one graph on the CPU.
 pub struct CpuBackend {
     weights: HashMap<ValueId, Weight>,
@@ -41,6 +64,11 @@ impl CpuBackend {
             match &value.source {
                 Source::Weight(_) => {
                     let weight = new_weight(graph, id, &users).map_err(|e| e.at(&*value.name))?;
+                    weights.insert(id, weight);
+                }
+                Source::Const(tensor) if packs(graph, id, &users) => {
+                    let mut weight = new_weight(graph, id, &users).map_err(|e| e.at(&*value.name))?;
+                    weight.write(0, 0, tensor.bytes())?;
                     weights.insert(id, weight);
                 }
                 Source::State => {
@@ -159,9 +187,9 @@ impl CpuBackend {
                 feeds.get(&id).ok_or_else(missing).map_err(|e| e.at(&*graph.value(id).name))?.bytes()
             }
             Place::Fixed(id) => match (&graph.value(id).source, self.weights.get(&id)) {
-                (Source::Const(tensor), _) => tensor.bytes(),
                 (_, Some(Weight::Packed { matrix, .. })) => return Ok(Input::Packed(matrix)),
                 (_, Some(Weight::Plain(tensor))) => tensor.bytes(),
+                (Source::Const(tensor), None) => tensor.bytes(),
                 (_, None) => return fail!(Internal, "a weight was not allocated"),
             },
         };
@@ -179,24 +207,8 @@ impl Backend for CpuBackend {
     }
 
     fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, chunk: &Chunk) -> Result<()> {
-        let bytes = &*chunk.read();
         match self.weights.get_mut(&id) {
-            Some(Weight::Packed { matrix, packer }) => {
-                if offset == 0 {
-                    packer.start(first_row);
-                }
-                packer.push(matrix, bytes)
-            }
-            Some(Weight::Plain(tensor)) => {
-                let row_bytes = tensor.bytes().len() / tensor.shape().first().copied().unwrap_or(1).max(1);
-                let start = first_row * row_bytes + offset;
-                let view = tensor.view_mut();
-                match view.bytes.get_mut(start..start + bytes.len()) {
-                    Some(place) => place.copy_from_slice(bytes),
-                    None => return fail!(Format, "a tensor has more bytes than its shape"),
-                }
-                Ok(())
-            }
+            Some(weight) => weight.write(first_row, offset, &chunk.read()),
             None => Ok(()),
         }
     }
@@ -231,13 +243,17 @@ impl Backend for CpuBackend {
 fn new_weight(graph: &Graph, id: ValueId, users: &[crate::graph::NodeId]) -> Result<Weight> {
     let ty = graph.ty(id)?;
     let shape = ty.known_shape()?;
-    let packs = users.iter().all(|&node| {
-        let node = graph.node(node);
-        (0..node.inputs.len()).filter(|&i| node.inputs[i] == Some(id)).all(|i| node.op.def().packs(i))
-    });
-    if let (true, &[n, k]) = (packs, &shape[..]) {
+    if let (true, &[n, k]) = (packs(graph, id, users), &shape[..]) {
         let matrix = PackedMatrix::new(ty.dtype, n, k)?;
         return Ok(Weight::Packed { packer: Packer::new(ty.dtype, k), matrix });
     }
     Ok(Weight::Plain(Tensor::zeros(ty.dtype, &shape)?))
+}
+
+/// Whether all users of a weight want it repacked.
+fn packs(graph: &Graph, id: ValueId, users: &[crate::graph::NodeId]) -> bool {
+    users.iter().all(|&node| {
+        let node = graph.node(node);
+        (0..node.inputs.len()).filter(|&i| node.inputs[i] == Some(id)).all(|i| node.op.def().packs(i))
+    })
 }

@@ -183,6 +183,13 @@ impl Plan {
         Ok(Self { id, steps, slots: memory.slots, outputs, known, pending })
     }
 
+    /// The values that a run must be fed, some of them more than once.
+    pub fn fed(&self) -> impl Iterator<Item = ValueId> {
+        let inputs = self.steps.iter().flat_map(|step| step.inputs.iter().flatten().copied());
+        let places = inputs.chain(self.outputs.iter().map(|output| output.place));
+        places.filter_map(|place| if let Place::Fed(id) = place { Some(id) } else { None })
+    }
+
     /// Bytes of all slots together.
     pub fn slot_bytes(&self) -> usize {
         self.slots.iter().sum()

@@ -3,13 +3,17 @@
 use crate::backend::{Backend, Feed, Pending, Profiled};
 use crate::error::{Result, ensure, fail};
 use crate::graph::{Graph, ValueId};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::tensor::{Chunk, Tensor};
-use crate::types::{Bindings, Dim};
+use crate::types::{Bindings, Dim, Shape, TensorType};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Plans kept; the oldest goes when another comes.
 const MAX_PLANS: usize = 24;
+
+/// Bytes of known values up to which a plan is worth keeping.
+const MAX_KEY_BYTES: usize = 4096;
 
 /// What a named input is given for one run.
 #[derive(Clone, Debug)]
@@ -20,11 +24,21 @@ pub enum Given<'a> {
     Previous(&'a str, Vec<usize>),
 }
 
+/// What distinguishes plans.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct PlanKey {
+    outputs: Vec<String>,
+    sizes: Bindings,
+    /// Types of inputs whose type sizes alone do not say, and of what earlier plans of the run computed.
+    fed: HashMap<ValueId, TensorType>,
+    known: HashMap<ValueId, Arc<Tensor>>,
+}
+
 /// A graph, its weights and states, and its plans.
 pub struct Session {
     graph: Graph,
     backend: Box<dyn Backend>,
-    plans: Vec<(Vec<String>, Bindings, Plan)>,
+    plans: Vec<(PlanKey, Plan)>,
 }
 
 impl Session {
@@ -36,37 +50,63 @@ impl Session {
     /// Runs the graph on `feeds` and gives the outputs named, in that order. Fails, naming the input, when
     /// one is unknown, missing, or of a wrong type or shape.
     pub async fn run(&mut self, feeds: Vec<(&str, Tensor)>, outputs: &[&str]) -> Result<Vec<Tensor>> {
-        let given = feeds.into_iter().map(|(name, tensor)| (name, Given::Tensor(tensor))).collect();
-        self.submit(given, outputs)?.await
+        let mut key = key_of(outputs, Bindings::new());
+        let mut fed = HashMap::new();
+        for (name, tensor) in feeds {
+            fed.insert(self.bind_input(name, &tensor.ty(), &mut key)?, tensor);
+        }
+        loop {
+            let index = self.plan(&key)?;
+            let (_, plan) = &self.plans[index];
+            if let Some(missing) = plan.fed().find(|id| !fed.contains_key(id)) {
+                let name = &self.graph.value(missing).name;
+                return fail!(InvalidInput, "the input '{name}' was not given");
+            }
+            let pending = plan.pending.clone();
+            let ids: Vec<ValueId> = plan.outputs.iter().map(|output| output.value).collect();
+            let feeds = fed.iter().map(|(id, tensor)| (*id, Feed::Tensor(tensor.clone()))).collect();
+            let computed = self.backend.submit(&self.graph, plan, feeds)?.await?;
+            if pending.is_empty() {
+                return Ok(computed);
+            }
+            for (id, tensor) in ids.into_iter().zip(computed) {
+                if pending.contains(&id) {
+                    key.known.insert(id, Arc::new(tensor));
+                } else {
+                    key.fed.insert(id, tensor.ty());
+                    fed.insert(id, tensor);
+                }
+            }
+        }
     }
 
-    /// Like [`run`](Self::run), without waiting for the outputs.
+    /// Starts a run without waiting for its outputs. Only for graphs whose types sizes alone decide.
     pub fn submit(&mut self, given: Vec<(&str, Given)>, outputs: &[&str]) -> Result<Pending> {
-        let mut bindings = Bindings::new();
+        let mut key = key_of(outputs, Bindings::new());
         let mut feeds = HashMap::new();
         for (name, given) in given {
             let (id, feed) = match given {
                 Given::Tensor(tensor) => {
-                    let id = self.bind_input(name, tensor.dtype(), tensor.shape(), &mut bindings)?;
-                    (id, Feed::Tensor(tensor))
+                    (self.bind_input(name, &tensor.ty(), &mut key)?, Feed::Tensor(tensor))
                 }
                 Given::Previous(output, shape) => {
                     let from = self.output(output)?;
-                    let dtype = self.graph.ty(from)?.dtype;
-                    (self.bind_input(name, dtype, &shape, &mut bindings)?, Feed::Previous(from))
+                    let ty = TensorType::new(self.graph.ty(from)?.dtype, Shape::known(&shape));
+                    (self.bind_input(name, &ty, &mut key)?, Feed::Previous(from))
                 }
             };
             feeds.insert(id, feed);
         }
-        let plan = self.plan(outputs, bindings)?;
-        let (_, _, plan) = &self.plans[plan];
+        let index = self.plan(&key)?;
+        let (_, plan) = &self.plans[index];
+        ensure!(plan.pending.is_empty(), Internal, "the elements of a value decide how this graph goes on");
         self.backend.submit(&self.graph, plan, feeds)
     }
 
     /// Makes the plan for these outputs and sizes, and what the back end needs for it, before its first run.
     pub fn prepare(&mut self, outputs: &[&str], bindings: Bindings) -> Result<()> {
-        let plan = self.plan(outputs, bindings)?;
-        self.backend.prepare(&self.graph, &self.plans[plan].2)
+        let plan = self.plan(&key_of(outputs, bindings))?;
+        self.backend.prepare(&self.graph, &self.plans[plan].1)
     }
 
     /// Takes bytes of a weight: see [`Backend::write_weight`].
@@ -82,32 +122,29 @@ impl Session {
 
     /// What a run for these outputs and sizes launches.
     pub fn profile(&mut self, outputs: &[&str], bindings: Bindings) -> Result<Vec<Profiled>> {
-        let plan = self.plan(outputs, bindings)?;
-        Ok(self.backend.profile(&self.graph, &self.plans[plan].2))
+        let plan = self.plan(&key_of(outputs, bindings))?;
+        Ok(self.backend.profile(&self.graph, &self.plans[plan].1))
     }
 
     /// Checks a feed against the input of that name, and binds the symbols of its shape.
-    fn bind_input(
-        &self,
-        name: &str,
-        dtype: crate::types::DType,
-        shape: &[usize],
-        bindings: &mut Bindings,
-    ) -> Result<ValueId> {
+    fn bind_input(&self, name: &str, given: &TensorType, key: &mut PlanKey) -> Result<ValueId> {
         let found = self.graph.inputs().iter().find(|id| &*self.graph.value(**id).name == name);
         let Some(&id) = found else {
             let names: Vec<_> = self.graph.inputs().iter().map(|id| &*self.graph.value(*id).name).collect();
             return fail!(InvalidInput, "there is no input '{name}'; the inputs are {}", names.join(", "));
         };
-        let ty = self.graph.ty(id)?;
-        let mut fits = ty.dtype == dtype && ty.shape.rank() == shape.len();
-        for (dim, &size) in ty.shape.0.iter().zip(shape) {
+        let Some(ty) = &self.graph.value(id).ty else {
+            key.fed.insert(id, given.clone());
+            return Ok(id);
+        };
+        let mut fits = ty.dtype == given.dtype && ty.shape.rank() == given.shape.rank();
+        for (dim, size) in ty.shape.0.iter().zip(given.known_shape()?) {
             fits &= match dim {
-                Dim::Symbol(symbol) => *bindings.entry(symbol.clone()).or_insert(size) == size,
+                Dim::Symbol(symbol) => *key.sizes.entry(symbol.clone()).or_insert(size) == size,
                 other => other.known() == Some(size),
             };
         }
-        ensure!(fits, ShapeMismatch, "the input '{name}' wants {ty} and was given {dtype}{shape:?}");
+        ensure!(fits, ShapeMismatch, "the input '{name}' wants {ty} and was given {given}");
         Ok(id)
     }
 
@@ -118,21 +155,25 @@ impl Session {
         }
     }
 
-    /// The index of the plan for these outputs and sizes, made when it is new.
-    fn plan(&mut self, outputs: &[&str], bindings: Bindings) -> Result<usize> {
-        let same =
-            |(names, bound, _): &(Vec<String>, Bindings, Plan)| *names == outputs && *bound == bindings;
-        if let Some(index) = self.plans.iter().position(same) {
+    /// The index of the plan of that key, made when it is new.
+    fn plan(&mut self, key: &PlanKey) -> Result<usize> {
+        if let Some(index) = self.plans.iter().position(|(found, _)| found == key) {
             return Ok(index);
         }
-        let wanted = outputs.iter().map(|name| Ok((name.to_string(), self.output(name)?)));
+        let wanted = key.outputs.iter().map(|name| Ok((name.clone(), self.output(name)?)));
         let wanted = wanted.collect::<Result<Vec<_>>>()?;
-        let plan = Plan::of_sizes(&self.graph, &wanted, &bindings, self.backend.plan_options())?;
-        if self.plans.len() == MAX_PLANS {
-            let (_, _, oldest) = self.plans.remove(0);
-            self.backend.forget(&oldest);
+        let given = plan::Given { sizes: &key.sizes, fed: &key.fed, known: &key.known };
+        let plan = Plan::new(&self.graph, &wanted, &given, self.backend.plan_options())?;
+        // Plans that hold large values go first: they fit one run only.
+        let large = |(key, _): &(PlanKey, Plan)| {
+            key.known.values().map(|tensor| tensor.bytes().len()).sum::<usize>() > MAX_KEY_BYTES
+        };
+        let first = self.plans.iter().position(large).or((self.plans.len() == MAX_PLANS).then_some(0));
+        if let Some(index) = first {
+            let (_, plan) = self.plans.remove(index);
+            self.backend.forget(&plan);
         }
-        self.plans.push((outputs.iter().map(ToString::to_string).collect(), bindings, plan));
+        self.plans.push((key.clone(), plan));
         Ok(self.plans.len() - 1)
     }
 
@@ -150,4 +191,8 @@ impl Session {
     pub fn memory_bytes(&self) -> usize {
         self.backend.memory_bytes()
     }
+}
+
+fn key_of(outputs: &[&str], sizes: Bindings) -> PlanKey {
+    PlanKey { outputs: outputs.iter().map(ToString::to_string).collect(), sizes, ..Default::default() }
 }
