@@ -113,6 +113,7 @@ async fn compute(case: &Case, open: Open<'_>) -> Result<Vec<Array>> {
                 feeds.insert(id, Feed::Tensor(tensor.clone()));
                 Some(id)
             }
+            Given::Known(tensor) => Some(graph.constant(&name, tensor.clone())),
             Given::Weight { dtype, shape, .. } => {
                 Some(graph.weight(&name, TensorType::new(*dtype, Shape::known(shape))))
             }
@@ -121,7 +122,9 @@ async fn compute(case: &Case, open: Open<'_>) -> Result<Vec<Array>> {
             }
         });
     }
-    let outputs = graph.apply("case", case.op.clone(), &inputs)?;
+    let names: Vec<_> = (0..case.want.len()).map(|i| format!("output {i}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let outputs = graph.defer("case", case.op.clone(), &inputs, &names);
     let wanted: Vec<(String, ValueId)> = outputs.iter().map(|id| (format!("output {}", id.0), *id)).collect();
     let mut backend = open(&graph)?;
     for (given, id) in case.inputs.iter().zip(&inputs) {
@@ -147,7 +150,8 @@ mod tests {
             report.passed, report.left_out, report.worst
         );
         assert!(report.failed.is_empty(), "{on}: {:#?}", report.failed);
-        assert!(report.passed > 90 && report.left_out.len() < 5, "{on}: {report:?}");
+        let no_kernel = |left: &String| left.contains("this operator has no GPU kernel") && on == "the GPU";
+        assert!(report.passed > 200 && report.left_out.iter().all(no_kernel), "{on}: {report:?}");
     }
 
     #[test]

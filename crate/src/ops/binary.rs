@@ -1,13 +1,15 @@
-//! Elementwise functions of two tensors. ONNX Add, Sub, Mul, Div. The second operand has the shape of the
-//! first, or is one row that every row of the first meets, or has one value for each of its rows.
+//! Elementwise functions of two tensors that broadcast to one shape. ONNX Add, Sub, Mul, Div, Pow, Mod, Min, Max,
+//! PRelu, the comparisons, And, Or, Xor and their bitwise kin.
 
-use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
-use crate::error::{Result, ensure};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
+use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
-use crate::tensor::TensorViewMut;
-use crate::types::{DType, TensorType};
+use crate::kernels::strided;
+use crate::tensor::{TensorView, TensorViewMut, Wide};
+use crate::types::{DType, Shape, TensorType};
 
-/// `(f32 [.., n], f32 [.., n] or [n] or [.., 1]) → f32 [.., n]`.
+/// `(a, b) → y` of one dtype; comparisons give bool. Where both are f32 and `b` is `a`'s last dimension or column,
+/// the GPU has a kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binary {
     /// Which function.
@@ -22,15 +24,106 @@ pub enum BinaryFunction {
     Div,
     Mul,
     Sub,
+    And,
+    BitAnd,
+    BitOr,
+    BitXor,
+    Equal,
+    /// The remainder with the sign of the dividend.
+    Fmod,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+    Max,
+    Min,
+    /// The remainder with the sign of the divisor.
+    Mod,
+    Or,
+    Pow,
+    /// `a` where it is not negative, else `a·b`.
+    PRelu,
+    ShiftLeft,
+    ShiftRight,
+    Xor,
 }
 
 impl BinaryFunction {
+    /// Whether the result is bool.
+    pub fn compares(self) -> bool {
+        use BinaryFunction::*;
+        matches!(self, And | Equal | Greater | GreaterOrEqual | Less | LessOrEqual | Or | Xor)
+    }
+
     fn apply(self, a: f32, b: f32) -> f32 {
         match self {
             Self::Add => a + b,
             Self::Div => a / b,
             Self::Mul => a * b,
             Self::Sub => a - b,
+            Self::Max => if a > b || a.is_nan() { a } else { b },
+            Self::Min => if a < b || a.is_nan() { a } else { b },
+            Self::PRelu => if a < 0.0 { a * b } else { a },
+            Self::Pow if b == 2.0 => a * a,
+            Self::Pow => a.powf(b),
+            other => other.of_floats(f64::from(a), f64::from(b)) as f32,
+        }
+    }
+
+    fn of_floats(self, a: f64, b: f64) -> f64 {
+        let truth = |x: bool| f64::from(u8::from(x));
+        match self {
+            Self::Add => a + b,
+            Self::Div => a / b,
+            Self::Mul => a * b,
+            Self::Sub => a - b,
+            Self::Equal => truth(a == b),
+            Self::Greater => truth(a > b),
+            Self::GreaterOrEqual => truth(a >= b),
+            Self::Less => truth(a < b),
+            Self::LessOrEqual => truth(a <= b),
+            Self::And | Self::BitAnd => truth(a != 0.0 && b != 0.0),
+            Self::Or | Self::BitOr => truth(a != 0.0 || b != 0.0),
+            Self::Xor | Self::BitXor => truth((a != 0.0) != (b != 0.0)),
+            Self::Fmod => a % b,
+            Self::Mod => a - b * (a / b).floor(),
+            Self::Max => if a > b || a.is_nan() { a } else { b },
+            Self::Min => if a < b || a.is_nan() { a } else { b },
+            Self::Pow => a.powf(b),
+            Self::PRelu => if a < 0.0 { a * b } else { a },
+            Self::ShiftLeft | Self::ShiftRight => f64::NAN,
+        }
+    }
+
+    fn of_ints(self, a: i128, b: i128) -> i128 {
+        let truth = i128::from;
+        match self {
+            Self::Add => a + b,
+            Self::Sub => a - b,
+            Self::Mul | Self::PRelu if self == Self::Mul || a < 0 => a.wrapping_mul(b),
+            Self::Mul | Self::PRelu => a,
+            Self::Div => a.checked_div(b).unwrap_or(0),
+            Self::Fmod => a.checked_rem(b).unwrap_or(0),
+            Self::Mod => match a.checked_rem(b) {
+                Some(rest) if rest != 0 && (rest < 0) != (b < 0) => rest + b,
+                rest => rest.unwrap_or(0),
+            },
+            Self::Equal => truth(a == b),
+            Self::Greater => truth(a > b),
+            Self::GreaterOrEqual => truth(a >= b),
+            Self::Less => truth(a < b),
+            Self::LessOrEqual => truth(a <= b),
+            Self::And => truth(a != 0 && b != 0),
+            Self::Or => truth(a != 0 || b != 0),
+            Self::Xor => truth((a != 0) != (b != 0)),
+            Self::BitAnd => a & b,
+            Self::BitOr => a | b,
+            Self::BitXor => a ^ b,
+            Self::Max => a.max(b),
+            Self::Min => a.min(b),
+            Self::Pow => u32::try_from(b).map_or(0, |b| a.wrapping_pow(b)),
+            Self::ShiftLeft => u32::try_from(b).ok().and_then(|b| a.checked_shl(b)).unwrap_or(0),
+            Self::ShiftRight => u32::try_from(b).ok().and_then(|b| a.checked_shr(b)).unwrap_or(0),
         }
     }
 }
@@ -38,43 +131,39 @@ impl BinaryFunction {
 impl OpDef for Binary {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         let (a, b) = (inputs.ty(0)?, inputs.ty(1)?);
-        expect_dtype(a, DType::F32, "the first operand")?;
-        expect_dtype(b, DType::F32, "the second operand")?;
-        ensure!(
-            a.shape == b.shape
-                || (b.shape.rank() == 1 && b.shape.0.last() == a.shape.0.last())
-                || is_column(&a.shape.0, &b.shape.0),
-            ShapeMismatch,
-            "operands of shapes {} and {} do not go together",
-            a.shape,
-            b.shape
-        );
-        Ok(vec![a.clone()])
+        // The exponent of a power may have a dtype of its own.
+        let same = a.dtype == b.dtype || self.function == BinaryFunction::Pow;
+        ensure!(same, ShapeMismatch, "operands {a} and {b} differ in dtype");
+        let shape = Shape(super::broadcast_shape(&a.shape.0, &b.shape.0)?);
+        Ok(vec![TensorType { dtype: if self.function.compares() { DType::Bool } else { a.dtype }, shape }])
     }
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let y = &mut outputs[0];
         let b = inputs[1].tensor()?;
-        let column = is_column(outputs[0].shape, b.shape);
-        let (_, columns) = outputs[0].as_rows();
-        let b = b.data::<f32>()?;
-        let y = outputs[0].data::<f32>()?;
-        if let Some(a) = inputs[0].optional()? {
-            y.copy_from_slice(a.data()?);
-        }
-        if column {
-            for (row, b) in y.chunks_mut(columns.max(1)).zip(b) {
-                row.iter_mut().for_each(|y| *y = self.function.apply(*y, *b));
+        match inputs[0].optional()? {
+            Some(a) if b.dtype == DType::F32 && a.dtype == DType::F32 && y.dtype == DType::F32 => {
+                self.eval_f32(a, b, y)
             }
-            return Ok(());
+            Some(a) => self.eval_wide(a, b, y),
+            None if b.dtype == DType::F32 && y.dtype == DType::F32 => self.eval_in_place(b, y),
+            None => {
+                let bytes = y.bytes.to_vec();
+                let mut a = crate::tensor::Tensor::zeros(y.dtype, y.shape)?;
+                a.view_mut().bytes.copy_from_slice(&bytes);
+                self.eval_wide(a.view(), b, y)
+            }
         }
-        for row in y.chunks_mut(b.len().max(1)) {
-            row.iter_mut().zip(b).for_each(|(y, b)| *y = self.function.apply(*y, *b));
-        }
-        Ok(())
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
         let (a, b) = (types.input(0)?, types.input(1)?);
+        use BinaryFunction::{Add, Div, Mul, Sub};
+        let plain = matches!(self.function, Add | Div | Mul | Sub) && types.dtype(0) == Some(DType::F32);
+        let row = b.len() == 1 && b.last() == a.last();
+        if !plain || !(a == b || row || is_column(&a, &b)) {
+            return Lowered::not_on_gpu("this operator has no GPU kernel for this function, dtype or broadcast");
+        }
         let n: usize = a.iter().product();
         let n_b = b.iter().product::<usize>() as u32;
         let each = if is_column(&a, &b) { a.last().copied().unwrap_or(1) as u32 } else { 1 };
@@ -87,6 +176,99 @@ impl OpDef for Binary {
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 0)]
     }
+}
+
+impl Binary {
+    fn eval_f32(&self, a: TensorView, b: TensorView, y: &mut TensorViewMut) -> Result<()> {
+        if a.shape == y.shape {
+            y.data::<f32>()?.copy_from_slice(a.data()?);
+            return self.eval_in_place(b, y);
+        }
+        let (of_a, of_b) = (strided::broadcast(a.shape, y.shape), strided::broadcast(b.shape, y.shape));
+        let (a, b) = (a.data::<f32>()?, b.data::<f32>()?);
+        let (step_a, step_b) = (last(&of_a), last(&of_b));
+        let shape = y.shape;
+        let mut rows = y.data::<f32>()?.chunks_exact_mut(shape.last().copied().unwrap_or(1).max(1));
+        strided::for_each_row(shape, [&of_a, &of_b], |[at_a, at_b]| {
+            let Some(row) = rows.next() else { return };
+            let (a, b) = (&a[at_a as usize..], &b[at_b as usize..]);
+            for (i, y) in row.iter_mut().enumerate() {
+                *y = self.function.apply(a[i * step_a], b[i * step_b]);
+            }
+        });
+        Ok(())
+    }
+
+    /// `y = f(y, b)`.
+    fn eval_in_place(&self, b: TensorView, y: &mut TensorViewMut) -> Result<()> {
+        let strides = strided::broadcast(b.shape, y.shape);
+        let (_, columns) = y.as_rows();
+        let shape = y.shape;
+        let (b, step) = (b.data::<f32>()?, last(&strides));
+        let mut rows = y.data::<f32>()?.chunks_exact_mut(columns.max(1));
+        let function = self.function;
+        strided::for_each_row(shape, [&strides], |[at]| {
+            let Some(row) = rows.next() else { return };
+            let b = &b[at as usize..];
+            if step == 0 {
+                let b = b[0];
+                match function {
+                    BinaryFunction::Add => row.iter_mut().for_each(|y| *y += b),
+                    BinaryFunction::Mul => row.iter_mut().for_each(|y| *y *= b),
+                    BinaryFunction::Sub => row.iter_mut().for_each(|y| *y -= b),
+                    BinaryFunction::Div => row.iter_mut().for_each(|y| *y /= b),
+                    _ => row.iter_mut().for_each(|y| *y = function.apply(*y, b)),
+                }
+                return;
+            }
+            match function {
+                BinaryFunction::Add => row.iter_mut().zip(b).for_each(|(y, b)| *y += b),
+                BinaryFunction::Mul => row.iter_mut().zip(b).for_each(|(y, b)| *y *= b),
+                BinaryFunction::Sub => row.iter_mut().zip(b).for_each(|(y, b)| *y -= b),
+                BinaryFunction::Div => row.iter_mut().zip(b).for_each(|(y, b)| *y /= b),
+                _ => row.iter_mut().zip(b).for_each(|(y, b)| *y = function.apply(*y, *b)),
+            }
+        });
+        Ok(())
+    }
+
+    /// Any dtype, element by element in the widest type of its kind.
+    fn eval_wide(&self, a: TensorView, b: TensorView, y: &mut TensorViewMut) -> Result<()> {
+        let (of_a, of_b) = (strided::broadcast(a.shape, y.shape), strided::broadcast(b.shape, y.shape));
+        let positions = |then: &mut dyn FnMut(usize, usize)| {
+            let n = y.shape.last().copied().unwrap_or(1);
+            strided::for_each_row(y.shape, [&of_a, &of_b], |[at_a, at_b]| {
+                (0..n).for_each(|i| then(at_a as usize + i * last(&of_a), at_b as usize + i * last(&of_b)));
+            });
+        };
+        let values = match (a.widen()?, b.widen()?) {
+            (Wide::Ints(a), Wide::Ints(b)) => {
+                let mut values = Vec::with_capacity(y.len());
+                let mut zero = false;
+                positions(&mut |i, j| {
+                    zero |= b[j] == 0;
+                    values.push(self.function.of_ints(a[i], b[j]));
+                });
+                use BinaryFunction::{Div, Fmod, Mod};
+                if zero && matches!(self.function, Div | Fmod | Mod) {
+                    return fail!(InvalidInput, "an integer is divided by 0");
+                }
+                Wide::Ints(values)
+            }
+            _ => {
+                let (a, b) = (a.to_floats()?, b.to_floats()?);
+                let mut values = Vec::with_capacity(y.len());
+                positions(&mut |i, j| values.push(self.function.of_floats(a[i], b[j])));
+                Wide::Floats(values)
+            }
+        };
+        y.narrow(values)
+    }
+}
+
+/// The last stride; 0 or 1 of a broadcast.
+fn last(strides: &[isize]) -> usize {
+    strides.last().map_or(0, |stride| *stride as usize)
 }
 
 params!("binary": n: u32, n_b: u32, each: u32, function: u32);
@@ -103,7 +285,7 @@ fn is_column<T: PartialEq + From<usize>>(a: &[T], b: &[T]) -> bool {
 #[cfg(any(test, feature = "parity"))]
 pub(super) mod parity {
     use super::*;
-    use crate::ops::case::{Array, Case, Given, Tolerance};
+    use crate::ops::case::{Array, Case, Given, Tolerance, indices};
 
     fn reference_binary(function: BinaryFunction, a: f64, b: f64) -> f64 {
         match function {
@@ -111,12 +293,42 @@ pub(super) mod parity {
             BinaryFunction::Div => a / b,
             BinaryFunction::Mul => a * b,
             BinaryFunction::Sub => a - b,
+            BinaryFunction::Less => f64::from(u8::from(a < b)),
+            BinaryFunction::Max => a.max(b),
+            BinaryFunction::Mod => a.rem_euclid(b),
+            BinaryFunction::BitXor => (a as i64 ^ b as i64) as f64,
+            other => panic!("no case uses {other:?}"),
         }
+    }
+
+    fn reference_broadcast(function: BinaryFunction, a: &Array, b: &Array, shape: &[usize]) -> Array {
+        let of = |x: &Array, index: &[usize]| {
+            let own = index[shape.len() - x.shape.len()..].iter().zip(&x.shape);
+            x.at(&own.map(|(&i, &n)| if n == 1 { 0 } else { i }).collect::<Vec<_>>())
+        };
+        let values = indices(shape).map(|index| reference_binary(function, of(a, &index), of(b, &index)));
+        Array::new(shape, values.collect())
+    }
+
+    fn broadcasts() -> Vec<Case> {
+        let case = |function, a: Given, b: Given, shape: &'static [usize]| {
+            Case::new(format!("{function:?} to {shape:?}"), Binary { function }, vec![a, b], Tolerance::of(1e-6), |x| {
+                let (a, b) = (x[0].as_ref().expect("an input"), x[1].as_ref().expect("an input"));
+                vec![reference_broadcast(function, a, b, shape)]
+            })
+        };
+        vec![
+            case(BinaryFunction::Sub, Given::noise(&[2, 1, 5], 1), Given::noise(&[3, 1], 2), &[2, 3, 5]),
+            case(BinaryFunction::Max, Given::noise(&[7], 1), Given::noise(&[2, 7], 2), &[2, 7]),
+            case(BinaryFunction::Less, Given::noise(&[4, 6], 1), Given::noise(&[4, 6], 2), &[4, 6]),
+            case(BinaryFunction::Mod, Given::fed(&[4], &[7i64, 8, 9, 3]), Given::fed(&[1], &[5i64]), &[4]),
+            case(BinaryFunction::BitXor, Given::fed(&[3], &[7i32, 8, 9]), Given::fed(&[3], &[5i32, 1, 9]), &[3]),
+        ]
     }
 
     pub fn cases() -> Vec<Case> {
         use BinaryFunction::*;
-        let mut cases = Vec::new();
+        let mut cases = broadcasts();
         for function in [Add, Div, Mul, Sub] {
             for (a, b) in [(&[1][..], &[1][..]), (&[5, 67], &[5, 67]), (&[3, 70], &[70]), (&[2, 3, 33], &[33]), (&[2, 3, 33], &[2, 3, 1])] {
                 let inputs = vec![Given::noise(a, 1), Given::noise(b, 2)];

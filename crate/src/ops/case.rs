@@ -2,7 +2,7 @@
 
 use super::Op;
 use crate::quant::{decode_row, sample};
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{Element, Tensor, TensorView};
 use crate::types::DType;
 
 /// Values of any type as f64, for references.
@@ -21,6 +21,11 @@ impl Array {
         Self { shape: shape.to_vec(), values }
     }
 
+    /// The value at an index.
+    pub fn at(&self, index: &[usize]) -> f64 {
+        self.values[index.iter().zip(&self.shape).fold(0, |at, (i, n)| at * n + i)]
+    }
+
     /// The rows of the last dimension.
     pub fn rows(&self) -> std::slice::ChunksExact<'_, f64> {
         self.values.chunks_exact(self.shape.last().copied().unwrap_or(1))
@@ -32,11 +37,25 @@ impl Array {
     }
 }
 
+/// All indices of a shape, in row-major order.
+pub fn indices(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> {
+    (0..shape.iter().product::<usize>()).map(|mut i| {
+        let mut index: Vec<usize> = (shape.iter().rev())
+            .map(|n| {
+                let digit = i % n;
+                i /= n;
+                digit
+            })
+            .collect();
+        index.reverse();
+        index
+    })
+}
+
 /// Bytes of a type as f64.
 fn decode(dtype: DType, bytes: &[u8], n: usize) -> Vec<f64> {
     match dtype {
         DType::F32 => bytes.as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
-        DType::I32 => bytes.as_chunks().0.iter().map(|b| f64::from(i32::from_le_bytes(*b))).collect(),
         DType::F16 => bytes.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f64()).collect(),
         DType::BF16 => bytes.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f64()).collect(),
         DType::Block(format) => {
@@ -44,7 +63,7 @@ fn decode(dtype: DType, bytes: &[u8], n: usize) -> Vec<f64> {
             decode_row(format, bytes, &mut out);
             out.into_iter().map(f64::from).collect()
         }
-        other => panic!("no case uses {other}"),
+        dtype => TensorView { dtype, shape: &[n], bytes }.to_floats().expect("elements one by one"),
     }
 }
 
@@ -56,6 +75,8 @@ pub enum Given {
     Absent,
     /// Fed at the run.
     Fed(Tensor),
+    /// A constant of the graph.
+    Known(Tensor),
     /// A weight of the file.
     Weight { dtype: DType, shape: Vec<usize>, bytes: Vec<u8> },
     /// A state, zeros before the run.
@@ -66,6 +87,11 @@ impl Given {
     /// Fed elements.
     pub fn fed<T: Element>(shape: &[usize], data: &[T]) -> Self {
         Self::Fed(Tensor::new(shape, data).expect("the shape has that many elements"))
+    }
+
+    /// Constant elements.
+    pub fn known<T: Element>(shape: &[usize], data: &[T]) -> Self {
+        Self::Known(Tensor::new(shape, data).expect("the shape has that many elements"))
     }
 
     /// Fed random f32 in -1..1.
@@ -89,7 +115,7 @@ impl Given {
     fn array(&self) -> Option<Array> {
         match self {
             Self::Absent => None,
-            Self::Fed(tensor) => Some(Array::of(tensor)),
+            Self::Fed(tensor) | Self::Known(tensor) => Some(Array::of(tensor)),
             Self::Weight { dtype, shape, bytes } => {
                 Some(Array::new(shape, decode(*dtype, bytes, shape.iter().product())))
             }

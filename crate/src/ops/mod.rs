@@ -8,7 +8,7 @@ mod known;
 
 pub use known::Known;
 
-use crate::error::{Result, fail};
+use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::Dispatch;
 use crate::kernels::gemm::PackedMatrix;
 use crate::kernels::threads::Threads;
@@ -225,17 +225,63 @@ operators! {
     ArgMax => argmax,
     Attention => attention,
     Binary => binary,
+    Cast => cast,
+    Concat => concat,
+    Expand => expand,
     Gather => gather,
+    LayerNorm => layer_norm,
     MatMul => matmul,
+    Product => product,
     Reduce => reduce,
+    Reshape => reshape,
     RmsNorm => rms_norm,
     RopeCache => rope_cache,
+    Select => select,
+    Shape => shape,
+    Slice => slice,
+    Softmax => softmax,
+    Split => split,
     TopK => top_k,
+    Transpose => transpose,
     Unary => unary,
+}
+
+/// The dimension that an axis means; negative ones count from the end.
+pub(crate) fn axis_of(axis: i64, rank: usize) -> Result<usize> {
+    let resolved = if axis < 0 { axis + rank as i64 } else { axis };
+    ensure!((0..rank as i64).contains(&resolved), ShapeMismatch, "axis {axis} of {rank} dimensions");
+    Ok(resolved as usize)
+}
+
+/// The dimensions that axes mean. Fails when one is named twice.
+fn axes_of(axes: &[i64], rank: usize) -> Result<Vec<usize>> {
+    let resolved = axes.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<Vec<_>>>()?;
+    let twice = (1..resolved.len()).any(|i| resolved[..i].contains(&resolved[i]));
+    ensure!(!twice, ShapeMismatch, "{axes:?} name a dimension twice");
+    Ok(resolved)
+}
+
+/// The shape that two shapes broadcast to, from the last dimension on: equal, or one of them 1.
+fn broadcast_shape<D: Clone + PartialEq + From<usize>>(a: &[D], b: &[D]) -> Result<Vec<D>>
+where
+    [D]: std::fmt::Debug,
+{
+    let rank = a.len().max(b.len());
+    let dim = |shape: &[D], i: usize| match (i + shape.len()).checked_sub(rank) {
+        Some(i) => shape[i].clone(),
+        None => D::from(1),
+    };
+    (0..rank)
+        .map(|i| match (dim(a, i), dim(b, i)) {
+            (a, b) if a == b || b == D::from(1) => Ok(a),
+            (a, b) if a == D::from(1) => Ok(b),
+            _ => fail!(ShapeMismatch, "the shapes {a:?} and {b:?} do not broadcast"),
+        })
+        .collect()
 }
 
 /// Fails unless the type has that dtype.
 fn expect_dtype(ty: &TensorType, dtype: DType, what: &str) -> Result<()> {
-    crate::error::ensure!(ty.dtype == dtype, ShapeMismatch, "{what} is {ty}, and {dtype} is wanted");
+    ensure!(ty.dtype == dtype, ShapeMismatch, "{what} is {ty}, and {dtype} is wanted");
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use crate::backend::{Backend, Feed, Pending, Profiled};
 use crate::error::{Result, ensure, fail};
+use crate::formats::onnx;
 use crate::graph::{Graph, ValueId};
+use crate::import;
+use crate::passes;
 use crate::plan::{self, Plan};
 use crate::tensor::{Chunk, Tensor};
 use crate::types::{Bindings, Dim, Shape, TensorType};
@@ -45,6 +48,14 @@ impl Session {
     /// A session of a graph whose weights are in the back end.
     pub fn new(graph: Graph, backend: Box<dyn Backend>) -> Self {
         Self { graph, backend, plans: Vec::new() }
+    }
+
+    /// A session of the model in an ONNX file, on the back end that `open` makes for its graph.
+    pub fn onnx(bytes: &[u8], open: impl FnOnce(&Graph) -> Result<Box<dyn Backend>>) -> Result<Self> {
+        let mut graph = import::onnx::build(&onnx::parse(bytes)?)?;
+        passes::optimise(&mut graph)?;
+        let backend = open(&graph)?;
+        Ok(Self::new(graph, backend))
     }
 
     /// Runs the graph on `feeds` and gives the outputs named, in that order. Fails, naming the input, when

@@ -63,6 +63,11 @@ impl<'a> TensorView<'a> {
 }
 
 impl TensorViewMut<'_> {
+    /// The same, to be read.
+    pub fn as_view(&self) -> TensorView<'_> {
+        TensorView { dtype: self.dtype, shape: self.shape, bytes: self.bytes }
+    }
+
     /// How many elements there are.
     pub fn len(&self) -> usize {
         self.shape.iter().product()

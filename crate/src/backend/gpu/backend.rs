@@ -102,14 +102,14 @@ impl GpuBackend {
                 None => self.slots.push(buffer),
             }
         }
-        for step in &plan.steps {
-            for (place, ty) in step.inputs.iter().zip(&step.input_types) {
-                let (Some(Place::Fed(id)), Some(ty)) = (place, ty) else { continue };
-                let bytes = ty.n_bytes()?;
-                if self.fed.get(id).is_none_or(|buffer| buffer.size() < bytes as u64) {
-                    let buffer = self.device.buffer(&graph.value(*id).name, bytes);
-                    grown |= self.fed.insert(*id, buffer).is_some();
-                }
+        let inputs = plan.steps.iter().flat_map(|step| step.inputs.iter().zip(&step.input_types));
+        let inputs = inputs.filter_map(|(place, ty)| Some(((*place)?, ty.as_ref()?)));
+        for (place, ty) in inputs.chain(plan.outputs.iter().map(|output| (output.place, &output.ty))) {
+            let Place::Fed(id) = place else { continue };
+            let bytes = ty.n_bytes()?;
+            if self.fed.get(&id).is_none_or(|buffer| buffer.size() < bytes as u64) {
+                let buffer = self.device.buffer(&graph.value(id).name, bytes);
+                grown |= self.fed.insert(id, buffer).is_some();
             }
         }
         if grown {

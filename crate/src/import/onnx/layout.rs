@@ -1,0 +1,101 @@
+//! Operators that move elements, or only name them anew.
+
+use super::{Use, unsupported};
+use crate::error::Result;
+use crate::graph::ValueId;
+use crate::ops::concat::Concat;
+use crate::ops::expand::Expand;
+use crate::ops::reshape::Reshape;
+use crate::ops::shape::Shape;
+use crate::ops::slice::Slice;
+use crate::ops::split::Split;
+use crate::ops::transpose::Transpose;
+use crate::tensor::Tensor;
+
+pub(super) fn constant(of: &mut Use) -> Result<Vec<ValueId>> {
+    let node = of.node;
+    let tensor = if let Some(tensor) = of.tensor("value")? {
+        tensor
+    } else if let Some(value) = node.float("value_float") {
+        Tensor::new(&[], &[value])?
+    } else if let Some(value) = node.int("value_int") {
+        Tensor::new(&[], &[value])?
+    } else if let Some(values) = node.floats("value_floats") {
+        Tensor::new(&[values.len()], values)?
+    } else if let Some(values) = node.ints("value_ints") {
+        Tensor::new(&[values.len()], values)?
+    } else {
+        return unsupported("a constant that is sparse or text");
+    };
+    let name = node.outputs.first().copied().unwrap_or_default();
+    Ok(vec![of.import.graph.constant(name, tensor)])
+}
+
+pub(super) fn identity(of: &mut Use) -> Result<Vec<ValueId>> {
+    Ok(vec![of.input(0)?])
+}
+
+/// Nothing drops out of a model that is not being trained.
+pub(super) fn dropout(of: &mut Use) -> Result<Vec<ValueId>> {
+    if of.node.outputs.len() > 1 || of.optional(2).is_some() {
+        return unsupported("a dropout with a mask, or in training");
+    }
+    identity(of)
+}
+
+pub(super) fn reshape(of: &mut Use) -> Result<Vec<ValueId>> {
+    let (x, shape) = (of.input(0)?, of.ints("shape", 1)?);
+    of.outputs(Reshape::To { allow_zero: of.node.flag("allowzero") }, &[Some(x), shape])
+}
+
+pub(super) fn flatten(of: &mut Use) -> Result<Vec<ValueId>> {
+    of.as_is(Reshape::Flatten(of.node.int("axis").unwrap_or(1)))
+}
+
+pub(super) fn squeeze(of: &mut Use) -> Result<Vec<ValueId>> {
+    let (x, axes) = (of.input(0)?, of.ints("axes", 1)?);
+    of.outputs(Reshape::Squeeze, &[Some(x), axes])
+}
+
+pub(super) fn unsqueeze(of: &mut Use) -> Result<Vec<ValueId>> {
+    let (x, axes) = (of.input(0)?, of.ints("axes", 1)?);
+    of.outputs(Reshape::Unsqueeze, &[Some(x), axes])
+}
+
+pub(super) fn shape(of: &mut Use) -> Result<Vec<ValueId>> {
+    let start = of.node.int("start").unwrap_or(0);
+    of.as_is(Shape::Dimensions { start, end: of.node.int("end") })
+}
+
+pub(super) fn size(of: &mut Use) -> Result<Vec<ValueId>> {
+    of.as_is(Shape::Size)
+}
+
+pub(super) fn transpose(of: &mut Use) -> Result<Vec<ValueId>> {
+    let order = of.node.ints("perm").map(|order| order.iter().map(|&i| i as usize).collect());
+    of.as_is(Transpose { order })
+}
+
+pub(super) fn expand(of: &mut Use) -> Result<Vec<ValueId>> {
+    of.as_is(Expand::Broadcast)
+}
+
+pub(super) fn tile(of: &mut Use) -> Result<Vec<ValueId>> {
+    of.as_is(Expand::Tile)
+}
+
+pub(super) fn concat(of: &mut Use) -> Result<Vec<ValueId>> {
+    of.as_is(Concat { axis: of.node.int("axis").unwrap_or(1) })
+}
+
+pub(super) fn split(of: &mut Use) -> Result<Vec<ValueId>> {
+    let (x, sizes) = (of.input(0)?, of.ints("split", 1)?);
+    let op = Split { axis: of.node.int("axis").unwrap_or(0), parts: of.node.outputs.len() };
+    of.outputs(op, &[Some(x), sizes])
+}
+
+pub(super) fn slice(of: &mut Use) -> Result<Vec<ValueId>> {
+    let x = of.input(0)?;
+    let ranges = [of.ints("starts", 1)?, of.ints("ends", 2)?, of.ints("axes", 3)?, of.optional(4)];
+    of.outputs(Slice, &[&[Some(x)], &ranges[..]].concat())
+}

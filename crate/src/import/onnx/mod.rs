@@ -1,0 +1,197 @@
+//! The graph of an ONNX file. Its nodes become operators of the catalogue, one function a spelling; their types wait for
+//! a plan, since ONNX computes shapes with tensors.
+
+mod elementwise;
+mod layout;
+mod network;
+mod spelling;
+
+use crate::error::{Error, ErrorKind, Result, ensure, fail};
+use crate::formats::onnx::{self, DimInfo, Model, Node, ValueInfo, dtype_of};
+use crate::graph::{Graph, Source, ValueId};
+use crate::ops::Op;
+use crate::tensor::Tensor;
+use crate::types::{Dim, Shape, TensorType};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Builds the graph of a file. Fails, naming every one, when operators are not supported.
+pub fn build(model: &Model) -> Result<Graph> {
+    let mut import =
+        Import { graph: Graph::new(), names: HashMap::new(), opset: opset(model), missing: Vec::new() };
+    for initializer in &model.graph.initializers {
+        let id = import.graph.constant(initializer.name, initializer.decode()?);
+        import.names.insert(initializer.name, id);
+    }
+    for input in &model.graph.inputs {
+        if !import.names.contains_key(input.name) {
+            let ty = type_of(input).map_err(|e| e.at(input.name))?;
+            let id = import.graph.input(input.name, ty);
+            import.names.insert(input.name, id);
+        }
+    }
+    for (index, node) in model.graph.nodes.iter().enumerate() {
+        import.node(index, node)?;
+    }
+    import.refuse_missing()?;
+    for output in &model.graph.outputs {
+        let Some(&id) = import.names.get(output.name) else {
+            return fail!(InvalidGraph, "no node computes the output '{}'", output.name);
+        };
+        import.graph.output(output.name, id);
+    }
+    Ok(import.graph)
+}
+
+/// The version of the default domain's operators.
+fn opset(model: &Model) -> i64 {
+    model.opsets.iter().find(|(domain, _)| domain.is_empty()).map_or(1, |(_, version)| *version)
+}
+
+/// The type of an input: sizes that the file leaves open are symbols of this input's own, since exporters give
+/// one name to dimensions that differ.
+fn type_of(input: &ValueInfo) -> Result<Option<TensorType>> {
+    let Some(tensor) = &input.tensor else {
+        return fail!(UnsupportedFormat, "an input that is no tensor is not supported");
+    };
+    let dtype = dtype_of(tensor.data_type)?;
+    let symbol = |i: usize| Dim::symbol(&format!("{}.{i}", input.name));
+    let dims = |shape: &Vec<DimInfo>| {
+        let dim = |(i, dim): (usize, &DimInfo)| match dim {
+            DimInfo::Known(n) => Dim::Known(*n),
+            _ => symbol(i),
+        };
+        shape.iter().enumerate().map(dim).collect()
+    };
+    Ok(tensor.shape.as_ref().map(|shape| TensorType::new(dtype, Shape(dims(shape)))))
+}
+
+/// A graph on its way.
+pub(super) struct Import<'a> {
+    graph: Graph,
+    /// The values by their names in the file.
+    names: HashMap<&'a str, ValueId>,
+    opset: i64,
+    /// Operators that are not supported, each with its first node.
+    missing: Vec<(String, String)>,
+}
+
+impl<'a> Import<'a> {
+    fn node(&mut self, index: usize, node: &Node<'a>) -> Result<()> {
+        let name =
+            if node.name.is_empty() { format!("{}.{index}", node.op_type) } else { node.name.to_string() };
+        let Some(spelling) = spelling::find(node.domain, node.op_type) else {
+            let op = match node.domain {
+                "" => format!("{} of opset {}", node.op_type, self.opset),
+                domain => format!("{domain}.{}", node.op_type),
+            };
+            if self.missing.iter().all(|(known, _)| *known != op) {
+                self.missing.push((op, name));
+            }
+            // What uses its outputs is looked at all the same, so that one error names all.
+            for output in &node.outputs {
+                let id = self.graph.input(output, None);
+                self.names.insert(output, id);
+            }
+            return Ok(());
+        };
+        let explain = |e: Error| Error::new(e.kind(), format!("{} (operator {})", e.message(), node.op_type));
+        let inputs = node.inputs.iter().map(|input| self.input(input)).collect::<Result<Vec<_>>>();
+        let inputs = inputs.map_err(|e| explain(e).at(&*name))?;
+        let mut use_ = Use { import: self, node, name: &name, inputs };
+        let outputs = spelling(&mut use_).map_err(|e| explain(e).at(&*name))?;
+        for (output, id) in node.outputs.iter().zip(outputs) {
+            self.names.insert(output, id);
+        }
+        Ok(())
+    }
+
+    fn input(&self, name: &str) -> Result<Option<ValueId>> {
+        match self.names.get(name) {
+            _ if name.is_empty() => Ok(None),
+            Some(id) => Ok(Some(*id)),
+            None => fail!(InvalidGraph, "no node before it computes '{name}'"),
+        }
+    }
+
+    fn refuse_missing(&self) -> Result<()> {
+        let missing: Vec<_> = self.missing.iter().map(|(op, node)| format!("{op} (node '{node}')")).collect();
+        ensure!(
+            missing.is_empty(),
+            UnsupportedOp,
+            "the model uses operators that are not supported: {}",
+            missing.join(", ")
+        );
+        Ok(())
+    }
+}
+
+/// One node with what a spelling needs to make operators of it.
+pub(super) struct Use<'i, 'a> {
+    import: &'i mut Import<'a>,
+    node: &'i Node<'a>,
+    name: &'i str,
+    inputs: Vec<Option<ValueId>>,
+}
+
+impl Use<'_, '_> {
+    /// An input that must be there.
+    fn input(&self, index: usize) -> Result<ValueId> {
+        match self.optional(index) {
+            Some(id) => Ok(id),
+            None => fail!(InvalidGraph, "input {index} is missing"),
+        }
+    }
+
+    fn optional(&self, index: usize) -> Option<ValueId> {
+        self.inputs.get(index).copied().flatten()
+    }
+
+    /// The elements of an input that is a constant.
+    fn known(&self, index: usize) -> Option<Arc<Tensor>> {
+        match &self.import.graph.value(self.optional(index)?).source {
+            Source::Const(tensor) => Some(tensor.clone()),
+            _ => None,
+        }
+    }
+
+    /// Applies an operator whose outputs are the node's.
+    fn outputs(&mut self, op: impl Into<Op>, inputs: &[Option<ValueId>]) -> Result<Vec<ValueId>> {
+        Ok(self.import.graph.defer(self.name, op, inputs, &self.node.outputs))
+    }
+
+    /// Applies an operator of one output to the node's inputs as they are.
+    fn as_is(&mut self, op: impl Into<Op>) -> Result<Vec<ValueId>> {
+        let inputs = self.inputs.clone();
+        self.outputs(op, &inputs)
+    }
+
+    /// Applies an operator of one output on the way to the node's.
+    fn step(&mut self, part: &str, op: impl Into<Op>, inputs: &[Option<ValueId>]) -> ValueId {
+        let name = format!("{}.{part}", self.name);
+        self.import.graph.defer(&name, op, inputs, &[&name])[0]
+    }
+
+    fn constant(&mut self, part: &str, tensor: Tensor) -> ValueId {
+        let name = format!("{}.{part}", self.name);
+        self.import.graph.constant(&name, tensor)
+    }
+
+    /// Integers that older opsets have as an attribute and newer ones as an input.
+    fn ints(&mut self, attribute: &str, input: usize) -> Result<Option<ValueId>> {
+        if let Some(id) = self.optional(input) {
+            return Ok(Some(id));
+        }
+        let Some(ints) = self.node.ints(attribute).map(<[i64]>::to_vec) else { return Ok(None) };
+        Ok(Some(self.constant(attribute, Tensor::new(&[ints.len()], &ints)?)))
+    }
+
+    /// A tensor attribute's elements.
+    fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
+        self.node.tensor(name).map(onnx::Tensor::decode).transpose()
+    }
+}
+
+fn unsupported<T>(what: impl Into<String>) -> Result<T> {
+    Err(Error::new(ErrorKind::UnsupportedOp, what))
+}

@@ -1,0 +1,53 @@
+//! Elements in another dtype. ONNX Cast and CastLike.
+
+use super::{CpuContext, Input, Known, OpDef};
+use crate::error::Result;
+use crate::tensor::TensorViewMut;
+use crate::types::{DType, TensorType};
+
+/// `x → y` of the same shape. Floats become integers towards zero; integers wrap.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cast {
+    /// The dtype wanted.
+    pub to: DType,
+}
+
+impl OpDef for Cast {
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        Ok(vec![TensorType { dtype: self.to, shape: inputs.ty(0)?.shape.clone() }])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
+        match (x.dtype, y.dtype) {
+            (from, to) if from == to => y.bytes.copy_from_slice(x.bytes),
+            (DType::I64, DType::F32) => {
+                y.data::<f32>()?.iter_mut().zip(x.data::<i64>()?).for_each(|(y, x)| *y = *x as f32);
+            }
+            (DType::I64, DType::I32) => {
+                y.data::<i32>()?.iter_mut().zip(x.data::<i64>()?).for_each(|(y, x)| *y = *x as i32);
+            }
+            _ => y.narrow(x.widen()?)?,
+        }
+        Ok(())
+    }
+}
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    pub fn cases() -> Vec<Case> {
+        let case = |to: DType, tolerance: f64| {
+            Case::new(format!("f32 to {to}"), Cast { to }, vec![Given::noise(&[40], 1)], Tolerance::of(tolerance), |x| {
+                let x = x[0].as_ref().expect("an input");
+                let whole = matches!(to, DType::I32);
+                let y = x.values.iter().map(|x| if whole { x.trunc() } else { *x });
+                vec![Array::new(&x.shape, y.collect())]
+            })
+        };
+        vec![case(DType::I32, 0.0), case(DType::F16, 1e-3), case(DType::F32, 0.0)]
+    }
+}

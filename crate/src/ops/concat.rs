@@ -1,0 +1,76 @@
+//! Tensors one after the other along a dimension. ONNX Concat.
+
+use super::{CpuContext, Input, Known, OpDef};
+use crate::error::{Result, ensure};
+use crate::tensor::TensorViewMut;
+use crate::types::{Shape, TensorType};
+
+/// `(x0, x1, …) → y` of any dtype, which all share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Concat {
+    /// The dimension; negative ones count from the end.
+    pub axis: i64,
+}
+
+impl OpDef for Concat {
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let mut shape = inputs.shape(0)?;
+        let axis = super::axis_of(self.axis, shape.len())?;
+        for i in 1..inputs.len() {
+            let next = inputs.shape(i)?;
+            let fits = next.len() == shape.len()
+                && (0..shape.len()).all(|d| d == axis || next[d] == shape[d])
+                && inputs.dtype(i)? == inputs.dtype(0)?;
+            ensure!(fits, ShapeMismatch, "input {i}, {}, does not go behind {}", inputs.ty(i)?, inputs.ty(0)?);
+            shape[axis] += next[axis];
+        }
+        Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&shape))])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let y = &mut outputs[0];
+        let axis = super::axis_of(self.axis, y.shape.len())?;
+        let size = y.dtype.block_bytes();
+        let inner = |shape: &[usize]| shape[axis..].iter().product::<usize>() * size;
+        let row = inner(y.shape);
+        let mut at = 0;
+        for input in inputs {
+            let x = input.tensor()?;
+            let own = inner(x.shape);
+            if own > 0 {
+                let rows = y.bytes.chunks_exact_mut(row).zip(x.bytes.chunks_exact(own));
+                rows.for_each(|(y, x)| y[at..at + own].copy_from_slice(x));
+            }
+            at += own;
+        }
+        Ok(())
+    }
+}
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance, indices};
+
+    pub fn cases() -> Vec<Case> {
+        let case = |axis: i64, a: &[usize], b: &[usize]| {
+            let inputs = vec![Given::noise(a, 1), Given::noise(b, 2)];
+            Case::new(format!("{a:?} and {b:?} on {axis}"), Concat { axis }, inputs, Tolerance::of(0.0), move |x| {
+                let (a, b) = (x[0].as_ref().expect("an input"), x[1].as_ref().expect("an input"));
+                let axis = if axis < 0 { a.shape.len() - 1 } else { axis as usize };
+                let mut shape = a.shape.clone();
+                shape[axis] += b.shape[axis];
+                let of = |mut index: Vec<usize>| match index[axis].checked_sub(a.shape[axis]) {
+                    None => a.at(&index),
+                    Some(i) => {
+                        index[axis] = i;
+                        b.at(&index)
+                    }
+                };
+                vec![Array::new(&shape, indices(&shape).map(of).collect())]
+            })
+        };
+        vec![case(0, &[2, 3], &[1, 3]), case(-1, &[2, 3], &[2, 5]), case(1, &[2, 3, 2], &[2, 1, 2])]
+    }
+}

@@ -1,0 +1,101 @@
+//! Rows of zero mean and unit variance: `(x - mean) / √(variance + ε) · scale + bias`. ONNX LayerNormalization;
+//! Ba et al. 2016, arXiv:1607.06450.
+
+use super::{CpuContext, Input, Known, OpDef, expect_dtype};
+use crate::error::{Result, ensure};
+use crate::tensor::TensorViewMut;
+use crate::types::{DType, Shape, TensorType};
+
+/// `(x f32 [.., n…], scale f32 [n…], bias f32 [n…]?) → (y like x, mean f32 [.., 1…], 1/deviation f32 [.., 1…])`,
+/// of which the last two may be left out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerNorm {
+    /// The first dimension of a row; negative ones count from the end.
+    pub axis: i64,
+    /// What is added to the variance.
+    pub epsilon: f32,
+    /// How many outputs the node has: 1, 2 or 3.
+    pub outputs: usize,
+}
+
+impl OpDef for LayerNorm {
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let x = inputs.ty(0)?;
+        expect_dtype(x, DType::F32, "the input of a norm")?;
+        let shape = inputs.shape(0)?;
+        let axis = super::axis_of(self.axis, shape.len())?;
+        let n: usize = shape[axis..].iter().product();
+        for i in [1, 2] {
+            let fits = inputs.optional(i).is_none_or(|ty| ty.n_bytes().is_ok_and(|bytes| bytes == n * 4));
+            ensure!(fits, ShapeMismatch, "a norm of rows of {n} elements has an input {i} of another size");
+        }
+        let mut outer = shape;
+        outer[axis..].fill(1);
+        let statistic = TensorType::f32(Shape::known(&outer));
+        Ok([x.clone(), statistic.clone(), statistic].into_iter().take(self.outputs).collect())
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let scale = inputs[1].tensor()?.data::<f32>()?;
+        let bias = inputs.get(2).map_or(Ok(None), Input::optional)?.map(|bias| bias.data::<f32>()).transpose()?;
+        let n = scale.len().max(1);
+        let (y, statistics) = outputs.split_at_mut(1);
+        let y = y[0].data::<f32>()?;
+        if let Some(x) = inputs[0].optional()? {
+            y.copy_from_slice(x.data()?);
+        }
+        for (i, row) in y.chunks_exact_mut(n).enumerate() {
+            let mean = sum(row.iter().copied()) / n as f32;
+            let variance = sum(row.iter().map(|x| (x - mean) * (x - mean))) / n as f32;
+            let factor = 1.0 / (variance + self.epsilon).sqrt();
+            row.iter_mut().zip(scale).for_each(|(x, scale)| *x = (*x - mean) * factor * scale);
+            if let Some(bias) = bias {
+                row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+            }
+            for (statistic, value) in statistics.iter_mut().zip([mean, factor]) {
+                statistic.data::<f32>()?[i] = value;
+            }
+        }
+        Ok(())
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0)]
+    }
+}
+
+/// A sum in eight lanes, which vectorises and rounds less than one after the other.
+fn sum(values: impl ExactSizeIterator<Item = f32>) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    values.enumerate().for_each(|(i, x)| lanes[i % 8] += x);
+    lanes.iter().sum()
+}
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    fn reference_layer_norm(x: &Array, n: usize, scale: &Array, bias: &Array, epsilon: f64) -> Array {
+        let rows = x.values.chunks_exact(n).flat_map(|row| {
+            let mean = row.iter().sum::<f64>() / n as f64;
+            let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
+            let of = |i: usize| (row[i] - mean) / (variance + epsilon).sqrt() * scale.values[i] + bias.values[i];
+            (0..n).map(of).collect::<Vec<_>>()
+        });
+        Array::new(&x.shape, rows.collect())
+    }
+
+    pub fn cases() -> Vec<Case> {
+        let case = |axis: i64, own: &'static [usize]| {
+            let inputs = vec![Given::noise(&[3, 4, 33], 1), Given::noise(own, 2), Given::noise(own, 3)];
+            let op = LayerNorm { axis, epsilon: 1e-2, outputs: 1 };
+            Case::new(format!("from {axis} on"), op, inputs, Tolerance::of(2e-6), |x| {
+                let [Some(x), Some(scale), Some(bias)] = x else { panic!("three inputs") };
+                vec![reference_layer_norm(x, own.iter().product(), scale, bias, 1e-2)]
+            })
+        };
+        vec![case(-1, &[33]), case(1, &[4, 33])]
+    }
+}

@@ -1,0 +1,58 @@
+//! Elements of one tensor or another. ONNX Where.
+
+use super::{CpuContext, Input, Known, OpDef, expect_dtype};
+use crate::error::{Result, ensure};
+use crate::kernels::strided;
+use crate::tensor::TensorViewMut;
+use crate::types::{DType, Shape, TensorType};
+
+/// `(condition bool, a, b) → y`: `a` where the condition holds, else `b`; all three broadcast.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Select;
+
+impl OpDef for Select {
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let (condition, a, b) = (inputs.ty(0)?, inputs.ty(1)?, inputs.ty(2)?);
+        expect_dtype(condition, DType::Bool, "the condition")?;
+        ensure!(a.dtype == b.dtype, ShapeMismatch, "{a} and {b} differ in dtype");
+        let shape = super::broadcast_shape(&super::broadcast_shape(&a.shape.0, &b.shape.0)?, &condition.shape.0)?;
+        Ok(vec![TensorType { dtype: a.dtype, shape: Shape(shape) }])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let (condition, a, b) = (inputs[0].tensor()?, inputs[1].tensor()?, inputs[2].tensor()?);
+        let y = &mut outputs[0];
+        let (size, shape) = (y.dtype.block_bytes(), y.shape);
+        let strides = [condition.shape, a.shape, b.shape].map(|from| strided::broadcast(from, shape));
+        let steps = [0, 1, 2].map(|i: usize| strides[i].last().map_or(0, |step| *step as usize));
+        let mut rows = y.bytes.chunks_exact_mut(shape.last().copied().unwrap_or(1).max(1) * size);
+        strided::for_each_row(shape, [&strides[0], &strides[1], &strides[2]], |at| {
+            let Some(row) = rows.next() else { return };
+            let at = at.map(|at| at as usize);
+            for (i, y) in row.chunks_exact_mut(size).enumerate() {
+                let (from, which) = if condition.bytes[at[0] + i * steps[0]] != 0 { (a.bytes, 1) } else { (b.bytes, 2) };
+                y.copy_from_slice(&from[(at[which] + i * steps[which]) * size..][..size]);
+            }
+        });
+        Ok(())
+    }
+}
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+    use crate::tensor::Tensor;
+
+    pub fn cases() -> Vec<Case> {
+        let mut mask = Tensor::zeros(DType::Bool, &[4]).expect("a small tensor");
+        mask.view_mut().bytes.copy_from_slice(&[1, 0, 0, 1]);
+        let inputs = vec![Given::Fed(mask), Given::noise(&[3, 1], 1), Given::noise(&[3, 4], 2)];
+        vec![Case::new("a mask of columns", Select, inputs, Tolerance::of(0.0), |x| {
+            let [Some(mask), Some(a), Some(b)] = x else { panic!("three inputs") };
+            let of = |(i, b): (usize, &f64)| if mask.values[i % 4] != 0.0 { a.values[i / 4] } else { *b };
+            vec![Array::new(&[3, 4], b.values.iter().enumerate().map(of).collect())]
+        })]
+    }
+}

@@ -1,0 +1,132 @@
+//! Rows that sum to one: `exp(x - max) / Σ exp(x - max)`, its logarithm, or a one at the largest. ONNX Softmax,
+//! LogSoftmax and Hardmax over one or several neighbouring dimensions.
+
+use super::{CpuContext, Input, Known, OpDef};
+use crate::error::Result;
+use crate::tensor::{TensorViewMut, Wide};
+use crate::types::{DType, TensorType};
+
+/// `x float [..] → y` of the same type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Softmax {
+    /// What becomes of a row.
+    pub function: SoftmaxFunction,
+    /// The dimension that sums to one; negative ones count from the end.
+    pub axis: i64,
+    /// Whether all dimensions from the axis on are one row, as before ONNX's opset 13.
+    pub flatten: bool,
+}
+
+/// The functions of the family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are the field's")]
+pub enum SoftmaxFunction {
+    Softmax,
+    Log,
+    Hard,
+}
+
+impl SoftmaxFunction {
+    fn apply(self, row: &mut [f32]) {
+        let largest = row.iter().fold(f32::NEG_INFINITY, |a, x| a.max(*x));
+        match self {
+            Self::Hard => {
+                let first = row.iter().position(|x| *x == largest);
+                row.iter_mut().enumerate().for_each(|(i, x)| *x = if Some(i) == first { 1.0 } else { 0.0 });
+            }
+            Self::Softmax => {
+                row.iter_mut().for_each(|x| *x = (*x - largest).exp());
+                let scale = 1.0 / row.iter().sum::<f32>();
+                row.iter_mut().for_each(|x| *x *= scale);
+            }
+            Self::Log => {
+                let sum = row.iter().map(|x| (*x - largest).exp()).sum::<f32>();
+                let shift = largest + sum.ln();
+                row.iter_mut().for_each(|x| *x -= shift);
+            }
+        }
+    }
+}
+
+impl OpDef for Softmax {
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let x = inputs.ty(0)?;
+        if x.shape.rank() > 0 {
+            super::axis_of(self.axis, x.shape.rank())?;
+        }
+        Ok(vec![x.clone()])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let y = &mut outputs[0];
+        if let Some(x) = inputs[0].optional()? {
+            y.bytes.copy_from_slice(x.bytes);
+        }
+        let shape = if y.shape.is_empty() { &[1] } else { y.shape };
+        let axis = super::axis_of(self.axis, shape.len())?;
+        let n: usize = if self.flatten { shape[axis..].iter().product() } else { shape[axis] };
+        let inner: usize = if self.flatten { 1 } else { shape[axis + 1..].iter().product() };
+        if y.is_empty() {
+            return Ok(());
+        }
+        if y.dtype == DType::F32 {
+            over(y.data()?, n, inner, self.function);
+            return Ok(());
+        }
+        let mut values: Vec<f32> = y.as_view().to_floats()?.into_iter().map(|x| x as f32).collect();
+        over(&mut values, n, inner, self.function);
+        y.narrow(Wide::Floats(values.into_iter().map(f64::from).collect()))
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0)]
+    }
+}
+
+/// Applies the function to each line of `n` elements that are `inner` apart.
+fn over(values: &mut [f32], n: usize, inner: usize, function: SoftmaxFunction) {
+    if inner == 1 {
+        return values.chunks_exact_mut(n).for_each(|row| function.apply(row));
+    }
+    let mut row = vec![0.0; n];
+    for block in values.chunks_exact_mut(n * inner) {
+        for column in 0..inner {
+            row.iter_mut().zip(block[column..].iter().step_by(inner)).for_each(|(to, x)| *to = *x);
+            function.apply(&mut row);
+            block[column..].iter_mut().step_by(inner).zip(&row).for_each(|(to, x)| *to = *x);
+        }
+    }
+}
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance, indices};
+
+    /// Over a dimension, every element anew.
+    fn reference_softmax(x: &Array, axis: usize, log: bool) -> Array {
+        let of = |index: Vec<usize>| {
+            let line = |i: usize| {
+                let mut at = index.clone();
+                at[axis] = i;
+                x.at(&at).exp()
+            };
+            let share = x.at(&index).exp() / (0..x.shape[axis]).map(line).sum::<f64>();
+            if log { share.ln() } else { share }
+        };
+        Array::new(&x.shape, indices(&x.shape).map(of).collect())
+    }
+
+    pub fn cases() -> Vec<Case> {
+        let case = |function: SoftmaxFunction, axis: i64| {
+            let op = Softmax { function, axis, flatten: false };
+            let inputs = vec![Given::noise(&[3, 5, 7], 1)];
+            Case::new(format!("{function:?} on {axis}"), op, inputs, Tolerance::of(1e-6), |x| {
+                let axis = if axis < 0 { 2 } else { axis as usize };
+                vec![reference_softmax(x[0].as_ref().expect("an input"), axis, function == SoftmaxFunction::Log)]
+            })
+        };
+        vec![case(SoftmaxFunction::Softmax, -1), case(SoftmaxFunction::Softmax, 1), case(SoftmaxFunction::Log, 0)]
+    }
+}
