@@ -86,7 +86,11 @@ impl BinaryFunction {
             Self::Or | Self::BitOr => truth(a != 0.0 || b != 0.0),
             Self::Xor | Self::BitXor => truth((a != 0.0) != (b != 0.0)),
             Self::Fmod => a % b,
-            Self::Mod => a - b * (a / b).floor(),
+            // The remainder takes the sign of the divisor, also where that is infinite.
+            Self::Mod => match a % b {
+                rest if rest != 0.0 && (rest < 0.0) != (b < 0.0) => rest + b,
+                rest => rest,
+            },
             Self::Max => if a > b || a.is_nan() { a } else { b },
             Self::Min => if a < b || a.is_nan() { a } else { b },
             Self::Pow => a.powf(b),
@@ -123,7 +127,7 @@ impl BinaryFunction {
             Self::Min => a.min(b),
             Self::Pow => u32::try_from(b).map_or(0, |b| a.wrapping_pow(b)),
             Self::ShiftLeft => u32::try_from(b).ok().and_then(|b| a.checked_shl(b)).unwrap_or(0),
-            Self::ShiftRight => u32::try_from(b).ok().and_then(|b| a.checked_shr(b)).unwrap_or(0),
+            Self::ShiftRight => u32::try_from(b).ok().and_then(|b| a.checked_shr(b)).unwrap_or(a >> 127),
         }
     }
 }

@@ -5,16 +5,20 @@ use crate::error::Result;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, TensorType};
 
-/// `x → y` of the same shape. Floats become integers towards zero; integers wrap.
+/// `(x, like?) → y` of the same shape. Floats become integers towards zero; integers wrap.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cast {
-    /// The dtype wanted.
-    pub to: DType,
+    /// The dtype wanted; that of the second input where it is left out.
+    pub to: Option<DType>,
 }
 
 impl OpDef for Cast {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
-        Ok(vec![TensorType { dtype: self.to, shape: inputs.ty(0)?.shape.clone() }])
+        let dtype = match self.to {
+            Some(dtype) => dtype,
+            None => inputs.dtype(1)?,
+        };
+        Ok(vec![TensorType { dtype, shape: inputs.ty(0)?.shape.clone() }])
     }
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
@@ -41,7 +45,7 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let case = |to: DType, tolerance: f64| {
-            Case::new(format!("f32 to {to}"), Cast { to }, vec![Given::noise(&[40], 1)], Tolerance::of(tolerance), |x| {
+            Case::new(format!("f32 to {to}"), Cast { to: Some(to) }, vec![Given::noise(&[40], 1)], Tolerance::of(tolerance), |x| {
                 let x = x[0].as_ref().expect("an input");
                 let whole = matches!(to, DType::I32);
                 let y = x.values.iter().map(|x| if whole { x.trunc() } else { *x });

@@ -1,16 +1,34 @@
-//! Sums and means of rows. ONNX ReduceSum and ReduceMean over the last axis, which stays, as 1.
+//! One number of many, along some dimensions. ONNX ReduceSum, ReduceMean, ReduceMax, ReduceMin, ReduceProd, ReduceL1,
+//! ReduceL2, ReduceLogSum, ReduceLogSumExp, ReduceSumSquare.
 
-use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
-use crate::error::{Result, ensure};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
+use crate::error::Result;
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
-use crate::tensor::TensorViewMut;
-use crate::types::{DType, Dim, TensorType};
+use crate::kernels::strided;
+use crate::tensor::{TensorView, TensorViewMut, Wide};
+use crate::types::{DType, Dim, Shape, TensorType};
 
-/// `f32 [.., n] → f32 [.., 1]`.
+/// `(x [..], axes integers [..]?) → y` of the same dtype, in f32, or wider, sums.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reduce {
-    /// What becomes of a row.
+    /// What becomes of the elements.
     pub function: ReduceFunction,
+    /// Which dimensions go.
+    pub axes: ReduceAxes,
+    /// Whether the dimensions stay, as 1.
+    pub keep: bool,
+}
+
+/// The dimensions that a reduction takes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReduceAxes {
+    /// The last.
+    Last,
+    /// Those of input 1; without it, or with none in it, all.
+    Given {
+        /// Whether none in it means none.
+        none_is_none: bool,
+    },
 }
 
 /// The functions of the family.
@@ -19,47 +37,147 @@ pub struct Reduce {
 pub enum ReduceFunction {
     Mean,
     Sum,
+    L1,
+    L2,
+    LogSum,
+    LogSumExp,
+    Max,
+    Min,
+    Prod,
+    SumSquare,
+}
+
+impl ReduceFunction {
+    fn of_floats(self, values: &[f64]) -> f64 {
+        let sum = |f: &dyn Fn(f64) -> f64| values.iter().map(|x| f(*x)).sum::<f64>();
+        let largest = |of: f64, x: &f64| if *x > of || x.is_nan() { *x } else { of };
+        let smallest = |of: f64, x: &f64| if *x < of || x.is_nan() { *x } else { of };
+        match self {
+            Self::Mean => sum(&|x| x) / values.len() as f64,
+            Self::Sum => sum(&|x| x),
+            Self::L1 => sum(&f64::abs),
+            Self::L2 => sum(&|x| x * x).sqrt(),
+            Self::LogSum => sum(&|x| x).ln(),
+            Self::LogSumExp => {
+                let top = values.iter().fold(f64::NEG_INFINITY, largest);
+                let shift = if top.is_finite() { top } else { 0.0 };
+                shift + sum(&|x| (x - shift).exp()).ln()
+            }
+            Self::Max => values.iter().fold(f64::NEG_INFINITY, largest),
+            Self::Min => values.iter().fold(f64::INFINITY, smallest),
+            Self::Prod => values.iter().product(),
+            Self::SumSquare => sum(&|x| x * x),
+        }
+    }
+
+    fn of_ints(self, values: &[i128], dtype: DType) -> i128 {
+        let sum = |f: &dyn Fn(i128) -> i128| values.iter().map(|x| f(*x)).sum::<i128>();
+        let limits = || match dtype {
+            DType::Bool => (0, 1),
+            DType::U8 | DType::U16 | DType::U32 | DType::U64 => (0, (1 << (8 * dtype.block_bytes())) - 1),
+            _ => (-(1 << (8 * dtype.block_bytes() - 1)), (1 << (8 * dtype.block_bytes() - 1)) - 1),
+        };
+        match self {
+            Self::Mean => sum(&|x| x).checked_div(values.len() as i128).unwrap_or(0),
+            Self::Sum => sum(&|x| x),
+            Self::L1 => sum(&i128::abs),
+            Self::Max => values.iter().copied().max().unwrap_or(limits().0),
+            Self::Min => values.iter().copied().min().unwrap_or(limits().1),
+            Self::Prod => values.iter().fold(1i128, |a, x| a.wrapping_mul(*x)),
+            Self::SumSquare => sum(&|x| x * x),
+            _ => self.of_floats(&values.iter().map(|x| *x as f64).collect::<Vec<_>>()) as i128,
+        }
+    }
 }
 
 impl Reduce {
-    fn factor(&self, columns: usize) -> f32 {
-        if self.function == ReduceFunction::Mean { 1.0 / columns as f32 } else { 1.0 }
+    /// Of rows, whose dimension stays as 1.
+    pub fn last(function: ReduceFunction) -> Self {
+        Self { function, axes: ReduceAxes::Last, keep: true }
+    }
+
+    /// Which of `rank` dimensions go, and whether any does.
+    fn gone(&self, rank: usize, given: Option<Vec<i64>>) -> Result<Vec<bool>> {
+        let axes = match (self.axes, given) {
+            (ReduceAxes::Last, _) => vec![super::axis_of(-1, rank)?],
+            (ReduceAxes::Given { .. }, Some(axes)) if !axes.is_empty() => super::axes_of(&axes, rank)?,
+            (ReduceAxes::Given { none_is_none: true }, _) => Vec::new(),
+            (ReduceAxes::Given { none_is_none: false }, _) => (0..rank).collect(),
+        };
+        Ok((0..rank).map(|i| axes.contains(&i)).collect())
     }
 }
 
 impl OpDef for Reduce {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         let x = inputs.ty(0)?;
-        expect_dtype(x, DType::F32, "the input of a reduction")?;
-        ensure!(x.shape.rank() > 0, ShapeMismatch, "a reduction wants at least one dimension");
-        let mut y = x.clone();
-        if let Some(last) = y.shape.0.last_mut() {
-            *last = Dim::Known(1);
-        }
-        Ok(vec![y])
+        let gone = self.gone(x.shape.rank(), inputs.ints(1)?)?;
+        let dims = x.shape.0.iter().zip(&gone).filter(|(_, gone)| self.keep || !**gone);
+        let dims = dims.map(|(dim, gone)| if *gone { Dim::Known(1) } else { dim.clone() }).collect();
+        Ok(vec![TensorType { dtype: x.dtype, shape: Shape(dims) }])
     }
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
-        let x = inputs[0].tensor()?;
-        let (_, columns) = x.as_rows();
-        let rows = x.data::<f32>()?.chunks_exact(columns.max(1));
-        for (y, row) in outputs[0].data::<f32>()?.iter_mut().zip(rows) {
-            // Eight lanes, which vectorise.
-            let mut lanes = [0.0f32; 8];
-            let (chunks, rest) = row.as_chunks::<8>();
-            chunks.iter().for_each(|chunk| lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x));
-            *y = (lanes.iter().sum::<f32>() + rest.iter().sum::<f32>()) * self.factor(columns);
+        let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
+        let axes = inputs.get(1).map_or(Ok(None), Input::optional)?;
+        let gone = self.gone(x.shape.len(), axes.as_ref().map(TensorView::to_ints).transpose()?)?;
+        let first = gone.iter().position(|gone| *gone).unwrap_or(gone.len());
+        let rows = gone[first..].iter().all(|gone| *gone) && first < gone.len();
+        if rows && x.dtype == DType::F32 && matches!(self.function, ReduceFunction::Sum | ReduceFunction::Mean) {
+            let columns: usize = x.shape[first..].iter().product();
+            let factor = if self.function == ReduceFunction::Mean { 1.0 / columns as f32 } else { 1.0 };
+            let (rows, y) = (x.data::<f32>()?.chunks_exact(columns.max(1)), y.data::<f32>()?);
+            if columns == 0 {
+                y.fill(0.0 * factor);
+            }
+            y.iter_mut().zip(rows).for_each(|(y, row)| *y = sum(row) * factor);
+            return Ok(());
         }
-        Ok(())
+        // Walk x with the dimensions that go last: what belongs together then lies together.
+        let order: Vec<usize> = (0..gone.len()).filter(|&i| !gone[i]).chain((0..gone.len()).filter(|&i| gone[i])).collect();
+        let strides = strided::row_major(x.shape);
+        let (shape, strides): (Vec<usize>, Vec<isize>) = order.iter().map(|&i| (x.shape[i], strides[i])).unzip();
+        let mut together = vec![0u128; x.bytes.len().div_ceil(16)];
+        let together = &mut bytemuck::cast_slice_mut::<u128, u8>(&mut together)[..x.bytes.len()];
+        strided::copy(x.dtype.block_bytes(), x.bytes, 0, &strides, together, &shape);
+        let n: usize = (0..gone.len()).filter(|&i| gone[i]).map(|i| x.shape[i]).product();
+        let lines = TensorView { bytes: together, ..x };
+        let part = |i: usize| i * n..(i + 1) * n;
+        let y_len = y.len();
+        let values = match lines.widen()? {
+            Wide::Floats(all) => Wide::Floats((0..y_len).map(|i| self.function.of_floats(&all[part(i)])).collect()),
+            Wide::Ints(all) => Wide::Ints((0..y_len).map(|i| self.function.of_ints(&all[part(i)], x.dtype)).collect()),
+        };
+        y.narrow(values)
+    }
+
+    fn needs_values(&self) -> &'static [usize] {
+        &[1]
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let factor = |columns: usize| match self.function {
+            ReduceFunction::Mean => Some(1.0 / columns as f32),
+            ReduceFunction::Sum => Some(1.0),
+            _ => None,
+        };
         let x = types.input(0)?;
         let columns = x.last().copied().unwrap_or(1);
+        let (Some(factor), ReduceAxes::Last, Some(DType::F32)) = (factor(columns), self.axes, types.dtype(0)) else {
+            return Lowered::not_on_gpu("this operator has no GPU kernel for this function, dtype or these axes");
+        };
         let rows = x.iter().product::<usize>() / columns.max(1);
-        let params = Params { columns: columns as u32, factor: self.factor(columns) }.bytes();
+        let params = Params { columns: columns as u32, factor }.bytes();
         Lowered::one(Dispatch::new("reduce", &[], vec![(0, Input(0)), (1, Output(0))], params, [rows, 1, 1])?)
     }
+}
+
+/// A sum in eight lanes, which vectorises.
+fn sum(row: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    let (chunks, rest) = row.as_chunks::<8>();
+    chunks.iter().for_each(|chunk| lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x));
+    lanes.iter().sum::<f32>() + rest.iter().sum::<f32>()
 }
 
 params!("reduce": columns: u32, factor: f32);
@@ -74,6 +192,8 @@ pub(super) mod parity {
         let of = |row: &[f64]| match function {
             ReduceFunction::Mean => row.iter().sum::<f64>() / row.len() as f64,
             ReduceFunction::Sum => row.iter().sum(),
+            ReduceFunction::Max => row.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            other => panic!("no case uses {other:?}"),
         };
         let shape = [&x.shape[..x.shape.len() - 1], &[1]].concat();
         Array::new(&shape, x.rows().map(of).collect())
@@ -81,12 +201,12 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let mut cases = Vec::new();
-        for function in [ReduceFunction::Mean, ReduceFunction::Sum] {
+        for function in [ReduceFunction::Mean, ReduceFunction::Sum, ReduceFunction::Max] {
             for shape in [&[1][..], &[3, 63], &[2, 3, 576]] {
                 let inputs = vec![Given::noise(shape, 3)];
                 // Values of both signs nearly cancel.
                 let tolerance = Tolerance::of(2e-5);
-                cases.push(Case::new(format!("{function:?} of {shape:?}"), Reduce { function }, inputs, tolerance, |x| {
+                cases.push(Case::new(format!("{function:?} of {shape:?}"), Reduce::last(function), inputs, tolerance, |x| {
                     vec![reference_reduce(function, x[0].as_ref().expect("an input"))]
                 }));
             }

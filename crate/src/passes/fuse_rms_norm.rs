@@ -39,7 +39,7 @@ fn norm(graph: &Graph, id: NodeId) -> Option<Norm> {
     };
     let (Add, mean, epsilon) = binary(graph, unary(graph, root, UnaryFunction::Sqrt)?)? else { return None };
     let squares = match graph.producer(used_once(graph, mean)?)?.1 {
-        node if node.op == Op::Reduce(Reduce { function: ReduceFunction::Mean }) => node.inputs[0]?,
+        node if node.op == Op::Reduce(Reduce::last(ReduceFunction::Mean)) => node.inputs[0]?,
         _ => return None,
     };
     let (Mul, a, b) = binary(graph, squares)? else { return None };

@@ -151,7 +151,7 @@ fn norm_graph(inverse: bool, other: bool, shown: bool) -> Graph {
     let z = g.input("z", TensorType::f32(Shape(vec![Dim::symbol("s"), Dim::Known(64)])));
     let binary = |function| Binary { function };
     let squares = g.apply1("squares", binary(BinaryFunction::Mul), &[x, if other { z } else { x }]).unwrap();
-    let mean = g.apply1("mean", Reduce { function: ReduceFunction::Mean }, &[squares]).unwrap();
+    let mean = g.apply1("mean", Reduce::last(ReduceFunction::Mean), &[squares]).unwrap();
     let epsilon = known(g, "epsilon", &[1e-6]);
     let sum = g.apply1("sum", binary(BinaryFunction::Add), &[mean, epsilon]).unwrap();
     let root = g.apply1("root", Unary { function: UnaryFunction::Sqrt }, &[sum]).unwrap();

@@ -164,7 +164,11 @@ pub(super) fn clip(of: &mut Use) -> Result<Vec<ValueId>> {
 pub(super) fn cast(of: &mut Use) -> Result<Vec<ValueId>> {
     let to = dtype_of(of.node.int("to").unwrap_or(0))?;
     let x = of.input(0)?;
-    of.outputs(Cast { to }, &[Some(x)])
+    of.outputs(Cast { to: Some(to) }, &[Some(x)])
+}
+
+pub(super) fn cast_like(of: &mut Use) -> Result<Vec<ValueId>> {
+    of.as_is(Cast { to: None })
 }
 
 pub(super) fn select(of: &mut Use) -> Result<Vec<ValueId>> {

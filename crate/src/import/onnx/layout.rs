@@ -5,10 +5,14 @@ use crate::error::Result;
 use crate::graph::ValueId;
 use crate::ops::concat::Concat;
 use crate::ops::expand::Expand;
+use crate::ops::fill::Fill;
+use crate::ops::pad::{Pad, PadMode};
+use crate::ops::range::Range;
 use crate::ops::reshape::Reshape;
 use crate::ops::shape::Shape;
 use crate::ops::slice::Slice;
 use crate::ops::split::Split;
+use crate::ops::take::Take;
 use crate::ops::transpose::Transpose;
 use crate::tensor::Tensor;
 
@@ -98,4 +102,36 @@ pub(super) fn slice(of: &mut Use) -> Result<Vec<ValueId>> {
     let x = of.input(0)?;
     let ranges = [of.ints("starts", 1)?, of.ints("ends", 2)?, of.ints("axes", 3)?, of.optional(4)];
     of.outputs(Slice, &[&[Some(x)], &ranges[..]].concat())
+}
+
+pub(super) fn take(of: &mut Use) -> Result<Vec<ValueId>> {
+    of.as_is(Take { axis: of.node.int("axis").unwrap_or(0) })
+}
+
+pub(super) fn constant_of_shape(of: &mut Use) -> Result<Vec<ValueId>> {
+    let value = of.tensor("value")?.map_or_else(|| Tensor::new(&[1], &[0.0f32]), Ok)?;
+    let value = of.constant("value", value);
+    let shape = of.input(0)?;
+    of.outputs(Fill, &[Some(shape), Some(value)])
+}
+
+pub(super) fn range(of: &mut Use) -> Result<Vec<ValueId>> {
+    of.as_is(Range)
+}
+
+/// Amounts and value are attributes before opset 11.
+pub(super) fn pad(of: &mut Use) -> Result<Vec<ValueId>> {
+    let mode = match of.node.text("mode")?.unwrap_or("constant") {
+        "constant" => PadMode::Constant,
+        "edge" => PadMode::Edge,
+        "reflect" => PadMode::Reflect,
+        "wrap" => PadMode::Wrap,
+        other => return unsupported(format!("padding in the mode {other}")),
+    };
+    let (x, pads) = (of.input(0)?, of.ints("pads", 1)?);
+    let value = match (of.optional(2), of.node.float("value")) {
+        (None, Some(value)) => Some(of.constant("value", Tensor::new(&[], &[value])?)),
+        (value, _) => value,
+    };
+    of.outputs(Pad { mode }, &[Some(x), pads, value, of.optional(3)])
 }

@@ -3,10 +3,12 @@
 use super::Use;
 use crate::error::Result;
 use crate::graph::ValueId;
+use crate::ops::arg_reduce::ArgReduce;
 use crate::ops::binary::{Binary, BinaryFunction};
 use crate::ops::layer_norm::LayerNorm;
 use crate::ops::matmul::MatMul;
 use crate::ops::product::Product;
+use crate::ops::reduce::{Reduce, ReduceAxes, ReduceFunction};
 use crate::ops::softmax::{Softmax, SoftmaxFunction};
 use crate::ops::transpose::Transpose;
 use crate::tensor::Tensor;
@@ -84,4 +86,33 @@ pub(super) fn layer_norm(of: &mut Use) -> Result<Vec<ValueId>> {
     let epsilon = of.node.float("epsilon").unwrap_or(1e-5);
     let axis = of.node.int("axis").unwrap_or(-1);
     of.as_is(LayerNorm { axis, epsilon, outputs: of.node.outputs.len() })
+}
+
+pub(super) fn reduce(of: &mut Use) -> Result<Vec<ValueId>> {
+    let function = match of.node.op_type {
+        "ReduceL1" => ReduceFunction::L1,
+        "ReduceL2" => ReduceFunction::L2,
+        "ReduceLogSum" => ReduceFunction::LogSum,
+        "ReduceLogSumExp" => ReduceFunction::LogSumExp,
+        "ReduceMax" => ReduceFunction::Max,
+        "ReduceMean" => ReduceFunction::Mean,
+        "ReduceMin" => ReduceFunction::Min,
+        "ReduceProd" => ReduceFunction::Prod,
+        "ReduceSumSquare" => ReduceFunction::SumSquare,
+        _ => ReduceFunction::Sum,
+    };
+    let (x, axes) = (of.input(0)?, of.ints("axes", 1)?);
+    let none_is_none = of.node.flag("noop_with_empty_axes");
+    let keep = of.node.int("keepdims").unwrap_or(1) != 0;
+    of.outputs(Reduce { function, axes: ReduceAxes::Given { none_is_none }, keep }, &[Some(x), axes])
+}
+
+pub(super) fn arg_reduce(of: &mut Use) -> Result<Vec<ValueId>> {
+    let node = of.node;
+    of.as_is(ArgReduce {
+        axis: node.int("axis").unwrap_or(0),
+        keep: node.int("keepdims").unwrap_or(1) != 0,
+        largest: node.op_type == "ArgMax",
+        last: node.flag("select_last_index"),
+    })
 }

@@ -1,0 +1,125 @@
+//! A tensor with something around it, or cut. ONNX Pad.
+
+use super::{CpuContext, Input, Known, OpDef};
+use crate::error::{Result, ensure, fail};
+use crate::tensor::{TensorView, TensorViewMut};
+use crate::types::{Shape, TensorType};
+
+/// `(x, pads i64 [2r], value []?, axes i64 [r]?) → y` of any dtype. Negative pads cut.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pad {
+    /// What is around.
+    pub mode: PadMode,
+}
+
+/// What lies beyond the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PadMode {
+    /// The value, or zero.
+    Constant,
+    /// The element at the edge.
+    Edge,
+    /// The elements before it, backwards.
+    Reflect,
+    /// The elements of the other side.
+    Wrap,
+}
+
+/// What each dimension has before and after, `(before, after)`.
+fn pads_of(rank: usize, pads: &[i64], axes: Option<Vec<i64>>) -> Result<Vec<(i64, i64)>> {
+    let axes = match axes {
+        Some(axes) => super::axes_of(&axes, rank)?,
+        None => (0..rank).collect(),
+    };
+    ensure!(pads.len() == 2 * axes.len(), ShapeMismatch, "{} pads for {} dimensions", pads.len(), axes.len());
+    let mut both = vec![(0, 0); rank];
+    axes.iter().enumerate().for_each(|(i, &axis)| both[axis] = (pads[i], pads[i + axes.len()]));
+    Ok(both)
+}
+
+impl OpDef for Pad {
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let mut shape = inputs.shape(0)?;
+        let pads = pads_of(shape.len(), &inputs.ints(1)?.unwrap_or_default(), inputs.ints(3)?)?;
+        for (n, (before, after)) in shape.iter_mut().zip(&pads) {
+            let size = usize::try_from(*n as i64 + before + after);
+            ensure!(size.is_ok(), ShapeMismatch, "a dimension of {n} cannot be padded by {before} and {after}");
+            let empty = *n == 0 && self.mode != PadMode::Constant;
+            ensure!(!empty || size == Ok(0), ShapeMismatch, "an empty dimension has no edge to pad with");
+            *n = size.unwrap_or_default();
+        }
+        Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&shape))])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
+        let optional = |i: usize| inputs.get(i).map_or(Ok(None), Input::optional);
+        let axes = optional(3)?.as_ref().map(TensorView::to_ints).transpose()?;
+        let pads = pads_of(x.shape.len(), &inputs[1].tensor()?.to_ints()?, axes)?;
+        let size = x.dtype.block_bytes();
+        let value = optional(2)?.map_or(vec![0; size], |value| value.bytes.to_vec());
+        if value.len() != size {
+            return fail!(ShapeMismatch, "the value to pad with is not one element");
+        }
+        // For each dimension: which element of x each of y is, or none.
+        let source = |axis: usize, i: usize| -> Option<usize> {
+            let (n, at) = (x.shape[axis] as i64, i as i64 - pads[axis].0);
+            let at = match self.mode {
+                _ if (0..n).contains(&at) => at,
+                PadMode::Constant => return None,
+                PadMode::Edge => at.clamp(0, n - 1),
+                PadMode::Wrap => at.rem_euclid(n),
+                PadMode::Reflect if n == 1 => 0,
+                PadMode::Reflect => {
+                    let at = at.rem_euclid(2 * (n - 1));
+                    at.min(2 * (n - 1) - at)
+                }
+            };
+            Some(at as usize)
+        };
+        let tables: Vec<Vec<Option<usize>>> =
+            (0..y.shape.len()).map(|axis| (0..y.shape[axis]).map(|i| source(axis, i)).collect()).collect();
+        let strides = crate::kernels::strided::row_major(x.shape);
+        let mut index = vec![0; y.shape.len()];
+        for y_element in y.bytes.chunks_exact_mut(size) {
+            let at = tables.iter().zip(&index).zip(&strides).try_fold(0, |at, ((table, &i), stride)| {
+                Some(at + table[i]? * *stride as usize)
+            });
+            y_element.copy_from_slice(at.map_or(&value[..], |at| &x.bytes[at * size..][..size]));
+            for axis in (0..index.len()).rev() {
+                index[axis] += 1;
+                if index[axis] < y.shape[axis] {
+                    break;
+                }
+                index[axis] = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn needs_values(&self) -> &'static [usize] {
+        &[1, 3]
+    }
+}
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    pub fn cases() -> Vec<Case> {
+        let case = |mode: PadMode, want: &'static [f64]| {
+            let inputs = vec![Given::fed(&[1, 3], &[1.0f32, 2.0, 3.0]), Given::known(&[4], &[0i64, 2, 0, 1])];
+            Case::new(format!("{mode:?}"), Pad { mode }, inputs, Tolerance::of(0.0), |_| {
+                vec![Array::new(&[1, 6], want.to_vec())]
+            })
+        };
+        vec![
+            case(PadMode::Constant, &[0.0, 0.0, 1.0, 2.0, 3.0, 0.0]),
+            case(PadMode::Edge, &[1.0, 1.0, 1.0, 2.0, 3.0, 3.0]),
+            case(PadMode::Reflect, &[3.0, 2.0, 1.0, 2.0, 3.0, 2.0]),
+            case(PadMode::Wrap, &[2.0, 3.0, 1.0, 2.0, 3.0, 1.0]),
+        ]
+    }
+}
