@@ -2,6 +2,7 @@
 //! of weights and launches for the GPU. Nothing here knows an operator.
 
 pub mod attention;
+pub mod conv;
 pub mod dispatch;
 pub mod gemm;
 pub mod math;
@@ -12,3 +13,4 @@ pub mod shaders;
 pub mod simd;
 pub mod strided;
 pub mod threads;
+pub mod window;

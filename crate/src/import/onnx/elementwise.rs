@@ -93,7 +93,8 @@ fn function_of(name: &str) -> Result<BinaryFunction> {
 }
 
 pub(super) fn binary(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.import.opset < 7 && of.node.int("axis").is_some() {
+    let aligned = of.node.int("axis").is_some() || of.node.op_type == "PRelu";
+    if of.import.opset < 7 && aligned {
         return unsupported(
             "the way that operators before opset 7 broadcast: convert the model to a newer opset",
         );

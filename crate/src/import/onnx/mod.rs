@@ -5,6 +5,7 @@ mod elementwise;
 mod layout;
 mod network;
 mod spelling;
+mod vision;
 
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::formats::onnx::{self, DimInfo, Model, Node, ValueInfo, dtype_of};

@@ -1,6 +1,6 @@
 //! ONNX's operators by name, each with the function that spells it in operators of the catalogue.
 
-use super::{Use, elementwise as e, layout as l, network as n};
+use super::{Use, elementwise as e, layout as l, network as n, vision as v};
 use crate::error::Result;
 use crate::graph::ValueId;
 
@@ -25,6 +25,8 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Asinh", e::unary),
     ("Atan", e::unary),
     ("Atanh", e::unary),
+    ("AveragePool", v::pool),
+    ("BatchNormalization", v::batch_norm),
     ("BitShift", e::bit_shift),
     ("BitwiseAnd", e::binary),
     ("BitwiseNot", e::unary),
@@ -38,6 +40,8 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Concat", l::concat),
     ("Constant", l::constant),
     ("ConstantOfShape", l::constant_of_shape),
+    ("Conv", v::conv),
+    ("ConvTranspose", v::conv),
     ("Cos", e::unary),
     ("Cosh", e::unary),
     ("Div", e::binary),
@@ -52,12 +56,17 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Gather", l::take),
     ("Gelu", e::unary),
     ("Gemm", n::gemm),
+    ("GlobalAveragePool", v::pool),
+    ("GlobalLpPool", v::pool),
+    ("GlobalMaxPool", v::pool),
     ("Greater", e::binary),
     ("GreaterOrEqual", e::binary),
+    ("GroupNormalization", v::group_norm),
     ("HardSigmoid", e::unary),
     ("HardSwish", e::unary),
     ("Hardmax", n::softmax),
     ("Identity", l::identity),
+    ("InstanceNormalization", v::group_norm),
     ("IsInf", e::unary),
     ("IsNaN", e::unary),
     ("LayerNormalization", n::layer_norm),
@@ -66,8 +75,10 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("LessOrEqual", e::binary),
     ("Log", e::unary),
     ("LogSoftmax", n::softmax),
+    ("LpPool", v::pool),
     ("MatMul", n::matmul),
     ("Max", e::variadic),
+    ("MaxPool", v::pool),
     ("Mean", e::mean),
     ("Min", e::variadic),
     ("Mish", e::unary),

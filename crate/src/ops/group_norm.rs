@@ -1,0 +1,86 @@
+//! Groups of channels of zero mean and unit variance, then scaled by channel. ONNX GroupNormalization and
+//! InstanceNormalization; Wu and He 2018, arXiv:1803.08494.
+
+use super::{CpuContext, Input, Known, OpDef, expect_dtype};
+use crate::error::{Result, ensure};
+use crate::tensor::TensorViewMut;
+use crate::types::{DType, Shape, TensorType};
+
+/// `(x f32 [n, c, …], scale f32 [c], bias f32 [c]) → y` like `x`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupNorm {
+    /// How many groups; one a channel where it is left out.
+    pub groups: Option<usize>,
+    /// What is added to the variance.
+    pub epsilon: f32,
+}
+
+impl OpDef for GroupNorm {
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let x = inputs.ty(0)?;
+        expect_dtype(x, DType::F32, "the input of a norm")?;
+        let channels = inputs.shape(0)?.get(1).copied().unwrap_or(1);
+        let each = Shape::known(&[channels]);
+        let fits = self.groups.is_none_or(|groups| groups > 0 && channels.is_multiple_of(groups))
+            && inputs.ty(1)?.shape == each
+            && inputs.ty(2)?.shape == each;
+        ensure!(fits, ShapeMismatch, "{x} in {:?} groups, with scales {}", self.groups, inputs.ty(1)?);
+        Ok(vec![x.clone()])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let y = &mut outputs[0];
+        if let Some(x) = inputs[0].optional()? {
+            y.bytes.copy_from_slice(x.bytes);
+        }
+        let (scale, bias) = (inputs[1].tensor()?.data::<f32>()?, inputs[2].tensor()?.data::<f32>()?);
+        let plane: usize = y.shape.iter().skip(2).product::<usize>().max(1);
+        let group = scale.len() / self.groups.unwrap_or(scale.len()).max(1);
+        for (i, values) in y.data::<f32>()?.chunks_exact_mut((group * plane).max(1)).enumerate() {
+            let n = values.len() as f64;
+            let mean = values.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
+            let variance = values.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
+            let factor = 1.0 / (variance + f64::from(self.epsilon)).sqrt();
+            for (j, plane) in values.chunks_exact_mut(plane).enumerate() {
+                let c = (i * group + j) % scale.len();
+                let (factor, mean) = (factor as f32 * scale[c], mean as f32);
+                plane.iter_mut().for_each(|x| *x = (*x - mean) * factor + bias[c]);
+            }
+        }
+        Ok(())
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0)]
+    }
+}
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    pub fn cases() -> Vec<Case> {
+        let case = |groups: Option<usize>| {
+            let inputs = vec![Given::noise(&[2, 4, 7], 1), Given::noise(&[4], 2), Given::noise(&[4], 3)];
+            let op = GroupNorm { groups, epsilon: 1e-2 };
+            Case::new(format!("{groups:?} groups"), op, inputs, Tolerance::of(2e-6), |given| {
+                let [Some(x), Some(scale), Some(bias)] = given else { panic!("three inputs") };
+                let n = 28 / groups.unwrap_or(4);
+                let values = x.values.chunks_exact(n).enumerate().flat_map(|(i, part)| {
+                    let mean = part.iter().sum::<f64>() / n as f64;
+                    let variance = part.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
+                    let channel = move |j: usize| (i * n + j) / 7 % 4;
+                    let of = |(j, x): (usize, &f64)| {
+                        let c = channel(j);
+                        (x - mean) / (variance + 1e-2).sqrt() * scale.values[c] + bias.values[c]
+                    };
+                    part.iter().enumerate().map(of).collect::<Vec<_>>()
+                });
+                vec![Array::new(&x.shape, values.collect())]
+            })
+        };
+        vec![case(None), case(Some(2))]
+    }
+}

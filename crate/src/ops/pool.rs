@@ -1,0 +1,173 @@
+//! One number of each window of an image. ONNX MaxPool, AveragePool, LpPool and their global kin.
+
+use super::{CpuContext, Input, Known, OpDef};
+use crate::error::{Result, ensure};
+use crate::kernels::window::{Sliding, Windows, for_each_index};
+use crate::tensor::{TensorViewMut, Wide};
+use crate::types::{DType, Shape, TensorType};
+
+/// `x [n, c, in…] → y [n, c, out…]`, and for the largest where each is: i64 like y.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// What becomes of a window.
+    pub function: PoolFunction,
+    /// Elements of a window; a whole image where it is left out.
+    pub kernel: Option<Vec<usize>>,
+    /// Strides, dilations and padding.
+    pub sliding: Sliding,
+    /// Whether a window may end beyond the padding.
+    pub ceil: bool,
+    /// How many outputs the node has: 1, or 2 of the largest.
+    pub outputs: usize,
+}
+
+/// The functions of the family.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PoolFunction {
+    /// The largest element; positions are counted by columns first with `by_columns`.
+    Max {
+        /// Whether positions run down the columns.
+        by_columns: bool,
+    },
+    /// The mean.
+    Average {
+        /// Whether elements beyond the edge count as zeros.
+        count_pads: bool,
+    },
+    /// The p-th root of the sum of p-th powers.
+    Lp {
+        /// The power.
+        p: f64,
+    },
+}
+
+impl Pool {
+    fn windows(&self, input: &[usize]) -> Result<(Windows, Vec<usize>)> {
+        let kernel = self.kernel.clone().unwrap_or_else(|| input.to_vec());
+        let windows = self.sliding.over(input, &kernel)?;
+        let out = windows.count(input, self.ceil);
+        Ok((windows, out))
+    }
+}
+
+impl OpDef for Pool {
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let x = inputs.shape(0)?;
+        ensure!(x.len() > 2, ShapeMismatch, "{} is no image [n, c, …]", inputs.ty(0)?);
+        let (_, out) = self.windows(&x[2..])?;
+        let shape = Shape::known(&[&x[..2], &out[..]].concat());
+        let of = |dtype| TensorType { dtype, shape: shape.clone() };
+        Ok([of(inputs.dtype(0)?), of(DType::I64)].into_iter().take(self.outputs).collect())
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let x = inputs[0].tensor()?;
+        let input = &x.shape[2..];
+        let (windows, out) = self.windows(input)?;
+        let pixels: usize = input.iter().product();
+        let values = x.to_floats()?;
+        let taps: Vec<Vec<usize>> = {
+            let mut taps = Vec::new();
+            for_each_index(&windows.kernel, |tap| taps.push(tap.to_vec()));
+            taps
+        };
+        let (mut results, mut places) = (Vec::new(), Vec::new());
+        for (plane, image) in values.chunks_exact(pixels.max(1)).enumerate() {
+            for_each_index(&out, |index| {
+                let mut window = Window::default();
+                for tap in &taps {
+                    let at = (0..input.len()).try_fold(0, |at, i| {
+                        Some(at * input[i] + windows.at(i, index[i], tap[i], input[i])?)
+                    });
+                    let padded = (0..input.len()).all(|i| {
+                        let beyond = index[i] * windows.strides[i] + tap[i] * windows.dilations[i];
+                        beyond < input[i] + windows.pads[i].0 + windows.pads[i].1
+                    });
+                    window.add(self.function, at.map(|at| (at, image[at])), padded);
+                }
+                results.push(window.result(self.function));
+                places.push((plane * pixels + self.place(window.best, input)) as i128);
+            });
+        }
+        outputs[0].narrow(Wide::Floats(results))?;
+        match outputs.get_mut(1) {
+            Some(indices) => indices.narrow(Wide::Ints(places)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Pool {
+    /// A pixel's position as the output counts it.
+    fn place(&self, at: usize, input: &[usize]) -> usize {
+        if self.function != (PoolFunction::Max { by_columns: true }) {
+            return at;
+        }
+        let mut rest = at;
+        let mut index: Vec<usize> = input.iter().rev().map(|n| {
+            let digit = rest % n;
+            rest /= n;
+            digit
+        }).collect();
+        index.reverse();
+        index.iter().zip(input).rev().fold(0, |at, (i, n)| at * n + i)
+    }
+}
+
+/// What has been seen of a window.
+#[derive(Default)]
+struct Window {
+    sum: f64,
+    count: usize,
+    best: usize,
+    top: Option<f64>,
+}
+
+impl Window {
+    fn add(&mut self, function: PoolFunction, element: Option<(usize, f64)>, padded: bool) {
+        match (function, element) {
+            (PoolFunction::Max { .. }, Some((at, x))) if self.top.is_none_or(|top| x > top || x.is_nan()) => {
+                (self.best, self.top) = (at, Some(x));
+            }
+            (PoolFunction::Average { .. }, Some((_, x))) => {
+                self.sum += x;
+                self.count += 1;
+            }
+            (PoolFunction::Average { count_pads: true }, None) if padded => self.count += 1,
+            (PoolFunction::Lp { p }, Some((_, x))) => self.sum += x.abs().powf(p),
+            _ => {}
+        }
+    }
+
+    fn result(&self, function: PoolFunction) -> f64 {
+        match function {
+            PoolFunction::Max { .. } => self.top.unwrap_or(f64::NEG_INFINITY),
+            PoolFunction::Average { .. } => self.sum / self.count as f64,
+            PoolFunction::Lp { p } => self.sum.powf(1.0 / p),
+        }
+    }
+}
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::kernels::window::Padding;
+    use crate::ops::case::{Array, Case, Given, Tolerance, indices};
+
+    pub fn cases() -> Vec<Case> {
+        let case = |function: PoolFunction, mean: bool| {
+            let sliding = Sliding { strides: Some(vec![2, 2]), dilations: None, padding: Padding::Valid };
+            let op = Pool { function, kernel: Some(vec![3, 2]), sliding, ceil: false, outputs: 1 };
+            Case::new(format!("{function:?}"), op, vec![Given::noise(&[2, 3, 9, 8], 1)], Tolerance::of(1e-6), |x| {
+                let x = x[0].as_ref().expect("an image");
+                let of = |o: Vec<usize>| {
+                    let window = indices(&[3, 2]).map(|tap| x.at(&[o[0], o[1], 2 * o[2] + tap[0], 2 * o[3] + tap[1]]));
+                    if mean { window.sum::<f64>() / 6.0 } else { window.fold(f64::NEG_INFINITY, f64::max) }
+                };
+                vec![Array::new(&[2, 3, 4, 4], indices(&[2, 3, 4, 4]).map(of).collect())]
+            })
+        };
+        vec![case(PoolFunction::Max { by_columns: false }, false), case(PoolFunction::Average { count_pads: false }, true)]
+    }
+}
