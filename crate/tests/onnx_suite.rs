@@ -4,7 +4,7 @@
 use homefire::backend::cpu::CpuBackend;
 use homefire::error::{ErrorKind, Result};
 use homefire::formats::onnx;
-use homefire::session::Session;
+use homefire::session::Network;
 use homefire::tensor::Tensor;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ fn run(suite: &Path, case: &Value) -> Result<Option<String>> {
     let folder =
         suite.join(case["kind"].as_str().expect("a kind")).join(case["name"].as_str().expect("a name"));
     let bytes = fs::read(folder.join("model.onnx")).expect("a model");
-    let mut session = Session::onnx(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
+    let mut network = Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
     let names = |list: &str| -> Vec<String> {
         case[list]
             .as_array()
@@ -42,7 +42,7 @@ fn run(suite: &Path, case: &Value) -> Result<Option<String>> {
             }
         }
         let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
-        let got = pollster::block_on(session.run(feeds, &wanted))?;
+        let got = pollster::block_on(network.run(feeds, &wanted))?;
         for (i, got) in got.iter().enumerate() {
             if let Some(difference) = differs(got, &tensor(&data.join(format!("output_{i}.pb")))?, rtol, atol)
             {

@@ -2,10 +2,7 @@
 
 use crate::backend::{Backend, Feed, Pending, Profiled};
 use crate::error::{Result, ensure, fail};
-use crate::formats::onnx;
 use crate::graph::{Graph, ValueId};
-use crate::import;
-use crate::passes;
 use crate::plan::{self, Plan};
 use crate::tensor::{Chunk, Tensor};
 use crate::types::{Bindings, Dim, Shape, TensorType};
@@ -42,20 +39,14 @@ pub struct Session {
     graph: Graph,
     backend: Box<dyn Backend>,
     plans: Vec<(PlanKey, Plan)>,
+    /// The plan of the last run, as a position in `plans`.
+    last: Option<usize>,
 }
 
 impl Session {
     /// A session of a graph whose weights are in the back end.
     pub fn new(graph: Graph, backend: Box<dyn Backend>) -> Self {
-        Self { graph, backend, plans: Vec::new() }
-    }
-
-    /// A session of the model in an ONNX file, on the back end that `open` makes for its graph.
-    pub fn onnx(bytes: &[u8], open: impl FnOnce(&Graph) -> Result<Box<dyn Backend>>) -> Result<Self> {
-        let mut graph = import::onnx::build(&onnx::parse(bytes)?)?;
-        passes::optimise(&mut graph)?;
-        let backend = open(&graph)?;
-        Ok(Self::new(graph, backend))
+        Self { graph, backend, plans: Vec::new(), last: None }
     }
 
     /// Runs the graph on `feeds` and gives the outputs named, in that order. Fails, naming the input, when
@@ -68,6 +59,7 @@ impl Session {
         }
         loop {
             let index = self.plan(&key)?;
+            self.last = Some(index);
             let (_, plan) = &self.plans[index];
             if let Some(missing) = plan.fed().find(|id| !fed.contains_key(id)) {
                 let name = &self.graph.value(missing).name;
@@ -135,6 +127,11 @@ impl Session {
     pub fn profile(&mut self, outputs: &[&str], bindings: Bindings) -> Result<Vec<Profiled>> {
         let plan = self.plan(&key_of(outputs, bindings))?;
         Ok(self.backend.profile(&self.graph, &self.plans[plan].1))
+    }
+
+    /// What the run before launched; of one that went in stages, the last stage.
+    pub fn last_profile(&self) -> Vec<Profiled> {
+        self.last.map_or_else(Vec::new, |index| self.backend.profile(&self.graph, &self.plans[index].1))
     }
 
     /// Checks a feed against the input of that name, and binds the symbols of its shape.

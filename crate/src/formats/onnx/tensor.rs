@@ -81,16 +81,19 @@ impl<'a> Tensor<'a> {
     pub(super) fn parse(message: Message<'a>) -> Result<Self> {
         let mut tensor = Self::default();
         let mut dims = Vec::new();
-        message.each(|field, value| match field {
-            1 => value.ints(&mut dims),
-            2 => Ok(tensor.data_type = value.int()?),
-            4 => value.floats(&mut tensor.floats),
-            5 | 7 | 11 => value.ints(&mut tensor.ints),
-            8 => Ok(tensor.name = value.text()?),
-            9 => Ok(tensor.raw = Some(value.message()?.bytes())),
-            10 => value.doubles(&mut tensor.doubles),
-            14 => Ok(tensor.external = matches!(value, Value::Varint(1))),
-            _ => Ok(()),
+        message.each(|field, value| {
+            match field {
+                1 => value.ints(&mut dims)?,
+                2 => tensor.data_type = value.int()?,
+                4 => value.floats(&mut tensor.floats)?,
+                5 | 7 | 11 => value.ints(&mut tensor.ints)?,
+                8 => tensor.name = value.text()?,
+                9 => tensor.raw = Some(value.message()?.bytes()),
+                10 => value.doubles(&mut tensor.doubles)?,
+                14 => tensor.external = matches!(value, Value::Varint(1)),
+                _ => {}
+            }
+            Ok(())
         })?;
         let dims = dims.into_iter().map(usize::try_from).collect::<std::result::Result<_, _>>();
         tensor.dims = dims.map_err(|_| {

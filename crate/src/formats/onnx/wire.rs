@@ -134,10 +134,10 @@ impl<'a> Value<'a> {
                 while !message.bytes.is_empty() {
                     to.push(message.varint()? as i64);
                 }
-                Ok(())
             }
-            one => Ok(to.push(one.int()?)),
+            one => to.push(one.int()?),
         }
+        Ok(())
     }
 
     /// Adds one float, or a packed list of them.
@@ -147,10 +147,10 @@ impl<'a> Value<'a> {
                 let (all, rest) = message.bytes.as_chunks();
                 ensure!(rest.is_empty(), Format, "a list of floats in an ONNX file ends within one");
                 to.extend(all.iter().map(|bytes| f32::from_le_bytes(*bytes)));
-                Ok(())
             }
-            one => Ok(to.push(one.float()?)),
+            one => to.push(one.float()?),
         }
+        Ok(())
     }
 
     /// Adds one double, or a packed list of them.

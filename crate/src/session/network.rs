@@ -1,0 +1,107 @@
+//! A model in an ONNX file: tensors by name in, tensors by name out.
+
+use super::Session;
+use crate::backend::{Backend, Profiled};
+use crate::error::{Result, fail};
+use crate::formats::onnx::{self, DimInfo, ValueInfo, dtype_of};
+use crate::graph::Graph;
+use crate::import;
+use crate::passes;
+use crate::tensor::Tensor;
+use crate::types::DType;
+
+/// An input or output, as the file declares it.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its element type, where the file says it.
+    pub dtype: Option<DType>,
+    /// Its dimensions, where the file says how many there are: numbers, names, or nothing.
+    pub shape: Option<Vec<PortDim>>,
+}
+
+/// A dimension as the file declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortDim {
+    /// A number.
+    Known(usize),
+    /// A name.
+    Named(String),
+    /// Anything.
+    Unknown,
+}
+
+/// A loaded ONNX model.
+pub struct Network {
+    session: Session,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    n_nodes: usize,
+}
+
+impl Network {
+    /// Reads a file and places its weights on the back end that `open` makes for its graph. Fails when the file is
+    /// broken, or uses operators that are not supported: the error names them all.
+    pub fn new(bytes: &[u8], open: impl FnOnce(&Graph) -> Result<Box<dyn Backend>>) -> Result<Self> {
+        let model = onnx::parse(bytes)?;
+        let mut graph = import::onnx::build(&model)?;
+        passes::optimise(&mut graph)?;
+        let backend = open(&graph)?;
+        let is_input =
+            |info: &&ValueInfo| model.graph.initializers.iter().all(|tensor| tensor.name != info.name);
+        let inputs = model.graph.inputs.iter().filter(is_input).map(port).collect();
+        let outputs = model.graph.outputs.iter().map(port).collect();
+        Ok(Self { n_nodes: graph.nodes().count(), session: Session::new(graph, backend), inputs, outputs })
+    }
+
+    /// What it wants.
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// What it gives.
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// How many operators its graph has.
+    pub fn n_nodes(&self) -> usize {
+        self.n_nodes
+    }
+
+    /// Computes the outputs named, in that order. Fails, naming the input, when one is missing, unknown, given
+    /// twice, or of another type than the file declares.
+    pub async fn run(&mut self, feeds: Vec<(&str, Tensor)>, outputs: &[&str]) -> Result<Vec<Tensor>> {
+        for (i, (name, _)) in feeds.iter().enumerate() {
+            if feeds[..i].iter().any(|(other, _)| other == name) {
+                return fail!(InvalidInput, "the input '{name}' was given twice");
+            }
+        }
+        self.session.run(feeds, outputs).await
+    }
+
+    /// What the last run launched, step by step.
+    pub fn profile(&self) -> Vec<Profiled> {
+        self.session.last_profile()
+    }
+
+    /// Bytes of weights and buffers.
+    pub fn memory_bytes(&self) -> usize {
+        self.session.memory_bytes()
+    }
+}
+
+fn port(info: &ValueInfo) -> Port {
+    let dim = |dim: &DimInfo| match dim {
+        DimInfo::Known(n) => PortDim::Known(*n),
+        DimInfo::Named(name) => PortDim::Named(name.to_string()),
+        DimInfo::Unknown => PortDim::Unknown,
+    };
+    let tensor = info.tensor.as_ref();
+    Port {
+        name: info.name.to_string(),
+        dtype: tensor.and_then(|tensor| dtype_of(tensor.data_type).ok()),
+        shape: tensor.and_then(|tensor| tensor.shape.as_ref()).map(|shape| shape.iter().map(dim).collect()),
+    }
+}
