@@ -1,5 +1,6 @@
 // The exports of the wasm (crate/src/api), as the worker uses them.
 import type { DeviceInfo, ModelInfo, Profile, TokenLogprob } from "./types.js";
+import type { WireTensor } from "./tensor.js";
 import type { Ending, WireGenerate } from "./messages.js";
 
 export interface WasmLoader {
@@ -15,7 +16,16 @@ export interface WasmLoader {
   endOfFile(): void;
   progress(): { loadedBytes: number; expectedBytes?: number | null; tensor?: string | null };
   finish(): Promise<WasmModel>;
+  /** Whether the bytes pushed are an ONNX file. */
+  isNetwork(): boolean;
+  finishNetwork(): WasmNetwork;
   free(): void;
+}
+
+export interface WasmNetwork {
+  info(): Pick<ModelInfo, "kind" | "architecture" | "bytes" | "layers" | "device" | "inputs" | "outputs">;
+  run(inputs: WireTensor[], outputs: readonly string[]): Promise<WireTensor[]>;
+  profile(): Profile;
 }
 
 export interface WasmStep {
@@ -32,7 +42,7 @@ export interface WasmGeneration {
 }
 
 export interface WasmModel {
-  info(): ModelInfo;
+  info(): Omit<ModelInfo, "inputs" | "outputs">;
   chatTemplate(): { template?: string | null; bosToken?: string | null; eosToken?: string | null };
   tokenize(text: string, special: boolean): Uint32Array;
   /** The ids of a text, behind the token that the model wants at the beginning. */

@@ -2,6 +2,7 @@
 // carry the same number. `pull` goes the other way, for sources whose bytes the page holds.
 import type { PlainError } from "./errors.js";
 import type { GenerateOptions, Message, ModelInfo, Piece, Profile, Progress, GenerationResult, Score } from "./types.js";
+import type { WireTensor } from "./tensor.js";
 
 /** One part of a source as the worker sees it; the page pumps the bytes of `pull`. */
 export type WirePart = { url: string } | { blob: Blob } | { pull: number; bytes: number | null };
@@ -29,6 +30,7 @@ export type Call =
   | { id: number; call: "detokenize"; ids: Uint32Array }
   | { id: number; call: "profile" }
   | { id: number; call: "score"; text: { text: string } | { ids: Uint32Array } }
+  | { id: number; call: "run"; inputs: WireTensor[]; outputs: readonly string[] }
   | { id: number; call: "chunk"; bytes: Uint8Array | null; error?: PlainError };
 
 /** How a generation ended. */
@@ -41,4 +43,4 @@ export type Event =
   | { id: number; pull: number }
   | { id: number; piece: Piece }
   | { id: number; done: Ending }
-  | { id: number; value: ModelInfo | Uint32Array | string | Profile | Score };
+  | { id: number; value: ModelInfo | Uint32Array | string | Profile | Score | WireTensor[] };

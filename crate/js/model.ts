@@ -2,7 +2,8 @@ import type { Client } from "./client.js";
 import { HomefireError } from "./errors.js";
 import { Generation } from "./generation.js";
 import type { Prompt } from "./messages.js";
-import type { GenerateOptions, Message, ModelInfo, Profile, Score } from "./types.js";
+import { fromWire, toWire, type WireTensor } from "./tensor.js";
+import type { GenerateOptions, Message, ModelInfo, Profile, RunOptions, Score, Tensor } from "./types.js";
 
 /** A loaded model. It lives in a worker of its own until it is closed. */
 export class Model {
@@ -45,7 +46,38 @@ export class Model {
     return this.client.ask({ call: "score", text: typeof text === "string" ? { text } : { ids: Uint32Array.from(text) } });
   }
 
-  /** Where a token runs, and what it launches there. */
+  /**
+   * Runs a network (an ONNX file) on tensors by name. The tensors given stay the caller's. Queued behind earlier runs.
+   *
+   * @throws {HomefireError} `invalid-input` for a name that the model does not have, or one that is missing,
+   * `shape-mismatch` when a type or dimensions are not the model's: the message names the input, what came and
+   * what was wanted.
+   */
+  async run(inputs: Readonly<Record<string, Tensor>>, { outputs = [], signal }: RunOptions = {}): Promise<Record<string, Tensor>> {
+    const cancelled = (): HomefireError => new HomefireError("cancelled", "The run was cancelled by its signal.");
+    if (signal?.aborted) throw cancelled();
+    const wire = Object.entries(inputs).map(([name, tensor]) => toWire(name, tensor));
+    const computed = await new Promise<WireTensor[]>((resolve, reject) => {
+      const abort = (): void => {
+        this.client.cancel(id);
+        reject(cancelled());
+      };
+      const id = this.client.start(
+        { call: "run", inputs: wire, outputs },
+        {
+          event: (event) => {
+            signal?.removeEventListener("abort", abort);
+            if ("value" in event) resolve(event.value as WireTensor[]);
+          },
+          fail: reject,
+        },
+      );
+      signal?.addEventListener("abort", abort, { once: true });
+    });
+    return Object.fromEntries(computed.map((tensor) => [tensor.name, fromWire(tensor)]));
+  }
+
+  /** Where a token runs, and what it launches there; of a network, what its last run launched. */
   profile(): Promise<Profile> {
     return this.client.ask({ call: "profile" });
   }

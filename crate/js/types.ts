@@ -45,7 +45,10 @@ export interface DeviceInfo {
   threads: number;
 }
 
+/** What a model is. Of a network (an ONNX file) what only language models have is 0, empty or false. */
 export interface ModelInfo {
+  /** A language model has `chat()` and `complete()`, a network `run()`. */
+  kind: "language" | "network";
   name: string;
   architecture: string;
   parameters: number;
@@ -54,11 +57,51 @@ export interface ModelInfo {
   contextLength: number;
   trainedContextLength: number;
   vocabularySize: number;
+  /** Of a network: the nodes of its graph. */
   layers: number;
-  /** Bytes of the weights. */
+  /** Bytes of the weights; of a network, of its file. */
   bytes: number;
   device: DeviceInfo;
   hasChatTemplate: boolean;
+  /** What `run()` wants; empty for a language model. */
+  inputs: Port[];
+  /** What `run()` gives; empty for a language model. */
+  outputs: Port[];
+}
+
+/** The element types of tensors. */
+export type TensorType =
+  | "float32" | "float64" | "float16" | "bfloat16"
+  | "int8" | "int16" | "int32" | "int64"
+  | "uint8" | "uint16" | "uint32" | "uint64"
+  | "bool";
+
+/** Elements: 64-bit integers as BigInts, halves as their bits in 16-bit integers, bools as bytes of 0 and 1. */
+export type TensorData =
+  | Float32Array | Float64Array
+  | Int8Array | Int16Array | Int32Array | BigInt64Array
+  | Uint8Array | Uint16Array | Uint32Array | BigUint64Array;
+
+/** Elements in row-major order, with their type and dimensions. `[]` is a single number. */
+export interface Tensor {
+  type: TensorType;
+  dims: readonly number[];
+  data: TensorData;
+}
+
+/** An input or output of a network, as its file declares it. */
+export interface Port {
+  name: string;
+  type?: TensorType;
+  /** Numbers, names of sizes that may vary, and `null` where nothing is said. */
+  dims?: (number | string | null)[];
+}
+
+export interface RunOptions {
+  /** The outputs wanted; all where left out. */
+  outputs?: readonly string[];
+  /** Aborting it drops a run that waits for its turn; the run rejects with kind `cancelled`. */
+  signal?: AbortSignal;
 }
 
 /** One message of a conversation. */

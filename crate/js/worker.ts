@@ -1,21 +1,23 @@
 // The worker of one model: it owns the wasm and the GPU device, and answers the page's calls. Generations
 // run one after the other; between two steps the event loop turns, so a cancel arrives within one token.
 import { HomefireError, toPlain } from "./errors.js";
-import type { WasmModel } from "./glue.js";
+import type { WasmModel, WasmNetwork } from "./glue.js";
 import { chunkOf, readParts } from "./loader.js";
 import type { Call, Event, Prompt, WireGenerate, WireLoad } from "./messages.js";
 import { renderChat } from "./template.js";
+import type { WireTensor } from "./tensor.js";
 import type { ModelInfo } from "./types.js";
 import { openVariant } from "./variant.js";
 
 interface Scope {
-  postMessage(event: Event): void;
+  postMessage(event: Event, transfer?: Transferable[]): void;
   onmessage: ((message: MessageEvent<Call>) => void) | null;
   fetch: typeof fetch;
 }
 const scope = self as unknown as Scope;
 
 let model: WasmModel | undefined;
+let network: WasmNetwork | undefined;
 let template: { template: string | undefined; bosToken: string | undefined; eosToken: string | undefined };
 let queue: Promise<void> = Promise.resolve();
 const cancelled = new Set<number>();
@@ -30,6 +32,9 @@ scope.onmessage = ({ data }) => {
   } else if (data.call === "score") {
     const { id, text } = data;
     queue = queue.then(() => answer(id, () => score(id, text)));
+  } else if (data.call === "run") {
+    const { id, inputs, outputs } = data;
+    queue = queue.then(() => answer(id, () => run(id, inputs, outputs)));
   } else void answer(data.id, () => reply(data));
 };
 
@@ -41,15 +46,16 @@ async function answer(id: number, work: () => Promise<void>): Promise<void> {
   }
 }
 
-async function reply(call: Exclude<Call, { call: "cancel" | "chunk" | "generate" | "score" }>): Promise<void> {
+async function reply(call: Exclude<Call, { call: "cancel" | "chunk" | "generate" | "score" | "run" }>): Promise<void> {
   const { id } = call;
   if (call.call === "load") scope.postMessage({ id, value: await load(id, call.load) });
   else if (call.call === "tokenize") scope.postMessage({ id, value: loaded().tokenize(call.text, call.special) });
   else if (call.call === "detokenize") scope.postMessage({ id, value: loaded().detokenize(call.ids) });
-  else scope.postMessage({ id, value: loaded().profile() });
+  else scope.postMessage({ id, value: (network ?? loaded()).profile() });
 }
 
 function loaded(): WasmModel {
+  if (network) throw new HomefireError("invalid-input", "This model is no language model: it is used by run().");
   if (!model) throw new HomefireError("internal", "The model is not loaded.");
   return model;
 }
@@ -76,6 +82,12 @@ async function load(id: number, options: WireLoad): Promise<ModelInfo> {
     });
   const tell = await readParts(loader, options.parts, pull, (progress) => scope.postMessage({ id, progress }));
   tell("compile");
+  if (loader.isNetwork()) {
+    network = loader.finishNetwork();
+    tell("ready");
+    const info = network.info();
+    return { ...NO_LANGUAGE, ...info, device: { ...device, ...info.device } };
+  }
   model = await loader.finish();
   tell("ready");
   const own = model.chatTemplate();
@@ -85,8 +97,19 @@ async function load(id: number, options: WireLoad): Promise<ModelInfo> {
     eosToken: own.eosToken ?? undefined,
   };
   const info = model.info();
-  return { ...info, device: { ...device, ...info.device }, hasChatTemplate: template.template !== undefined };
+  return { ...info, device: { ...device, ...info.device }, hasChatTemplate: template.template !== undefined, inputs: [], outputs: [] };
 }
+
+/** What a network has instead of what language models have. */
+const NO_LANGUAGE = {
+  name: "",
+  parameters: 0,
+  quantization: "",
+  contextLength: 0,
+  trainedContextLength: 0,
+  vocabularySize: 0,
+  hasChatTemplate: false,
+};
 
 /** Nothing in this worker can reach the network from here on. */
 function forbidNetwork(): void {
@@ -116,6 +139,14 @@ function promptIds(prompt: Prompt): Uint32Array {
 async function score(id: number, text: { text: string } | { ids: Uint32Array }): Promise<void> {
   const ids = promptIds(text);
   scope.postMessage({ id, value: { ids, logprobs: await loaded().score(ids) } });
+}
+
+async function run(id: number, inputs: WireTensor[], outputs: readonly string[]): Promise<void> {
+  if (cancelled.delete(id)) return;
+  if (!network) throw new HomefireError("invalid-input", "This is a language model: it is used by chat() and complete(), not by run().");
+  const value = await network.run(inputs, outputs);
+  cancelled.delete(id);
+  scope.postMessage({ id, value }, value.map(({ data }) => data.buffer));
 }
 
 async function generate(id: number, prompt: Prompt, options: WireGenerate): Promise<void> {

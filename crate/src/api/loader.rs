@@ -6,8 +6,10 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 
 use super::model::Model;
+use super::network::Network;
 use super::object::Object;
 use super::options::Options;
+use crate::backend::cpu::CpuBackend;
 use crate::backend::gpu::{GpuDevice, self_test};
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::generate::TextModel;
@@ -50,6 +52,9 @@ pub struct Loader {
     wanted: String,
     device: Option<Device>,
     inner: Option<session::Loader>,
+    /// The bytes of an ONNX file, which is read when it is whole.
+    network: Option<Vec<u8>>,
+    begun: bool,
 }
 
 #[wasm_bindgen]
@@ -63,7 +68,7 @@ impl Loader {
             exact: options.flag("exact", false)?,
         });
         let wanted = options.text("device")?.unwrap_or_else(|| "auto".to_string());
-        Ok(Self { wanted, device: None, inner: Some(inner) })
+        Ok(Self { wanted, device: None, inner: Some(inner), network: None, begun: false })
     }
 
     /// Picks the device and says which and why. Fails with `no-webgpu` where WebGPU was demanded and cannot run.
@@ -97,21 +102,60 @@ impl Loader {
 
     /// Takes the next bytes of the file.
     pub async fn push(&mut self, chunk: js_sys::Uint8Array) -> std::result::Result<(), Error> {
+        if !std::mem::replace(&mut self.begun, true) && looks_like_onnx(chunk.get_index(0)) {
+            self.network = Some(Vec::new());
+        }
+        if let Some(bytes) = &mut self.network {
+            let start = bytes.len();
+            bytes.resize(start + chunk.length() as usize, 0);
+            chunk.copy_to(&mut bytes[start..]);
+            return Ok(());
+        }
         self.inner()?.push(Chunk::Page(chunk))
     }
 
     /// The file ended. Fails when bytes of it are missing.
     #[wasm_bindgen(js_name = endOfFile)]
     pub fn end_of_file(&mut self) -> std::result::Result<(), Error> {
+        if self.network.is_some() {
+            return Ok(());
+        }
         self.inner()?.end_file()
     }
 
     /// How far loading is: `{ loadedBytes, expectedBytes?, tensor? }`.
     pub fn progress(&mut self) -> std::result::Result<JsValue, Error> {
+        if let Some(bytes) = &self.network {
+            return Ok(Object::new().count("loadedBytes", bytes.len() as u64).into());
+        }
         let progress = self.inner()?.progress();
         let expected = progress.expected_bytes.map(|n| n as f64);
         let object = Object::new().count("loadedBytes", progress.loaded_bytes);
         Ok(object.maybe("expectedBytes", expected).maybe("tensor", progress.tensor.as_deref()).into())
+    }
+
+    /// Whether the bytes are an ONNX file, of which [`finish_network`](Self::finish_network) makes a model.
+    #[wasm_bindgen(js_name = isNetwork)]
+    pub fn is_network(&self) -> bool {
+        self.network.is_some()
+    }
+
+    /// The model of an ONNX file, on the CPU. Fails when the file is broken, when WebGPU was demanded, and when
+    /// operators are not supported, naming them all.
+    #[wasm_bindgen(js_name = finishNetwork)]
+    pub fn finish_network(&mut self) -> std::result::Result<Network, Error> {
+        let Some(bytes) = self.network.take() else {
+            return fail!(Internal, "finishNetwork() comes once, after the bytes of an ONNX file");
+        };
+        if self.wanted == "webgpu" {
+            return fail!(UnsupportedOp, "ONNX models run on the CPU only, as yet. Load with device \"cpu\" or \"auto\"");
+        }
+        let network = session::Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
+        let reason = match self.wanted.as_str() {
+            "cpu" => "device: \"cpu\" was asked for",
+            _ => "ONNX models run on the CPU only, as yet",
+        };
+        Ok(Network::new(network, Device::cpu(reason.into()), bytes.len() as u64))
     }
 
     /// The model. Fails when bytes are missing.
@@ -132,6 +176,12 @@ impl Loader {
         let model = TextModel::new(inner.finish()?)?;
         Ok(Model { facts: Rc::clone(model.facts()), inner: Rc::new(RefCell::new(model)), device })
     }
+}
+
+/// Whether a first byte is the tag of a field with which ONNX files begin: the version, the producer, the graph,
+/// the operators. No other format that is read begins with one of them.
+fn looks_like_onnx(first: u8) -> bool {
+    [0x08, 0x12, 0x1a, 0x22, 0x3a, 0x42].contains(&first)
 }
 
 /// The GPU that serves, if one does, and why. Fails where one was demanded and none can.

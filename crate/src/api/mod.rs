@@ -1,11 +1,12 @@
 //! What JavaScript sees of the wasm: [`loader::Loader`] takes a file's bytes, [`model::Model`] is the model
-//! they made, [`generation::Generation`] an answer under way. Errors are `Error` objects with a `kind` and a
+//! they made, or [`network::Network`] where they were an ONNX file, [`generation::Generation`] an answer under way. Errors are `Error` objects with a `kind` and a
 //! `node`. The TypeScript twins of these exports are in `js/glue.ts`.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `loader` | bytes in, a model out |
 //! | `model` | tokens, templates, generations of a loaded model |
+//! | `network` | runs of a loaded ONNX model |
 //! | `generation` | one answer, step by step |
 //! | `options` | reading the options objects of JavaScript, checked |
 //! | `object` | making the objects that JavaScript gets |
@@ -16,6 +17,7 @@ mod error;
 mod generation;
 mod loader;
 mod model;
+mod network;
 mod object;
 mod options;
 #[cfg(feature = "parity")]

@@ -33,6 +33,7 @@ impl Model {
         let architecture = gguf.str("general.architecture").unwrap_or("unknown");
         let bytes = gguf.tensors.iter().map(|tensor| tensor.n_bytes).sum();
         Object::new()
+            .with("kind", "language")
             .with("name", gguf.str("general.name").unwrap_or(architecture))
             .with("architecture", architecture)
             .count("parameters", model.n_parameters())
