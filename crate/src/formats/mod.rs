@@ -2,3 +2,4 @@
 //! offset is checked against the bytes that are there before it is trusted.
 
 pub mod gguf;
+pub mod onnx;
