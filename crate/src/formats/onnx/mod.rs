@@ -9,6 +9,8 @@
 
 mod attribute;
 mod element;
+#[cfg(test)]
+mod golden;
 mod model;
 mod node;
 mod stored;

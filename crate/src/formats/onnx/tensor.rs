@@ -69,8 +69,14 @@ fn named(error: Error, name: &str) -> Error {
     if name.is_empty() { error } else { error.at(name) }
 }
 
+/// Dimensions are at most so many.
+const MAX_RANK: usize = 64;
+
 /// Sizes of a shape, none of which may be negative.
 fn shape(dims: &[i64]) -> Result<Vec<usize>> {
+    if dims.len() > MAX_RANK {
+        return Err(fault(format!("a tensor has {} dimensions", dims.len())));
+    }
     match dims.iter().map(|&dim| usize::try_from(dim)).collect() {
         Ok(dims) => Ok(dims),
         Err(_) => Err(fault(format!("a tensor has the shape {dims:?}"))),
@@ -139,9 +145,7 @@ impl<'a> Tensor<'a> {
         let Some(dtype) = self.data_type.dtype() else {
             return fail!(
                 UnsupportedFormat,
-                "the tensor '{}' has elements of the type {}, which is not supported: convert them to float32 or \
-                 int64 before the export",
-                self.name,
+                "tensors of {} are not supported: export the model with another element type",
                 self.data_type
             );
         };
