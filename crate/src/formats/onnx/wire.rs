@@ -58,7 +58,11 @@ impl<'a> Wire<'a> {
         let at = self.at;
         let tag = self.varint()?;
         let (kind, len) = match (tag >> 3, tag & 7) {
-            (1.., 0) => (Kind::Varint, self.varint_len()),
+            (1.., 0) => {
+                let mut ahead = *self;
+                ahead.varint()?;
+                (Kind::Varint, ahead.at - self.at)
+            }
             (1.., 1) => (Kind::Fixed64, 8),
             (1.., 2) => (Kind::Bytes, usize::try_from(self.varint()?).unwrap_or(usize::MAX)),
             (1.., 5) => (Kind::Fixed32, 4),
@@ -94,14 +98,10 @@ impl<'a> Wire<'a> {
         Ok(taken)
     }
 
-    /// Bytes of the number that comes next, its last included.
-    fn varint_len(&self) -> usize {
-        self.bytes[self.at..].iter().take_while(|&&byte| byte >= 128).count() + 1
-    }
-
     /// A number of seven bits a byte, lowest first; all bytes but the last have their highest bit set.
     fn varint(&mut self) -> Result<u64> {
-        let (at, len) = (self.at, self.varint_len());
+        let at = self.at;
+        let len = self.bytes[at..].iter().take(10).take_while(|&&byte| byte >= 128).count() + 1;
         let bytes = self.take(len)?;
         if len > 10 || (len == 10 && bytes[9] > 1) {
             return Err(fault(format!("at byte {at}: a number of {} has more than 64 bits", self.message)));
