@@ -186,7 +186,7 @@ fn faults_say_what_is_wrong_and_where() {
         (Vec::new(), "has no graph", None),
         (int(7, 1), "field 7 of ModelProto is Varint", None),
         ([graph(b""), graph(b"")].concat(), "field 7 of ModelProto is there twice", None),
-        (varint(0 << 3 | 2), "the tag 2", None),
+        (vec![2], "the tag 2", None),
         (vec![255; 11], "more than 64 bits", None),
         ([&varint(99 << 3)[..], &[255; 10], &[1]].concat(), "more than 64 bits", None),
         ([varint(8), vec![128; 9], vec![2]].concat(), "more than 64 bits", None),
@@ -263,4 +263,20 @@ fn bytes_of_another_file_are_asked_for_and_measured() {
     let gone = |_: &str, _: u64, _: Option<u64>| crate::error::fail!(Fetch, "w.bin is not there");
     let error = stated.decode(&gone).unwrap_err();
     assert_eq!((error.kind(), error.node()), (ErrorKind::Fetch, Some("t")));
+}
+
+#[test]
+fn dimensions_that_exporters_do_not_know_are_unknown() {
+    let dims = [int(1, 0), int(1, 7), int(1, -1), part(2, b"n"), part(2, b""), part(2, b"?"), Vec::new()];
+    let shape = dims.map(|dim| part(1, &dim)).concat();
+    let ty = part(1, &[int(1, 1), part(2, &shape)].concat());
+    let bytes = model_of(&[part(11, &[part(1, b"x"), part(2, &ty)].concat())]);
+    let model = parse(&bytes).unwrap();
+    let Some(ValueType::Tensor { elem: Some(ElementType::Float32), shape: Some(shape) }) =
+        &model.graph.inputs[0].ty
+    else {
+        panic!("{:?}", model.graph.inputs);
+    };
+    use DimInfo::{Known, Named, Unknown};
+    assert_eq!(shape[..], [Known(0), Known(7), Unknown, Named("n"), Unknown, Unknown, Unknown]);
 }

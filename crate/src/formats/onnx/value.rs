@@ -123,14 +123,15 @@ fn tensor<'a>(mut wire: Wire<'a>) -> Result<(Option<ElementType>, Shape<'a>)> {
     Ok((elem, shape))
 }
 
-/// A dimension. Some exporters write -1 for one that they do not know.
+/// A dimension. For one that they do not know some exporters write -1, and others "?", which is no name: it may stand
+/// for different sizes.
 fn dim<'a>(mut wire: Wire<'a>) -> Result<DimInfo<'a>> {
     let mut dim = DimInfo::Unknown;
     while let Some(field) = wire.field()? {
         match field.number {
             1 => dim = usize::try_from(field.scalar::<i64>()?).map_or(DimInfo::Unknown, DimInfo::Known),
             2 => match field.str()? {
-                "" => dim = DimInfo::Unknown,
+                "" | "?" => dim = DimInfo::Unknown,
                 name => dim = DimInfo::Named(name),
             },
             _ => {}
