@@ -1,9 +1,10 @@
-//! Hostile files: 100,000 mutated headers through the parser and thousands through the whole loader. None may
-//! panic, and no allocation may be larger than the bytes it was made from and a small constant, which an
-//! allocator that counts holds.
+//! Hostile files: 100,000 mutated headers and 20,000 mutated ONNX files through their parsers, and thousands of models
+//! through the whole loader. None may panic, and no allocation may be larger than the bytes it was made from and a
+//! small constant, which an allocator that counts holds.
 
 use homefire::error::{Error, ErrorKind};
 use homefire::formats::gguf::{Gguf, Parsed};
+use homefire::formats::onnx;
 use homefire::session::{Loader, LoaderOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -192,4 +193,89 @@ fn mutated_models_load_or_fail_with_an_error() {
     }
     eprintln!("{loaded} loaded, {refused} refused");
     assert!(loaded > 100 && refused > 1_000, "{loaded} loaded, {refused} refused: the mutations do not bite");
+}
+
+/// A field of a protobuf message that is bytes.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    let mut len = content.len();
+    while len >= 128 {
+        out.push(len as u8 | 128);
+        len >>= 7;
+    }
+    out.push(len as u8);
+    out.extend(content);
+    out
+}
+
+/// Reads a file as everything that it may be, and decodes the tensors of the graph.
+fn read_onnx(bytes: &[u8]) -> Vec<Result<(), Error>> {
+    let nothing = |_: &str, _: u64, length: Option<u64>| Ok(vec![0; length.unwrap_or(0).min(64) as usize]);
+    let model = onnx::parse(bytes).and_then(|model| {
+        model.graph.initializers.iter().try_for_each(|tensor| match tensor.decode(&nothing) {
+            Err(error) if error.kind() != ErrorKind::UnsupportedFormat => Err(error),
+            _ => Ok(()),
+        })
+    });
+    let stored = [
+        onnx::parse_tensor(bytes).map(|_| ()),
+        onnx::parse_sequence(bytes).map(|_| ()),
+        onnx::parse_optional(bytes).map(|_| ()),
+    ];
+    [model].into_iter().chain(stored).collect()
+}
+
+#[test]
+fn mutated_onnx_files_do_no_harm() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/onnx"));
+    let bases = ["graph.onnx", "tensors.onnx", "sequence.pb", "optional.pb", "tensor.pb"];
+    let bases = bases.map(|name| std::fs::read(folder.join(name)).unwrap());
+    let mut random = Random(3);
+    let (mut refused, mut accepted, mut worst) = (0, 0, 0);
+    for round in 0..20_000 {
+        let base = round % bases.len();
+        let mut bytes = bases[base].clone();
+        mutate(&mut bytes, &mut random);
+        let (largest, outcomes) = largest_of(|| read_onnx(&bytes));
+        for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            assert!(matches!(error.kind(), ErrorKind::Format | ErrorKind::UnsupportedFormat), "{error}");
+        }
+        let own = &outcomes[[0, 0, 2, 3, 1][base]];
+        *if own.is_ok() { &mut accepted } else { &mut refused } += 1;
+        worst = worst.max(largest.saturating_sub(bytes.len()));
+        assert!(largest <= bytes.len() + (64 << 10), "{largest} bytes at once for a file of {}", bytes.len());
+    }
+    eprintln!("{refused} refused, {accepted} accepted; the largest allocation: the file and {worst} bytes");
+    assert!(
+        refused > 5_000 && accepted > 1_000,
+        "{refused} refused, {accepted} accepted: the mutations do not bite"
+    );
+}
+
+/// Of messages as short as they can be, the structs take a bounded multiple of the file.
+#[test]
+fn short_messages_take_no_more_than_their_share() {
+    let node = field(1, &field(4, b"x"));
+    let attributes = field(1, &[field(4, b"x"), field(5, &field(1, b"a")).repeat(100_000)].concat());
+    let tensor = field(5, &[16, 1]);
+    let names = field(1, &[field(4, b"x"), field(1, b"").repeat(300_000)].concat());
+    let packed = field(5, &[&[16, 6][..], &field(5, &[1; 1_000_000])].concat());
+    for graph in [
+        node.repeat(100_000),
+        attributes,
+        tensor.repeat(200_000),
+        field(13, b"").repeat(300_000),
+        names,
+        packed,
+    ] {
+        let bytes = field(7, &graph);
+        let (largest, parsed) = largest_of(|| onnx::parse(&bytes).map(|_| ()));
+        parsed.unwrap();
+        eprintln!("{largest} bytes at once for a file of {}", bytes.len());
+        assert!(largest <= 64 * bytes.len(), "{largest} bytes at once for a file of {}", bytes.len());
+    }
+    // Counts and lengths that the file only claims take nothing.
+    let claims = field(7, &field(5, &[8, 255, 255, 255, 255, 7, 16, 1, 34, 255, 255, 255, 255, 7]));
+    let (largest, parsed) = largest_of(|| onnx::parse(&claims).map(|_| ()));
+    assert!(parsed.is_err() && largest < 4096, "{largest}");
 }
