@@ -148,7 +148,10 @@ impl Loader {
             return fail!(Internal, "finishNetwork() comes once, after the bytes of an ONNX file");
         };
         if self.wanted == "webgpu" {
-            return fail!(UnsupportedOp, "ONNX models run on the CPU only, as yet. Load with device \"cpu\" or \"auto\"");
+            return fail!(
+                UnsupportedOp,
+                "ONNX models run on the CPU only, as yet. Load with device \"cpu\" or \"auto\""
+            );
         }
         let network = session::Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
         let reason = match self.wanted.as_str() {

@@ -55,7 +55,8 @@ impl Network {
     /// What the model is and where it runs: `ModelInfo` of `js/types.ts`.
     pub fn info(&self) -> std::result::Result<JsValue, Error> {
         let network = self.inner.try_borrow().map_err(|_| busy())?;
-        let info = Object::new().with("kind", "network").with("architecture", "onnx").count("bytes", self.bytes);
+        let info =
+            Object::new().with("kind", "network").with("architecture", "onnx").count("bytes", self.bytes);
         let info = info.count("layers", network.n_nodes() as u64).with("device", self.device.object());
         Ok(info.with("inputs", ports(network.inputs())).with("outputs", ports(network.outputs())).into())
     }
@@ -114,7 +115,11 @@ fn read(input: &JsValue) -> Result<(String, Tensor)> {
     let field = |field: &str| Reflect::get(input, &field.into()).unwrap_or(JsValue::UNDEFINED);
     let dims: Vec<f64> = Array::from(&field("dims")).iter().map(|dim| dim.as_f64().unwrap_or(-1.0)).collect();
     let whole = dims.iter().all(|dim| *dim >= 0.0 && dim.fract() == 0.0 && *dim < 4e9);
-    ensure!(whole, InvalidInput, "the input '{name}' has the dimensions {dims:?}, which are not all whole numbers");
+    ensure!(
+        whole,
+        InvalidInput,
+        "the input '{name}' has the dimensions {dims:?}, which are not all whole numbers"
+    );
     let shape: Vec<usize> = dims.iter().map(|dim| *dim as usize).collect();
     let data: Uint8Array = field("data").unchecked_into();
     let n = shape.iter().try_fold(dtype.block_bytes(), |n, dim| n.checked_mul(*dim));

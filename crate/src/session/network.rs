@@ -3,7 +3,7 @@
 use super::Session;
 use crate::backend::{Backend, Profiled};
 use crate::error::{Result, fail};
-use crate::formats::onnx::{self, DimInfo, ValueInfo, dtype_of};
+use crate::formats::onnx::{self, DimInfo, ValueInfo, ValueType};
 use crate::graph::Graph;
 use crate::import;
 use crate::passes;
@@ -98,10 +98,9 @@ fn port(info: &ValueInfo) -> Port {
         DimInfo::Named(name) => PortDim::Named(name.to_string()),
         DimInfo::Unknown => PortDim::Unknown,
     };
-    let tensor = info.tensor.as_ref();
-    Port {
-        name: info.name.to_string(),
-        dtype: tensor.and_then(|tensor| dtype_of(tensor.data_type).ok()),
-        shape: tensor.and_then(|tensor| tensor.shape.as_ref()).map(|shape| shape.iter().map(dim).collect()),
-    }
+    let (dtype, shape) = match &info.ty {
+        Some(ValueType::Tensor { elem, shape }) => (elem.and_then(|elem| elem.dtype()), shape.as_ref()),
+        _ => (None, None),
+    };
+    Port { name: info.name.to_string(), dtype, shape: shape.map(|shape| shape.iter().map(dim).collect()) }
 }

@@ -1,8 +1,7 @@
 //! Operators that work element by element.
 
 use super::{Use, unsupported};
-use crate::error::Result;
-use crate::formats::onnx::dtype_of;
+use crate::error::{Error, Result};
 use crate::graph::ValueId;
 use crate::ops::binary::{Binary, BinaryFunction};
 use crate::ops::cast::Cast;
@@ -13,7 +12,7 @@ use crate::tensor::Tensor;
 pub(super) fn unary(of: &mut Use) -> Result<Vec<ValueId>> {
     use UnaryFunction::*;
     let node = of.node;
-    let float = |name, default| node.float(name).unwrap_or(default);
+    let float = |name, default| Ok::<_, Error>(node.float(name)?.unwrap_or(default));
     let function = match node.op_type {
         "Abs" => Abs,
         "Acos" => Acos,
@@ -24,22 +23,22 @@ pub(super) fn unary(of: &mut Use) -> Result<Vec<ValueId>> {
         "Atanh" => Atanh,
         "BitwiseNot" => BitNot,
         "Ceil" => Ceil,
-        "Celu" => Celu { alpha: float("alpha", 1.0) },
+        "Celu" => Celu { alpha: float("alpha", 1.0)? },
         "Cos" => Cos,
         "Cosh" => Cosh,
-        "Elu" => Elu { alpha: float("alpha", 1.0) },
+        "Elu" => Elu { alpha: float("alpha", 1.0)? },
         "Erf" => Erf,
         "Exp" => Exp,
         "Floor" => Floor,
-        "Gelu" => Gelu { tanh: node.text("approximate")? == Some("tanh") },
-        "HardSigmoid" => HardSigmoid { alpha: float("alpha", 0.2), beta: float("beta", 0.5) },
+        "Gelu" => Gelu { tanh: node.string("approximate")? == Some("tanh") },
+        "HardSigmoid" => HardSigmoid { alpha: float("alpha", 0.2)?, beta: float("beta", 0.5)? },
         "HardSwish" => HardSwish,
         "IsInf" => IsInf {
-            negative: node.int("detect_negative").unwrap_or(1) != 0,
-            positive: node.int("detect_positive").unwrap_or(1) != 0,
+            negative: node.int("detect_negative")?.unwrap_or(1) != 0,
+            positive: node.int("detect_positive")?.unwrap_or(1) != 0,
         },
         "IsNaN" => IsNan,
-        "LeakyRelu" => LeakyRelu { alpha: float("alpha", 0.01) },
+        "LeakyRelu" => LeakyRelu { alpha: float("alpha", 0.01)? },
         "Log" => Ln,
         "Mish" => Mish,
         "Neg" => Neg,
@@ -47,8 +46,8 @@ pub(super) fn unary(of: &mut Use) -> Result<Vec<ValueId>> {
         "Reciprocal" => Reciprocal,
         "Relu" => Relu,
         "Round" => Round,
-        "Selu" => Selu { alpha: float("alpha", 1.673_263_2), gamma: float("gamma", 1.050_701) },
-        "Shrink" => Shrink { bias: float("bias", 0.0), lambda: float("lambd", 0.5) },
+        "Selu" => Selu { alpha: float("alpha", 1.673_263_2)?, gamma: float("gamma", 1.050_701)? },
+        "Shrink" => Shrink { bias: float("bias", 0.0)?, lambda: float("lambd", 0.5)? },
         "Sigmoid" => Sigmoid,
         "Sign" => Sign,
         "Sin" => Sin,
@@ -56,10 +55,10 @@ pub(super) fn unary(of: &mut Use) -> Result<Vec<ValueId>> {
         "Softplus" => Softplus,
         "Softsign" => Softsign,
         "Sqrt" => Sqrt,
-        "Swish" => Swish { alpha: float("alpha", 1.0) },
+        "Swish" => Swish { alpha: float("alpha", 1.0)? },
         "Tan" => Tan,
         "Tanh" => Tanh,
-        "ThresholdedRelu" => ThresholdedRelu { alpha: float("alpha", 1.0) },
+        "ThresholdedRelu" => ThresholdedRelu { alpha: float("alpha", 1.0)? },
         other => return unsupported(format!("{other} is no function of one tensor")),
     };
     let x = of.input(0)?;
@@ -93,7 +92,7 @@ fn function_of(name: &str) -> Result<BinaryFunction> {
 }
 
 pub(super) fn binary(of: &mut Use) -> Result<Vec<ValueId>> {
-    let aligned = of.node.int("axis").is_some() || of.node.op_type == "PRelu";
+    let aligned = of.node.int("axis")?.is_some() || of.node.op_type == "PRelu";
     if of.import.opset < 7 && aligned {
         return unsupported(
             "the way that operators before opset 7 broadcast: convert the model to a newer opset",
@@ -126,12 +125,12 @@ pub(super) fn mean(of: &mut Use) -> Result<Vec<ValueId>> {
 }
 
 pub(super) fn modulo(of: &mut Use) -> Result<Vec<ValueId>> {
-    let function = if of.node.flag("fmod") { BinaryFunction::Fmod } else { BinaryFunction::Mod };
+    let function = if of.flag("fmod")? { BinaryFunction::Fmod } else { BinaryFunction::Mod };
     of.as_is(Binary { function })
 }
 
 pub(super) fn bit_shift(of: &mut Use) -> Result<Vec<ValueId>> {
-    let left = of.node.text("direction")? == Some("LEFT");
+    let left = of.node.string("direction")? == Some("LEFT");
     let function = if left { BinaryFunction::ShiftLeft } else { BinaryFunction::ShiftRight };
     of.as_is(Binary { function })
 }
@@ -140,7 +139,7 @@ pub(super) fn bit_shift(of: &mut Use) -> Result<Vec<ValueId>> {
 pub(super) fn clip(of: &mut Use) -> Result<Vec<ValueId>> {
     let known = |of: &Use, i: usize, name: &str, open: f32| -> Result<Option<f32>> {
         if of.import.opset < 11 {
-            return Ok(Some(of.node.float(name).unwrap_or(open)));
+            return Ok(Some(of.node.float(name)?.unwrap_or(open)));
         }
         match (of.optional(i), of.known(i)) {
             (None, _) => Ok(Some(open)),
@@ -163,7 +162,7 @@ pub(super) fn clip(of: &mut Use) -> Result<Vec<ValueId>> {
 }
 
 pub(super) fn cast(of: &mut Use) -> Result<Vec<ValueId>> {
-    let to = dtype_of(of.node.int("to").unwrap_or(0))?;
+    let to = of.dtype("to")?;
     let x = of.input(0)?;
     of.outputs(Cast { to: Some(to) }, &[Some(x)])
 }

@@ -20,13 +20,13 @@ pub(super) fn constant(of: &mut Use) -> Result<Vec<ValueId>> {
     let node = of.node;
     let tensor = if let Some(tensor) = of.tensor("value")? {
         tensor
-    } else if let Some(value) = node.float("value_float") {
+    } else if let Some(value) = node.float("value_float")? {
         Tensor::new(&[], &[value])?
-    } else if let Some(value) = node.int("value_int") {
+    } else if let Some(value) = node.int("value_int")? {
         Tensor::new(&[], &[value])?
-    } else if let Some(values) = node.floats("value_floats") {
+    } else if let Some(values) = node.floats("value_floats")? {
         Tensor::new(&[values.len()], values)?
-    } else if let Some(values) = node.ints("value_ints") {
+    } else if let Some(values) = node.ints("value_ints")? {
         Tensor::new(&[values.len()], values)?
     } else {
         return unsupported("a constant that is sparse or text");
@@ -49,11 +49,11 @@ pub(super) fn dropout(of: &mut Use) -> Result<Vec<ValueId>> {
 
 pub(super) fn reshape(of: &mut Use) -> Result<Vec<ValueId>> {
     let (x, shape) = (of.input(0)?, of.ints("shape", 1)?);
-    of.outputs(Reshape::To { allow_zero: of.node.flag("allowzero") }, &[Some(x), shape])
+    of.outputs(Reshape::To { allow_zero: of.flag("allowzero")? }, &[Some(x), shape])
 }
 
 pub(super) fn flatten(of: &mut Use) -> Result<Vec<ValueId>> {
-    of.as_is(Reshape::Flatten(of.node.int("axis").unwrap_or(1)))
+    of.as_is(Reshape::Flatten(of.node.int("axis")?.unwrap_or(1)))
 }
 
 pub(super) fn squeeze(of: &mut Use) -> Result<Vec<ValueId>> {
@@ -67,8 +67,8 @@ pub(super) fn unsqueeze(of: &mut Use) -> Result<Vec<ValueId>> {
 }
 
 pub(super) fn shape(of: &mut Use) -> Result<Vec<ValueId>> {
-    let start = of.node.int("start").unwrap_or(0);
-    of.as_is(Shape::Dimensions { start, end: of.node.int("end") })
+    let start = of.node.int("start")?.unwrap_or(0);
+    of.as_is(Shape::Dimensions { start, end: of.node.int("end")? })
 }
 
 pub(super) fn size(of: &mut Use) -> Result<Vec<ValueId>> {
@@ -76,7 +76,7 @@ pub(super) fn size(of: &mut Use) -> Result<Vec<ValueId>> {
 }
 
 pub(super) fn transpose(of: &mut Use) -> Result<Vec<ValueId>> {
-    let order = of.node.ints("perm").map(|order| order.iter().map(|&i| i as usize).collect());
+    let order = of.node.ints("perm")?.map(|order| order.iter().map(|&i| i as usize).collect());
     of.as_is(Transpose { order })
 }
 
@@ -89,12 +89,12 @@ pub(super) fn tile(of: &mut Use) -> Result<Vec<ValueId>> {
 }
 
 pub(super) fn concat(of: &mut Use) -> Result<Vec<ValueId>> {
-    of.as_is(Concat { axis: of.node.int("axis").unwrap_or(1) })
+    of.as_is(Concat { axis: of.node.int("axis")?.unwrap_or(1) })
 }
 
 pub(super) fn split(of: &mut Use) -> Result<Vec<ValueId>> {
     let (x, sizes) = (of.input(0)?, of.ints("split", 1)?);
-    let op = Split { axis: of.node.int("axis").unwrap_or(0), parts: of.node.outputs.len() };
+    let op = Split { axis: of.node.int("axis")?.unwrap_or(0), parts: of.node.outputs.len() };
     of.outputs(op, &[Some(x), sizes])
 }
 
@@ -105,7 +105,7 @@ pub(super) fn slice(of: &mut Use) -> Result<Vec<ValueId>> {
 }
 
 pub(super) fn take(of: &mut Use) -> Result<Vec<ValueId>> {
-    of.as_is(Take { axis: of.node.int("axis").unwrap_or(0) })
+    of.as_is(Take { axis: of.node.int("axis")?.unwrap_or(0) })
 }
 
 pub(super) fn constant_of_shape(of: &mut Use) -> Result<Vec<ValueId>> {
@@ -121,7 +121,7 @@ pub(super) fn range(of: &mut Use) -> Result<Vec<ValueId>> {
 
 /// Amounts and value are attributes before opset 11.
 pub(super) fn pad(of: &mut Use) -> Result<Vec<ValueId>> {
-    let mode = match of.node.text("mode")?.unwrap_or("constant") {
+    let mode = match of.node.string("mode")?.unwrap_or("constant") {
         "constant" => PadMode::Constant,
         "edge" => PadMode::Edge,
         "reflect" => PadMode::Reflect,
@@ -129,7 +129,7 @@ pub(super) fn pad(of: &mut Use) -> Result<Vec<ValueId>> {
         other => return unsupported(format!("padding in the mode {other}")),
     };
     let (x, pads) = (of.input(0)?, of.ints("pads", 1)?);
-    let value = match (of.optional(2), of.node.float("value")) {
+    let value = match (of.optional(2), of.node.float("value")?) {
         (None, Some(value)) => Some(of.constant("value", Tensor::new(&[], &[value])?)),
         (value, _) => value,
     };

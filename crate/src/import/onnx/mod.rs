@@ -8,11 +8,11 @@ mod spelling;
 mod vision;
 
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
-use crate::formats::onnx::{self, DimInfo, Model, Node, ValueInfo, dtype_of};
+use crate::formats::onnx::{DimInfo, ElementType, Model, Node, ValueInfo, ValueType};
 use crate::graph::{Graph, Source, ValueId};
 use crate::ops::Op;
 use crate::tensor::Tensor;
-use crate::types::{Dim, Shape, TensorType};
+use crate::types::{DType, Dim, Shape, TensorType};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub fn build(model: &Model) -> Result<Graph> {
     let mut import =
         Import { graph: Graph::new(), names: HashMap::new(), opset: opset(model), missing: Vec::new() };
     for initializer in &model.graph.initializers {
-        let id = import.graph.constant(initializer.name, initializer.decode()?);
+        let id = import.graph.constant(initializer.name, initializer.decode(&external)?);
         import.names.insert(initializer.name, id);
     }
     for input in &model.graph.inputs {
@@ -49,13 +49,29 @@ fn opset(model: &Model) -> i64 {
     model.opsets.iter().find(|(domain, _)| domain.is_empty()).map_or(1, |(_, version)| *version)
 }
 
+/// Elements that lie in another file.
+fn external(location: &str, _offset: u64, _length: Option<u64>) -> Result<Vec<u8>> {
+    fail!(UnsupportedFormat, "the elements are in the file '{location}': save the model with its data inside")
+}
+
+/// The dtype of an element type. Fails, naming it, when operators do not take it yet.
+fn dtype_of(element: Option<ElementType>) -> Result<DType> {
+    match element.and_then(|element| element.dtype()) {
+        Some(dtype) => Ok(dtype),
+        None => {
+            let name = element.map_or("nothing".to_string(), |element| element.to_string());
+            fail!(UnsupportedFormat, "elements of {name} are not supported")
+        }
+    }
+}
+
 /// The type of an input: sizes that the file leaves open are symbols of this input's own, since exporters give
 /// one name to dimensions that differ.
 fn type_of(input: &ValueInfo) -> Result<Option<TensorType>> {
-    let Some(tensor) = &input.tensor else {
+    let Some(ValueType::Tensor { elem, shape }) = &input.ty else {
         return fail!(UnsupportedFormat, "an input that is no tensor is not supported");
     };
-    let dtype = dtype_of(tensor.data_type)?;
+    let dtype = dtype_of(*elem)?;
     let symbol = |i: usize| Dim::symbol(&format!("{}.{i}", input.name));
     let dims = |shape: &Vec<DimInfo>| {
         let dim = |(i, dim): (usize, &DimInfo)| match dim {
@@ -64,7 +80,7 @@ fn type_of(input: &ValueInfo) -> Result<Option<TensorType>> {
         };
         shape.iter().enumerate().map(dim).collect()
     };
-    Ok(tensor.shape.as_ref().map(|shape| TensorType::new(dtype, Shape(dims(shape)))))
+    Ok(shape.as_ref().map(|shape| TensorType::new(dtype, Shape(dims(shape)))))
 }
 
 /// A graph on its way.
@@ -183,13 +199,24 @@ impl Use<'_, '_> {
         if let Some(id) = self.optional(input) {
             return Ok(Some(id));
         }
-        let Some(ints) = self.node.ints(attribute).map(<[i64]>::to_vec) else { return Ok(None) };
+        let Some(ints) = self.node.ints(attribute)?.map(<[i64]>::to_vec) else { return Ok(None) };
         Ok(Some(self.constant(attribute, Tensor::new(&[ints.len()], &ints)?)))
     }
 
     /// A tensor attribute's elements.
     fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
-        self.node.tensor(name).map(onnx::Tensor::decode).transpose()
+        self.node.tensor(name)?.map(|tensor| tensor.decode(&external)).transpose()
+    }
+
+    /// An integer attribute that says yes or no; no where it is left out.
+    fn flag(&self, name: &str) -> Result<bool> {
+        Ok(self.node.int(name)?.is_some_and(|value| value != 0))
+    }
+
+    /// The dtype that an attribute names by its number.
+    fn dtype(&self, name: &str) -> Result<DType> {
+        let number = self.node.int(name)?.and_then(|number| i32::try_from(number).ok()).unwrap_or(0);
+        dtype_of(ElementType::from_number(number)?)
     }
 }
 

@@ -41,15 +41,15 @@ fn weight(of: &mut Use, index: usize, is_transposed: bool) -> Result<Option<Valu
 /// `alpha·A·B + beta·C`, with A and B perhaps transposed.
 pub(super) fn gemm(of: &mut Use) -> Result<Vec<ValueId>> {
     let (mut a, mut b) = (of.input(0)?, of.input(1)?);
-    let (alpha, beta) = (of.node.float("alpha").unwrap_or(1.0), of.node.float("beta").unwrap_or(1.0));
+    let (alpha, beta) = (of.node.float("alpha")?.unwrap_or(1.0), of.node.float("beta")?.unwrap_or(1.0));
     let transposed = || Transpose { order: Some(vec![1, 0]) };
-    if of.node.flag("transA") {
+    if of.flag("transA")? {
         a = of.step("a", transposed(), &[Some(a)]);
     }
-    let mut y = match weight(of, 1, of.node.flag("transB"))? {
+    let mut y = match weight(of, 1, of.flag("transB")?)? {
         Some(weight) => of.step("product", MatMul::default(), &[Some(a), Some(weight)]),
         None => {
-            if of.node.flag("transB") {
+            if of.flag("transB")? {
                 b = of.step("b", transposed(), &[Some(b)]);
             }
             of.step("product", Product, &[Some(a), Some(b)])
@@ -78,13 +78,13 @@ pub(super) fn softmax(of: &mut Use) -> Result<Vec<ValueId>> {
         _ => SoftmaxFunction::Softmax,
     };
     let flatten = of.import.opset < 13;
-    let axis = of.node.int("axis").unwrap_or(if flatten { 1 } else { -1 });
+    let axis = of.node.int("axis")?.unwrap_or(if flatten { 1 } else { -1 });
     of.as_is(Softmax { function, axis, flatten })
 }
 
 pub(super) fn layer_norm(of: &mut Use) -> Result<Vec<ValueId>> {
-    let epsilon = of.node.float("epsilon").unwrap_or(1e-5);
-    let axis = of.node.int("axis").unwrap_or(-1);
+    let epsilon = of.node.float("epsilon")?.unwrap_or(1e-5);
+    let axis = of.node.int("axis")?.unwrap_or(-1);
     of.as_is(LayerNorm { axis, epsilon, outputs: of.node.outputs.len() })
 }
 
@@ -102,17 +102,17 @@ pub(super) fn reduce(of: &mut Use) -> Result<Vec<ValueId>> {
         _ => ReduceFunction::Sum,
     };
     let (x, axes) = (of.input(0)?, of.ints("axes", 1)?);
-    let none_is_none = of.node.flag("noop_with_empty_axes");
-    let keep = of.node.int("keepdims").unwrap_or(1) != 0;
+    let none_is_none = of.flag("noop_with_empty_axes")?;
+    let keep = of.node.int("keepdims")?.unwrap_or(1) != 0;
     of.outputs(Reduce { function, axes: ReduceAxes::Given { none_is_none }, keep }, &[Some(x), axes])
 }
 
 pub(super) fn arg_reduce(of: &mut Use) -> Result<Vec<ValueId>> {
     let node = of.node;
     of.as_is(ArgReduce {
-        axis: node.int("axis").unwrap_or(0),
-        keep: node.int("keepdims").unwrap_or(1) != 0,
+        axis: node.int("axis")?.unwrap_or(0),
+        keep: node.int("keepdims")?.unwrap_or(1) != 0,
         largest: node.op_type == "ArgMax",
-        last: node.flag("select_last_index"),
+        last: of.flag("select_last_index")?,
     })
 }

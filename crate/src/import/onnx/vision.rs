@@ -10,30 +10,34 @@ use crate::ops::group_norm::GroupNorm;
 use crate::ops::pool::{Pool, PoolFunction};
 
 /// Sizes of an attribute.
-fn sizes(of: &Use, name: &str) -> Option<Vec<usize>> {
-    of.node.ints(name).map(|ints| ints.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect())
+fn sizes(of: &Use, name: &str) -> Result<Option<Vec<usize>>> {
+    let sizes = |ints: &[i64]| ints.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();
+    Ok(of.node.ints(name)?.map(sizes))
 }
 
 fn sliding(of: &Use) -> Result<Sliding> {
-    if of.node.ints("pads").is_some_and(|pads| pads.iter().any(|pad| *pad < 0)) {
+    if of.node.ints("pads")?.is_some_and(|pads| pads.iter().any(|pad| *pad < 0)) {
         return unsupported("negative padding of a window");
     }
-    let padding = match (of.node.text("auto_pad")?.unwrap_or("NOTSET"), sizes(of, "pads")) {
+    let padding = match (of.node.string("auto_pad")?.unwrap_or("NOTSET"), sizes(of, "pads")?) {
         ("SAME_UPPER", ..) => Padding::SameUpper,
         ("SAME_LOWER", ..) => Padding::SameLower,
         ("VALID", ..) => Padding::Valid,
         (_, Some(pads)) => Padding::Given(pads),
         _ => Padding::Valid,
     };
-    Ok(Sliding { strides: sizes(of, "strides"), dilations: sizes(of, "dilations"), padding })
+    Ok(Sliding { strides: sizes(of, "strides")?, dilations: sizes(of, "dilations")?, padding })
 }
 
 pub(super) fn conv(of: &mut Use) -> Result<Vec<ValueId>> {
-    let transposed = (of.node.op_type == "ConvTranspose").then(|| Transposed {
-        output_padding: sizes(of, "output_padding"),
-        output_shape: sizes(of, "output_shape"),
-    });
-    let groups = of.node.int("group").unwrap_or(1).max(0) as usize;
+    let transposed = match of.node.op_type {
+        "ConvTranspose" => Some(Transposed {
+            output_padding: sizes(of, "output_padding")?,
+            output_shape: sizes(of, "output_shape")?,
+        }),
+        _ => None,
+    };
+    let groups = of.node.int("group")?.unwrap_or(1).max(0) as usize;
     let op = Conv { sliding: sliding(of)?, groups, transposed };
     of.as_is(op)
 }
@@ -41,32 +45,26 @@ pub(super) fn conv(of: &mut Use) -> Result<Vec<ValueId>> {
 pub(super) fn pool(of: &mut Use) -> Result<Vec<ValueId>> {
     let global = of.node.op_type.starts_with("Global");
     let function = match of.node.op_type.trim_start_matches("Global") {
-        "MaxPool" => PoolFunction::Max { by_columns: of.node.flag("storage_order") },
-        "AveragePool" => PoolFunction::Average { count_pads: of.node.flag("count_include_pad") },
-        _ => PoolFunction::Lp { p: of.node.int("p").unwrap_or(2) as f64 },
+        "MaxPool" => PoolFunction::Max { by_columns: of.flag("storage_order")? },
+        "AveragePool" => PoolFunction::Average { count_pads: of.flag("count_include_pad")? },
+        _ => PoolFunction::Lp { p: of.node.int("p")?.unwrap_or(2) as f64 },
     };
-    let kernel = sizes(of, "kernel_shape").filter(|_| !global);
+    let kernel = sizes(of, "kernel_shape")?.filter(|_| !global);
     let sliding = sliding(of)?;
-    of.as_is(Pool {
-        function,
-        kernel,
-        sliding,
-        ceil: of.node.flag("ceil_mode"),
-        outputs: of.node.outputs.len(),
-    })
+    of.as_is(Pool { function, kernel, sliding, ceil: of.flag("ceil_mode")?, outputs: of.node.outputs.len() })
 }
 
 pub(super) fn batch_norm(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.node.flag("training_mode") || of.node.outputs.len() > 1 {
+    if of.flag("training_mode")? || of.node.outputs.len() > 1 {
         return unsupported("a batch normalisation in training");
     }
-    of.as_is(BatchNorm { epsilon: of.node.float("epsilon").unwrap_or(1e-5) })
+    of.as_is(BatchNorm { epsilon: of.node.float("epsilon")?.unwrap_or(1e-5) })
 }
 
 pub(super) fn group_norm(of: &mut Use) -> Result<Vec<ValueId>> {
-    let groups = of.node.int("num_groups").map(|n| n.max(0) as usize);
+    let groups = of.node.int("num_groups")?.map(|n| n.max(0) as usize);
     if groups.is_some() && of.import.opset < 21 {
         return unsupported("a group normalisation of opset 18, whose scales are by group");
     }
-    of.as_is(GroupNorm { groups, epsilon: of.node.float("epsilon").unwrap_or(1e-5) })
+    of.as_is(GroupNorm { groups, epsilon: of.node.float("epsilon")?.unwrap_or(1e-5) })
 }
