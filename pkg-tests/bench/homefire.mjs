@@ -2,7 +2,7 @@
 // every engine by one contract: setup, createLlm, createOnnx. It uses the public API alone.
 import { load } from '../../dist/index.js';
 
-export const info = { name: 'homefire', formats: ['gguf'] };
+export const info = { name: 'homefire', formats: ['gguf', 'onnx'] };
 
 /** Nothing is shared between models: the worker and the wasm come with each load. */
 export async function setup() {}
@@ -28,6 +28,12 @@ export async function createLlm({ url, context, backend }) {
   };
 }
 
-export async function createOnnx() {
-  throw new Error('not built yet: homefire does not read ONNX files');
+export async function createOnnx({ bytes, backend }) {
+  const model = await load(bytes, { device: backend === 'webgpu' ? 'webgpu' : 'cpu' });
+  return {
+    inputs: model.info.inputs.map(({ name }) => name),
+    outputs: model.info.outputs.map(({ name }) => name),
+    run: (feeds) => model.run(feeds),
+    release: () => model.close(),
+  };
 }

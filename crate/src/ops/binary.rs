@@ -88,7 +88,8 @@ impl BinaryFunction {
             Self::Fmod => a % b,
             // The remainder takes the sign of the divisor, also where that is infinite.
             Self::Mod => match a % b {
-                rest if rest != 0.0 && (rest < 0.0) != (b < 0.0) => rest + b,
+                rest if rest == 0.0 => 0f64.copysign(b),
+                rest if (rest < 0.0) != (b < 0.0) => rest + b,
                 rest => rest,
             },
             Self::Max => if a > b || a.is_nan() { a } else { b },
