@@ -286,3 +286,66 @@ export async function shards({ load }, { tiny, device }) {
   }
   return `${parts.length} shards as ${Object.keys(kinds).join(', ')}`;
 }
+
+const ARRAYS = { float32: Float32Array, int64: BigInt64Array };
+
+/** A stored tensor as `run()` takes it. */
+function tensorOf({ type, dims, data }) {
+  return { type, dims, data: ARRAYS[type].from(data, type === 'int64' ? BigInt : undefined) };
+}
+
+/** ONNX networks give what the reference runtime gave, in order, and say what is wrong with what they are given. */
+export async function networks({ load }, { tiny, device }) {
+  const cases = await (await fetch('/onnx/networks.json')).json();
+  let compared = 0;
+  for (const [name, list] of Object.entries(cases)) {
+    const model = await load(`/onnx/${name}.onnx`, { device });
+    try {
+      assert(model.info.kind === 'network' && model.info.inputs.length === 1, `info: ${JSON.stringify(model.info)}`);
+      // All at once: they are queued.
+      const runs = list.map(({ inputs }) => {
+        const feeds = Object.fromEntries(Object.entries(inputs).map(([input, stored]) => [input, tensorOf(stored)]));
+        return model.run(feeds).then((outputs) => ({ feeds, outputs }));
+      });
+      for (const [i, { feeds, outputs }] of (await Promise.all(runs)).entries()) {
+        assert(Object.values(feeds).every(({ data }) => data.length > 0), 'the feeds were taken away');
+        for (const [output, stored] of Object.entries(list[i].outputs)) {
+          const want = tensorOf(stored);
+          const got = outputs[output];
+          assert(got.type === want.type && got.dims.join() === want.dims.join(), `${output}: ${got.type} ${got.dims}`);
+          const far = got.data.findIndex((x, j) => !(Math.abs(Number(x) - Number(want.data[j])) < 1e-5));
+          assert(far < 0, `${name}, ${output}: element ${far} is ${got.data[far]}, not ${want.data[far]}`);
+          compared += want.data.length;
+        }
+      }
+      assert((await model.profile()).nodes.length > 0, 'the profile is empty');
+      const kind = await kindOf(model.chat([{ role: 'user', content: 'Hello' }]));
+      assert(kind === 'invalid-input', `chat() of a network: ${kind}`);
+    } finally {
+      await model.close();
+    }
+  }
+  const model = await load('/onnx/classifier.onnx', { device });
+  const image = { type: 'float32', dims: [1, 3, 8, 8], data: new Float32Array(192) };
+  for (const [feeds, kind] of [
+    [{ picture: image }, 'invalid-input'],
+    [{ image: { ...image, dims: [3, 8, 8] } }, 'shape-mismatch'],
+    [{ image: { ...image, dims: [1, 3, 8, 9] } }, 'shape-mismatch'],
+    [{ image: { ...image, type: 'int32', data: new Int32Array(192) } }, 'shape-mismatch'],
+    [{ image: { ...image, type: 'float64' } }, 'invalid-input'],
+  ]) {
+    const got = await kindOf(model.run(feeds));
+    assert(got === kind, `${Object.keys(feeds)} ${feeds.image?.dims}: ${got}, not ${kind}`);
+  }
+  const { logits, ...others } = await model.run({ image }, { outputs: ['logits'] });
+  assert(logits.data.length === 4 && Object.keys(others).length === 0, 'the outputs are not the ones asked for');
+  assert((await kindOf(model.run({ image }, { signal: AbortSignal.abort() }))) === 'cancelled', 'an aborted run ran');
+  await model.close();
+  const language = await load(tiny, { device, contextLength: 64 });
+  assert((await kindOf(language.run({ image }))) === 'invalid-input', 'a language model ran as a network');
+  await language.close();
+  assert((await kindOf(load('/onnx/classifier.onnx', { device: 'webgpu' }))) !== 'no error', 'a network ran on WebGPU');
+  const bytes = new Uint8Array(await (await fetch('/onnx/classifier.onnx')).arrayBuffer());
+  assert((await kindOf(load(bytes.subarray(0, 900), { device }))) === 'format', 'half a file was taken');
+  return `${compared} elements`;
+}

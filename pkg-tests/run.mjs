@@ -63,7 +63,7 @@ const browser = await launch();
 
 /** Opens a consumer's page and runs one of the checks in it. */
 async function drive(folder, name, { using = browser, device = 'cpu', csp = true, ...more } = {}) {
-  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny'), '/reference/': at('crate/tests/data/reference') };
+  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny'), '/reference/': at('crate/tests/data/reference'), '/onnx/': at('crate/tests/data/onnx') };
   const server = await serve({ roots, headers: csp ? { 'Content-Security-Policy': CSP } : {} });
   const page = await using.newPage();
   const foreign = [];
@@ -143,6 +143,7 @@ await check('WebGPU: Chromium compiles every shader', async () => {
   return `${compiled} variants`;
 });
 await check('a model in shards', () => drive(plain, 'shards'));
+await check('ONNX networks', () => drive(plain, 'networks'));
 await check('CPU: greedy tokens are the reference\'s', () => drive(plain, 'greedy'));
 await check('CPU: perplexity', () => drive(plain, 'perplexity'));
 await check('CPU: perplexity with plain SIMD', async () => {

@@ -3,7 +3,7 @@
 use crate::backend::{Backend, Feed, Pending, Profiled};
 use crate::error::{Result, ensure, fail};
 use crate::graph::{Graph, ValueId};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, PlanId};
 use crate::tensor::{Chunk, Tensor};
 use crate::types::{Bindings, Dim, Shape, TensorType};
 use std::collections::HashMap;
@@ -39,14 +39,14 @@ pub struct Session {
     graph: Graph,
     backend: Box<dyn Backend>,
     plans: Vec<(PlanKey, Plan)>,
-    /// The plan of the last run, as a position in `plans`.
-    last: Option<usize>,
+    /// The plans of the last run, one a stage.
+    last: Vec<PlanId>,
 }
 
 impl Session {
     /// A session of a graph whose weights are in the back end.
     pub fn new(graph: Graph, backend: Box<dyn Backend>) -> Self {
-        Self { graph, backend, plans: Vec::new(), last: None }
+        Self { graph, backend, plans: Vec::new(), last: Vec::new() }
     }
 
     /// Runs the graph on `feeds` and gives the outputs named, in that order. Fails, naming the input, when
@@ -54,12 +54,13 @@ impl Session {
     pub async fn run(&mut self, feeds: Vec<(&str, Tensor)>, outputs: &[&str]) -> Result<Vec<Tensor>> {
         let mut key = key_of(outputs, Bindings::new());
         let mut fed = HashMap::new();
+        self.last.clear();
         for (name, tensor) in feeds {
             fed.insert(self.bind_input(name, &tensor.ty(), &mut key)?, tensor);
         }
         loop {
             let index = self.plan(&key)?;
-            self.last = Some(index);
+            self.last.push(self.plans[index].1.id);
             let (_, plan) = &self.plans[index];
             if let Some(missing) = plan.fed().find(|id| !fed.contains_key(id)) {
                 let name = &self.graph.value(missing).name;
@@ -129,9 +130,10 @@ impl Session {
         Ok(self.backend.profile(&self.graph, &self.plans[plan].1))
     }
 
-    /// What the run before launched; of one that went in stages, the last stage.
+    /// What the run before launched, stage by stage. Plans that fitted that run only are gone.
     pub fn last_profile(&self) -> Vec<Profiled> {
-        self.last.map_or_else(Vec::new, |index| self.backend.profile(&self.graph, &self.plans[index].1))
+        let plans = self.plans.iter().filter(|(_, plan)| self.last.contains(&plan.id));
+        plans.flat_map(|(_, plan)| self.backend.profile(&self.graph, plan)).collect()
     }
 
     /// Checks a feed against the input of that name, and binds the symbols of its shape.
