@@ -88,7 +88,7 @@ impl BinaryFunction {
             Self::Fmod => a % b,
             // The remainder takes the sign of the divisor, also where that is infinite.
             Self::Mod => match a % b {
-                rest if rest == 0.0 => 0f64.copysign(b),
+                0.0 => 0f64.copysign(b),
                 rest if (rest < 0.0) != (b < 0.0) => rest + b,
                 rest => rest,
             },
