@@ -1,5 +1,6 @@
 //! Rows of zero mean and unit variance: `(x - mean) / √(variance + ε) · scale + bias`. ONNX LayerNormalization;
-//! Ba et al. 2016, arXiv:1607.06450.
+//! Ba et al. 2016, arXiv:1607.06450. Without the mean, ONNX RMSNormalization. ([`rms_norm`](super::rms_norm) is the
+//! same for rows of the last dimension, on both back ends.)
 
 use super::{CpuContext, Input, Known, OpDef, expect_dtype};
 use crate::error::{Result, ensure};
@@ -12,6 +13,8 @@ use crate::types::{DType, Shape, TensorType};
 pub struct LayerNorm {
     /// The first dimension of a row; negative ones count from the end.
     pub axis: i64,
+    /// Whether the mean is taken away.
+    pub centre: bool,
     /// What is added to the variance.
     pub epsilon: f32,
     /// How many outputs the node has: 1, 2 or 3.
@@ -45,7 +48,7 @@ impl OpDef for LayerNorm {
             y.copy_from_slice(x.data()?);
         }
         for (i, row) in y.chunks_exact_mut(n).enumerate() {
-            let mean = sum(row.iter().copied()) / n as f32;
+            let mean = if self.centre { sum(row.iter().copied()) / n as f32 } else { 0.0 };
             let variance = sum(row.iter().map(|x| (x - mean) * (x - mean))) / n as f32;
             let factor = 1.0 / (variance + self.epsilon).sqrt();
             row.iter_mut().zip(scale).for_each(|(x, scale)| *x = (*x - mean) * factor * scale);
@@ -90,7 +93,7 @@ pub(super) mod parity {
     pub fn cases() -> Vec<Case> {
         let case = |axis: i64, own: &'static [usize]| {
             let inputs = vec![Given::noise(&[3, 4, 33], 1), Given::noise(own, 2), Given::noise(own, 3)];
-            let op = LayerNorm { axis, epsilon: 1e-2, outputs: 1 };
+            let op = LayerNorm { axis, centre: true, epsilon: 1e-2, outputs: 1 };
             Case::new(format!("from {axis} on"), op, inputs, Tolerance::of(2e-6), |x| {
                 let [Some(x), Some(scale), Some(bias)] = x else { panic!("three inputs") };
                 vec![reference_layer_norm(x, own.iter().product(), scale, bias, 1e-2)]

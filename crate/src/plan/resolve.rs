@@ -2,7 +2,7 @@
 //! already, and where it must stop because the elements of a value decide what follows.
 
 use super::Given;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ensure};
 use crate::graph::{Graph, Node, NodeId, Source, ValueId};
 use crate::ops::Known;
 use crate::tensor::Tensor;
@@ -129,6 +129,14 @@ impl Resolver<'_> {
             return Ok(());
         }
         let outputs = def.infer(&inputs_known).map_err(explain)?;
+        ensure!(
+            outputs.len() == node.outputs.len(),
+            InvalidGraph,
+            "{} gives {} outputs, and the node has {}",
+            node.op.name(),
+            outputs.len(),
+            node.outputs.len()
+        );
         let all_known = !values.is_empty()
             && types.iter().zip(&values).all(|(ty, value)| ty.is_none() || value.is_some());
         let plain = def.updates_state().is_empty() && !(0..types.len()).any(|i| def.packs(i));

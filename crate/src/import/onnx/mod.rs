@@ -2,6 +2,7 @@
 //! a plan, since ONNX computes shapes with tensors.
 
 mod elementwise;
+mod indexing;
 mod layout;
 mod network;
 mod spelling;

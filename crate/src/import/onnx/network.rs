@@ -85,7 +85,8 @@ pub(super) fn softmax(of: &mut Use) -> Result<Vec<ValueId>> {
 pub(super) fn layer_norm(of: &mut Use) -> Result<Vec<ValueId>> {
     let epsilon = of.node.float("epsilon")?.unwrap_or(1e-5);
     let axis = of.node.int("axis")?.unwrap_or(-1);
-    of.as_is(LayerNorm { axis, epsilon, outputs: of.node.outputs.len() })
+    let centre = of.node.op_type == "LayerNormalization";
+    of.as_is(LayerNorm { axis, centre, epsilon, outputs: of.node.outputs.len() })
 }
 
 pub(super) fn reduce(of: &mut Use) -> Result<Vec<ValueId>> {

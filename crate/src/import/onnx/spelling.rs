@@ -1,6 +1,6 @@
 //! ONNX's operators by name, each with the function that spells it in operators of the catalogue.
 
-use super::{Use, elementwise as e, layout as l, network as n, vision as v};
+use super::{Use, elementwise as e, indexing as i, layout as l, network as n, vision as v};
 use crate::error::Result;
 use crate::graph::ValueId;
 
@@ -44,6 +44,9 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("ConvTranspose", v::conv),
     ("Cos", e::unary),
     ("Cosh", e::unary),
+    ("CumProd", i::cumulative),
+    ("CumSum", i::cumulative),
+    ("DepthToSpace", i::depth_space),
     ("Div", e::binary),
     ("Dropout", l::dropout),
     ("Elu", e::unary),
@@ -54,6 +57,8 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Flatten", l::flatten),
     ("Floor", e::unary),
     ("Gather", l::take),
+    ("GatherElements", i::take_along),
+    ("GatherND", i::gather_nd),
     ("Gelu", e::unary),
     ("Gemm", n::gemm),
     ("GlobalAveragePool", v::pool),
@@ -85,11 +90,14 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Mod", e::modulo),
     ("Mul", e::binary),
     ("Neg", e::unary),
+    ("NonZero", i::non_zero),
     ("Not", e::unary),
+    ("OneHot", i::one_hot),
     ("Or", e::binary),
     ("PRelu", e::binary),
     ("Pad", l::pad),
     ("Pow", e::binary),
+    ("RMSNormalization", n::layer_norm),
     ("Range", l::range),
     ("Reciprocal", e::unary),
     ("ReduceL1", n::reduce),
@@ -105,6 +113,9 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Relu", e::unary),
     ("Reshape", l::reshape),
     ("Round", e::unary),
+    ("Scatter", i::scatter_elements),
+    ("ScatterElements", i::scatter_elements),
+    ("ScatterND", i::scatter_nd),
     ("Selu", e::unary),
     ("Shape", l::shape),
     ("Shrink", e::unary),
@@ -117,6 +128,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Softmax", n::softmax),
     ("Softplus", e::unary),
     ("Softsign", e::unary),
+    ("SpaceToDepth", i::depth_space),
     ("Split", l::split),
     ("Sqrt", e::unary),
     ("Squeeze", l::squeeze),
@@ -127,7 +139,9 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Tanh", e::unary),
     ("ThresholdedRelu", e::unary),
     ("Tile", l::tile),
+    ("TopK", i::sort_k),
     ("Transpose", l::transpose),
+    ("Trilu", i::triangle),
     ("Unsqueeze", l::unsqueeze),
     ("Where", e::select),
     ("Xor", e::binary),

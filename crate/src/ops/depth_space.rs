@@ -1,0 +1,106 @@
+//! Blocks of pixels become channels, or channels blocks of pixels. ONNX SpaceToDepth and DepthToSpace.
+
+use super::{CpuContext, Input, Known, OpDef};
+use crate::error::{Result, ensure};
+use crate::kernels::strided;
+use crate::tensor::TensorViewMut;
+use crate::types::{Shape, TensorType};
+
+/// `x [n, c, h, w] → y` of any dtype: `[n, c / b², h·b, w·b]`, or back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DepthSpace {
+    /// Pixels along each side of a block.
+    pub block: usize,
+    /// Which way.
+    pub way: DepthSpaceWay,
+}
+
+/// Which way, and which part of a channel's number is the pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DepthSpaceWay {
+    /// To channels; the pixel is the high part.
+    ToDepth,
+    /// To channels; the pixel is the low part.
+    ToDepthByChannel,
+    /// To pixels; the pixel is the high part.
+    ToSpace,
+    /// To pixels; the pixel is the low part.
+    ToSpaceByChannel,
+}
+
+impl OpDef for DepthSpace {
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let x = inputs.shape(0)?;
+        let b = self.block;
+        let shape = match x[..] {
+            [n, c, h, w] if matches!(self.way, DepthSpaceWay::ToDepth | DepthSpaceWay::ToDepthByChannel) => {
+                (b > 0 && h % b == 0 && w % b == 0).then(|| [n, c * b * b, h / b, w / b])
+            }
+            [n, c, h, w] => (b > 0 && c % (b * b) == 0).then(|| [n, c / (b * b), h * b, w * b]),
+            _ => None,
+        };
+        ensure!(shape.is_some(), ShapeMismatch, "{} has no blocks of {b}", inputs.ty(0)?);
+        Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&shape.unwrap_or_default()))])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let (x, y, b) = (inputs[0].tensor()?, &mut outputs[0], self.block);
+        let [n, c, h, w] = x.shape[..] else { return Ok(()) };
+        // The walk over y, with dimensions split, and the stride of each in x.
+        let (shape, strides) = match self.way {
+            DepthSpaceWay::ToDepth => {
+                (vec![n, b, b, c, h / b, w / b], vec![c * h * w, w, 1, h * w, b * w, b])
+            }
+            DepthSpaceWay::ToDepthByChannel => {
+                (vec![n, c, b, b, h / b, w / b], vec![c * h * w, h * w, w, 1, b * w, b])
+            }
+            DepthSpaceWay::ToSpace => {
+                let c = c / (b * b);
+                (vec![n, c, h, b, w, b], vec![c * b * b * h * w, h * w, w, b * c * h * w, 1, c * h * w])
+            }
+            DepthSpaceWay::ToSpaceByChannel => {
+                let c = c / (b * b);
+                (vec![n, c, h, b, w, b], vec![c * b * b * h * w, b * b * h * w, w, b * h * w, 1, h * w])
+            }
+        };
+        let strides: Vec<isize> = strides.into_iter().map(|stride| stride as isize).collect();
+        strided::copy(x.dtype.block_bytes(), x.bytes, 0, &strides, y.bytes, &shape);
+        Ok(())
+    }
+}
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance, indices};
+
+    pub fn cases() -> Vec<Case> {
+        let case = |way: DepthSpaceWay, x: &[usize], shape: &'static [usize]| {
+            let op = DepthSpace { block: 2, way };
+            Case::new(format!("{way:?}"), op, vec![Given::noise(x, 1)], Tolerance::of(0.0), move |x| {
+                let x = x[0].as_ref().expect("an image");
+                let of = |i: Vec<usize>| match way {
+                    DepthSpaceWay::ToDepth | DepthSpaceWay::ToDepthByChannel => {
+                        let c = x.shape[1];
+                        let high = way == DepthSpaceWay::ToDepth;
+                        let (channel, pixel) = if high { (i[1] % c, i[1] / c) } else { (i[1] / 4, i[1] % 4) };
+                        x.at(&[i[0], channel, i[2] * 2 + pixel / 2, i[3] * 2 + pixel % 2])
+                    }
+                    _ => {
+                        let (c, pixel) = (shape[1], i[2] % 2 * 2 + i[3] % 2);
+                        let high = way == DepthSpaceWay::ToSpace;
+                        x.at(&[i[0], if high { pixel * c + i[1] } else { i[1] * 4 + pixel }, i[2] / 2, i[3] / 2])
+                    }
+                };
+                vec![Array::new(shape, indices(shape).map(of).collect())]
+            })
+        };
+        vec![
+            case(DepthSpaceWay::ToDepth, &[2, 3, 4, 6], &[2, 12, 2, 3]),
+            case(DepthSpaceWay::ToDepthByChannel, &[2, 3, 4, 6], &[2, 12, 2, 3]),
+            case(DepthSpaceWay::ToSpace, &[1, 8, 2, 3], &[1, 2, 4, 6]),
+            case(DepthSpaceWay::ToSpaceByChannel, &[1, 8, 2, 3], &[1, 2, 4, 6]),
+        ]
+    }
+}

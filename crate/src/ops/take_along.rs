@@ -1,0 +1,66 @@
+//! One element for each index, along one dimension. ONNX GatherElements, numpy's take_along_axis.
+
+use super::{CpuContext, Input, Known, OpDef, take::wrapped};
+use crate::error::{Result, ensure};
+use crate::kernels::strided;
+use crate::tensor::TensorViewMut;
+use crate::types::{Shape, TensorType};
+
+/// `(x, indices integers, of x's rank) → y` of the indices' shape and x's dtype.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TakeAlong {
+    /// The dimension; negative ones count from the end.
+    pub axis: i64,
+}
+
+impl OpDef for TakeAlong {
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let (x, indices) = (inputs.shape(0)?, inputs.shape(1)?);
+        let axis = super::axis_of(self.axis, x.len())?;
+        let fits = indices.len() == x.len() && (0..x.len()).all(|i| i == axis || indices[i] <= x[i]);
+        ensure!(fits, ShapeMismatch, "indices {} do not fit {}", inputs.ty(1)?, inputs.ty(0)?);
+        Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&indices))])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let (x, indices, y) = (inputs[0].tensor()?, inputs[1].tensor()?.to_ints()?, &mut outputs[0]);
+        let axis = super::axis_of(self.axis, x.shape.len())?;
+        let strides = strided::row_major(x.shape);
+        let size = x.dtype.block_bytes();
+        let mut elements = y.bytes.chunks_exact_mut(size).zip(&indices);
+        let mut bad = None;
+        crate::kernels::window::for_each_index(y.shape, |index| {
+            let Some((y, &at)) = elements.next() else { return };
+            let at = |i: usize| if i == axis { wrapped(at, x.shape[axis]) } else { Ok(index[i]) };
+            let from = (0..index.len()).try_fold(0, |from, i| Ok(from + at(i)? * strides[i] as usize));
+            match from {
+                Ok(from) => y.copy_from_slice(&x.bytes[from * size..][..size]),
+                Err(error) => bad = Some(error),
+            }
+        });
+        bad.map_or(Ok(()), Err)
+    }
+}
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance, indices};
+
+    pub fn cases() -> Vec<Case> {
+        let picks = [2i64, 0, 1, -1, 1, 0];
+        let case = |axis: usize| {
+            let inputs = vec![Given::noise(&[3, 3], 1), Given::fed(&[2, 3], &picks)];
+            Case::new(format!("on {axis}"), TakeAlong { axis: axis as i64 }, inputs, Tolerance::of(0.0), |x| {
+                let x = x[0].as_ref().expect("an input");
+                let of = |mut index: Vec<usize>| {
+                    index[axis] = picks[index[0] * 3 + index[1]].rem_euclid(3) as usize;
+                    x.at(&index)
+                };
+                vec![Array::new(&[2, 3], indices(&[2, 3]).map(of).collect())]
+            })
+        };
+        vec![case(0), case(1)]
+    }
+}
