@@ -8,6 +8,7 @@ pub mod gemm;
 pub mod math;
 pub mod planes;
 pub mod product;
+pub mod resize;
 pub mod rope_table;
 pub mod shaders;
 pub mod simd;

@@ -5,6 +5,7 @@ mod elementwise;
 mod indexing;
 mod layout;
 mod network;
+mod quantized;
 mod spelling;
 mod vision;
 

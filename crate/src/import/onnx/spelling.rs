@@ -1,6 +1,6 @@
 //! ONNX's operators by name, each with the function that spells it in operators of the catalogue.
 
-use super::{Use, elementwise as e, indexing as i, layout as l, network as n, vision as v};
+use super::{Use, elementwise as e, indexing as i, layout as l, network as n, quantized as q, vision as v};
 use crate::error::Result;
 use crate::graph::ValueId;
 
@@ -47,8 +47,10 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("CumProd", i::cumulative),
     ("CumSum", i::cumulative),
     ("DepthToSpace", i::depth_space),
+    ("DequantizeLinear", q::dequantize),
     ("Div", e::binary),
     ("Dropout", l::dropout),
+    ("DynamicQuantizeLinear", q::quantize_dynamic),
     ("Elu", e::unary),
     ("Equal", e::binary),
     ("Erf", e::unary),
@@ -82,6 +84,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("LogSoftmax", n::softmax),
     ("LpPool", v::pool),
     ("MatMul", n::matmul),
+    ("MatMulInteger", q::matmul_integer),
     ("Max", e::variadic),
     ("MaxPool", v::pool),
     ("Mean", e::mean),
@@ -97,6 +100,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("PRelu", e::binary),
     ("Pad", l::pad),
     ("Pow", e::binary),
+    ("QuantizeLinear", q::quantize),
     ("RMSNormalization", n::layer_norm),
     ("Range", l::range),
     ("Reciprocal", e::unary),
@@ -112,6 +116,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("ReduceSumSquare", n::reduce),
     ("Relu", e::unary),
     ("Reshape", l::reshape),
+    ("Resize", v::resize),
     ("Round", e::unary),
     ("Scatter", i::scatter_elements),
     ("ScatterElements", i::scatter_elements),
@@ -143,6 +148,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Transpose", l::transpose),
     ("Trilu", i::triangle),
     ("Unsqueeze", l::unsqueeze),
+    ("Upsample", v::resize),
     ("Where", e::select),
     ("Xor", e::binary),
 ];

@@ -3,11 +3,13 @@
 use super::{Use, unsupported};
 use crate::error::Result;
 use crate::graph::ValueId;
+use crate::kernels::resize::{Coordinates, Method, Nearest};
 use crate::kernels::window::{Padding, Sliding};
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{Conv, Transposed};
 use crate::ops::group_norm::GroupNorm;
 use crate::ops::pool::{Pool, PoolFunction};
+use crate::ops::resize::{Resize, SizePolicy};
 
 /// Sizes of an attribute.
 fn sizes(of: &Use, name: &str) -> Result<Option<Vec<usize>>> {
@@ -67,4 +69,59 @@ pub(super) fn group_norm(of: &mut Use) -> Result<Vec<ValueId>> {
         return unsupported("a group normalisation of opset 18, whose scales are by group");
     }
     of.as_is(GroupNorm { groups, epsilon: of.node.float("epsilon")?.unwrap_or(1e-5) })
+}
+
+/// Upsample has no region, and its scales are an attribute before opset 9.
+pub(super) fn resize(of: &mut Use) -> Result<Vec<ValueId>> {
+    let node = of.node;
+    let upsample = node.op_type == "Upsample";
+    let method = match node.string("mode")?.unwrap_or("nearest") {
+        "linear" => Method::Linear,
+        "cubic" => Method::Cubic { a: node.float("cubic_coeff_a")?.unwrap_or(-0.75) },
+        _ if upsample || of.import.opset < 11 => Method::Nearest(Nearest::Floor),
+        _ => Method::Nearest(match node.string("nearest_mode")?.unwrap_or("round_prefer_floor") {
+            "round_prefer_ceil" => Nearest::RoundPreferCeil,
+            "floor" => Nearest::Floor,
+            "ceil" => Nearest::Ceil,
+            _ => Nearest::RoundPreferFloor,
+        }),
+    };
+    let coordinates = match node.string("coordinate_transformation_mode")?.unwrap_or("half_pixel") {
+        _ if upsample || of.import.opset < 11 => Coordinates::Asymmetric,
+        "half_pixel" => Coordinates::HalfPixel,
+        "half_pixel_symmetric" => Coordinates::HalfPixelSymmetric,
+        "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
+        "align_corners" => Coordinates::AlignCorners,
+        "asymmetric" => Coordinates::Asymmetric,
+        "tf_half_pixel_for_nn" => Coordinates::TfHalfPixelForNn,
+        "tf_crop_and_resize" => Coordinates::TfCropAndResize,
+        other => return unsupported(format!("the coordinates {other}")),
+    };
+    let policy = match node.string("keep_aspect_ratio_policy")?.unwrap_or("stretch") {
+        "not_larger" => SizePolicy::NotLarger,
+        "not_smaller" => SizePolicy::NotSmaller,
+        _ => SizePolicy::Stretch,
+    };
+    let op = Resize {
+        method,
+        coordinates,
+        axes: node.ints("axes")?.map(<[i64]>::to_vec),
+        policy,
+        exclude_outside: of.flag("exclude_outside")?,
+        antialias: of.flag("antialias")?,
+        outside: node.float("extrapolation_value")?.unwrap_or(0.0),
+    };
+    let x = of.input(0)?;
+    let scales_first = upsample || of.import.opset < 11;
+    let mut inputs = if scales_first {
+        [Some(x), None, of.optional(1), None]
+    } else {
+        let region = of.optional(1).filter(|_| op.coordinates == Coordinates::TfCropAndResize);
+        [Some(x), region, of.optional(2), of.optional(3)]
+    };
+    if let (None, Some(scales)) = (inputs[2], node.floats("scales")?) {
+        let scales = crate::tensor::Tensor::new(&[scales.len()], scales)?;
+        inputs[2] = Some(of.constant("scales", scales));
+    }
+    of.outputs(op, &inputs)
 }

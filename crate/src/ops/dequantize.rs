@@ -1,0 +1,76 @@
+//! Integers as the numbers that they stand for: `(x - zero) · scale`. ONNX DequantizeLinear.
+
+use super::{CpuContext, Input, Known, OpDef};
+use crate::error::{Result, ensure};
+use crate::tensor::{TensorViewMut, Wide};
+use crate::types::TensorType;
+
+/// `(x integers, scale float, zero like x?) → y` of the scale's dtype. The scale is one number, or one along a
+/// dimension, or one for each block of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dequantize {
+    /// The dimension that has scales of its own; negative ones count from the end.
+    pub axis: i64,
+}
+
+/// Which of the scales each element has: the scales' shape is `[]`, `[1]`, `[n]` of the axis, or that of `x` with the axis
+/// cut into blocks.
+pub(super) fn scale_of(x: &[usize], scale: &[usize], axis: i64) -> Result<Vec<usize>> {
+    let n: usize = x.iter().product();
+    if scale.iter().product::<usize>() == 1 && scale.len() < 2 {
+        return Ok(vec![0; n]);
+    }
+    let axis = super::axis_of(axis, x.len())?;
+    let inner: usize = x[axis + 1..].iter().product();
+    if scale == [x[axis]] {
+        return Ok((0..n).map(|i| i / inner % x[axis]).collect());
+    }
+    let blocked = scale.len() == x.len()
+        && (0..x.len()).all(|i| scale[i] == x[i] || i == axis && scale[i] > 0 && scale[i] <= x[i]);
+    ensure!(blocked, ShapeMismatch, "scales {scale:?} do not fit {x:?} along dimension {axis}");
+    let block = x[axis].div_ceil(scale[axis]);
+    let of = |i: usize| (i / (inner * x[axis]) * scale[axis] + i / inner % x[axis] / block) * inner + i % inner;
+    Ok((0..n).map(of).collect())
+}
+
+impl OpDef for Dequantize {
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let (x, scale) = (inputs.ty(0)?, inputs.ty(1)?);
+        let fits = inputs.optional(2).is_none_or(|zero| zero.shape == scale.shape && zero.dtype == x.dtype);
+        ensure!(fits && !x.dtype.is_float(), ShapeMismatch, "{x} with scales {scale}");
+        Ok(vec![TensorType { dtype: scale.dtype, shape: x.shape.clone() }])
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let (x, scale) = (inputs[0].tensor()?, inputs[1].tensor()?);
+        let which = scale_of(x.shape, scale.shape, self.axis)?;
+        let zero = match inputs.get(2).map_or(Ok(None), Input::optional)? {
+            Some(zero) => zero.to_floats()?,
+            None => vec![0.0; scale.len()],
+        };
+        let (x, scale) = (x.to_floats()?, scale.to_floats()?);
+        let y = x.iter().zip(which).map(|(x, i)| f64::from((x - zero[i]) as f32 * scale[i] as f32));
+        outputs[0].narrow(Wide::Floats(y.collect()))
+    }
+}
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance};
+
+    pub fn cases() -> Vec<Case> {
+        let x = || Given::fed(&[2, 3], &[1u8, 20, 255, 0, 7, 9]);
+        let case = |scale: &[f32], zero: &[u8], axis: i64, of: fn(usize) -> usize| {
+            let n = [scale.len()];
+            let inputs = vec![x(), Given::fed(&n, scale), Given::fed(&n, zero)];
+            Case::new(format!("{n:?} scales"), Dequantize { axis }, inputs, Tolerance::of(1e-6), |x| {
+                let [Some(x), Some(scale), Some(zero)] = x else { panic!("three inputs") };
+                let y = x.values.iter().enumerate().map(|(i, x)| (x - zero.values[of(i)]) * scale.values[of(i)]);
+                vec![Array::new(&[2, 3], y.collect())]
+            })
+        };
+        vec![case(&[0.5], &[3], 1, |_| 0), case(&[0.5, 2.0, 3.0], &[3, 0, 255], 1, |i| i % 3), case(&[0.5, 2.0], &[3, 7], 0, |i| i / 3)]
+    }
+}
