@@ -39,11 +39,13 @@ async function ask(page, text) {
 
 /** One message loads the model and is answered piece by piece; figures are shown; nothing more is requested. */
 export async function chat(page, screenshot) {
+  // The page samples, and with one seed in twelve this model does not name the city.
+  await page.evaluate(() => { document.querySelector('#seed').value = '7'; });
   await ask(page, 'What is the capital of France?');
-  const conversation = field(page, 'conversation');
-  await page.waitForFunction(() => /Paris/.test(document.querySelector('[data-test="conversation"]').innerText), undefined, { timeout: 120_000 });
+  await page.waitForSelector('.message.assistant[data-state="done"]', { timeout: 120_000 });
   await idle(page);
-  const text = await conversation.innerText();
+  const text = await field(page, 'conversation').innerText();
+  assert(/Paris/.test(text), `another answer than expected: ${text}`);
   const meter = /[\d.]+ tok/.exec(text + (await page.locator('footer').innerText()));
   assert(meter, `no tokens per second are shown: ${text}`);
   assert(/^(0|no)\b/i.test((await field(page, 'requests').innerText()).trim()), `requests: ${await field(page, 'requests').innerText()}`);
