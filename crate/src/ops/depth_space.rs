@@ -32,11 +32,15 @@ impl OpDef for DepthSpace {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         let x = inputs.shape(0)?;
         let b = self.block;
-        let shape = match x[..] {
-            [n, c, h, w] if matches!(self.way, DepthSpaceWay::ToDepth | DepthSpaceWay::ToDepthByChannel) => {
-                (b > 0 && h % b == 0 && w % b == 0).then(|| [n, c * b * b, h / b, w / b])
+        let to_depth = matches!(self.way, DepthSpaceWay::ToDepth | DepthSpaceWay::ToDepthByChannel);
+        let pixels = b.checked_mul(b).filter(|pixels| *pixels > 0);
+        let shape = match (&x[..], pixels) {
+            (&[n, c, h, w], Some(pixels)) if to_depth => {
+                (h.is_multiple_of(b) && w.is_multiple_of(b)).then(|| [n, c.saturating_mul(pixels), h / b, w / b])
             }
-            [n, c, h, w] => (b > 0 && c % (b * b) == 0).then(|| [n, c / (b * b), h * b, w * b]),
+            (&[n, c, h, w], Some(pixels)) => {
+                c.is_multiple_of(pixels).then(|| [n, c / pixels, h.saturating_mul(b), w.saturating_mul(b)])
+            }
             _ => None,
         };
         ensure!(shape.is_some(), ShapeMismatch, "{} has no blocks of {b}", inputs.ty(0)?);

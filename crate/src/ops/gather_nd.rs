@@ -31,11 +31,11 @@ impl OpDef for GatherNd {
         let batches: usize = x.shape[..self.batch_dims].iter().product();
         let dims = &x.shape[self.batch_dims..][..k];
         let size = x.shape[self.batch_dims + k..].iter().product::<usize>() * x.dtype.block_bytes();
-        let rows = indices.len() / k.max(1) / batches.max(1);
         let all = indices.to_ints()?;
         if size == 0 {
             return Ok(());
         }
+        let rows = outputs[0].bytes.len() / size / batches.max(1);
         for (i, y) in outputs[0].bytes.chunks_exact_mut(size).enumerate() {
             let at = position(&all[i * k..][..k], dims)? + i / rows.max(1) * dims.iter().product::<usize>();
             y.copy_from_slice(&x.bytes[at * size..][..size]);

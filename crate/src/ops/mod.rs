@@ -4,6 +4,8 @@
 
 #[cfg(any(test, feature = "parity"))]
 pub mod case;
+#[cfg(test)]
+mod hostile;
 mod known;
 
 pub use known::Known;

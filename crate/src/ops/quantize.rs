@@ -41,6 +41,9 @@ impl OpDef for Quantize {
             }
             Self::Given { dtype, .. } => {
                 let dtype = inputs.optional(2).map_or(*dtype, |zero| zero.dtype);
+                let scale = inputs.ty(1)?;
+                let like = inputs.optional(2).is_none_or(|zero| zero.shape == scale.shape);
+                ensure!(like, ShapeMismatch, "zeros {:?} with scales {scale}", inputs.optional(2));
                 let known = matches!(dtype, DType::I8 | DType::U8 | DType::I16 | DType::U16);
                 ensure!(known, UnsupportedOp, "quantisation to {dtype} is not supported");
                 Ok(vec![of(dtype)])

@@ -81,7 +81,8 @@ impl Resize {
                 (_, Some(&target), _) => (target as f64, target as f64 / size),
                 _ => (size, 1.0),
             };
-            ensure!((0.0..1e9).contains(&output), ShapeMismatch, "dimension {axis} of {x:?} becomes {output}");
+            let fits = (0.0..1e9).contains(&output) && (output == 0.0 || size > 0.0);
+            ensure!(fits, ShapeMismatch, "dimension {axis} of {x:?} cannot become {output}");
             all[axis].output = output as usize;
             all[axis].scale = scale as f32;
             all[axis].coordinates = self.coordinates;

@@ -34,7 +34,7 @@ impl OpDef for SortK {
         let (n, inner) = (x.shape[axis], x.shape[axis + 1..].iter().product::<usize>());
         let k = outputs[0].shape[axis];
         let order: Vec<usize> = match x.widen()? {
-            Wide::Floats(x) => self.order(&x, n, inner, k, |a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal)),
+            Wide::Floats(x) => self.order(&x, n, inner, k, by_size),
             Wide::Ints(x) => self.order(&x, n, inner, k, Ord::cmp),
         };
         let size = x.dtype.block_bytes();
@@ -49,6 +49,11 @@ impl OpDef for SortK {
     fn needs_values(&self) -> &'static [usize] {
         &[1]
     }
+}
+
+/// Floats by size, with what is no number above all: a total order, which sorting needs.
+fn by_size(a: &f64, b: &f64) -> Ordering {
+    a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
 impl SortK {
