@@ -1,5 +1,6 @@
 //! Convolution of images, and its gradient with respect to them. ONNX Conv and ConvTranspose.
 
+use super::unary::UnaryFunction;
 use super::{CpuContext, Input, Known, OpDef, expect_dtype};
 use crate::error::{Result, ensure};
 use crate::kernels::conv;
@@ -7,8 +8,8 @@ use crate::kernels::window::{Padding, Sliding, Windows};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
-/// `(x f32 [n, c, in…], w f32 [m, c / groups, kernel…], bias f32 [m]?) → y f32 [n, m, out…]`; transposed,
-/// w is `[c, m / groups, kernel…]`.
+/// `(x f32 [n, c, in…], w f32 [m, c / groups, kernel…], bias f32 [m]?, residual f32 like y?) → y f32 [n, m, out…]`;
+/// transposed, w is `[c, m / groups, kernel…]`. The bias is added, then the residual, then the activation applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
     /// Strides, dilations and padding.
@@ -17,6 +18,8 @@ pub struct Conv {
     pub groups: usize,
     /// Whether this is the gradient, and then what it says of the output's size.
     pub transposed: Option<Transposed>,
+    /// What the sums become.
+    pub activation: Option<UnaryFunction>,
 }
 
 /// What a transposed convolution says of its output's size.
@@ -91,7 +94,11 @@ impl OpDef for Conv {
             ensure!(bias.shape == Shape::known(&[filters]), ShapeMismatch, "a bias {bias} for {filters} filters");
         }
         let (_, out) = self.windows(&x, &w)?;
-        Ok(vec![TensorType::f32(Shape::known(&[&[x[0], filters], &out[..]].concat()))])
+        let y = TensorType::f32(Shape::known(&[&[x[0], filters], &out[..]].concat()));
+        if let Some(residual) = inputs.optional(3) {
+            ensure!(*residual == y, ShapeMismatch, "a residual {residual} does not fit the convolution {y}");
+        }
+        Ok(vec![y])
     }
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
@@ -111,6 +118,12 @@ impl OpDef for Conv {
             let bias = bias.data::<f32>()?;
             let planes = y.chunks_exact_mut((each / filters.max(1)).max(1)).enumerate();
             planes.for_each(|(i, plane)| plane.iter_mut().for_each(|y| *y += bias[i % filters]));
+        }
+        if let Some(residual) = inputs.get(3).map_or(Ok(None), Input::optional)? {
+            y.iter_mut().zip(residual.data::<f32>()?).for_each(|(y, r)| *y += r);
+        }
+        if let Some(activation) = self.activation {
+            y.iter_mut().for_each(|y| *y = activation.apply(*y));
         }
         Ok(())
     }
@@ -142,7 +155,7 @@ pub(super) mod parity {
     pub fn cases() -> Vec<Case> {
         let case = |x: &[usize], w: &[usize], stride: usize, pad: usize, groups: usize, shape: &'static [usize]| {
             let sliding = Sliding { strides: Some(vec![stride; 2]), dilations: None, padding: Padding::Given(vec![pad; 4]) };
-            let op = Conv { sliding, groups, transposed: None };
+            let op = Conv { sliding, groups, transposed: None, activation: None };
             let inputs = vec![Given::noise(x, 1), Given::noise(w, 2), Given::noise(&w[..1], 3)];
             Case::new(format!("{x:?} by {w:?}"), op, inputs, Tolerance::of(2e-6), |given| {
                 let [Some(x), Some(w), Some(bias)] = given else { panic!("three inputs") };

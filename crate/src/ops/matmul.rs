@@ -1,9 +1,10 @@
 //! Matrix product with a weight, and what often follows it: `y = x · Wᵀ + bias`, then SwiGLU on the two
-//! halves of the columns (`silu(gate) · up`, Shazeer 2020, arXiv:2002.05202), then `+ residual`.
+//! halves of the columns (`silu(gate) · up`, Shazeer 2020, arXiv:2002.05202), then `+ residual`, then an activation.
 //!
 //! The weight is `[n, k]`, one row per output column, in any float or block format; quantisation is its
 //! dtype, nothing else changes.
 
+use super::unary::UnaryFunction;
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::{Dispatch, Operand, params, spread};
@@ -17,6 +18,8 @@ use crate::types::{DType, Shape, TensorType};
 pub struct MatMul {
     /// Whether the first half of the columns gates the second.
     pub swiglu: bool,
+    /// What the sums become.
+    pub activation: Option<UnaryFunction>,
 }
 
 impl OpDef for MatMul {
@@ -80,10 +83,16 @@ impl OpDef for MatMul {
         if let Some(residual) = inputs.get(3).map_or(Ok(None), Input::optional)? {
             y.iter_mut().zip(residual.data::<f32>()?).for_each(|(y, r)| *y += r);
         }
+        if let Some(activation) = self.activation {
+            y.iter_mut().for_each(|y| *y = activation.apply(*y));
+        }
         Ok(())
     }
 
     fn lower_gpu(&self, caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        if self.activation.is_some() {
+            return Lowered::not_on_gpu("no kernel applies the activation");
+        }
         let [n_rows, k] = types.input(1)?[..] else { return Lowered::not_on_gpu("the weight is no matrix") };
         let Some(planes) = types.dtype(1).and_then(Planes::of) else {
             return Lowered::not_on_gpu("no kernel reads a weight of this type");
@@ -169,7 +178,7 @@ pub(super) mod parity {
                 optional(residual, Given::noise(&[m, columns], 4)),
             ];
             let name = format!("{dtype} {m}x{n}x{k}, swiglu {swiglu}, bias {bias}, residual {residual}");
-            let op = MatMul { swiglu };
+            let op = MatMul { swiglu, activation: None };
             // Sums of k products, rounded in another order. Activations of 8 bits are off by up to 1/254 of a
             // block's largest; SwiGLU multiplies two such sums.
             let tolerance = Tolerance { exact: 2e-5, quantised: if swiglu { 0.06 } else { 0.02 } };

@@ -83,7 +83,8 @@ impl UnaryFunction {
         matches!(self, Self::IsInf { .. } | Self::IsNan | Self::Not)
     }
 
-    fn apply(self, x: f32) -> f32 {
+    /// The function of one value.
+    pub fn apply(self, x: f32) -> f32 {
         let truth = |x: bool| f32::from(u8::from(x));
         match self {
             Self::Exp => x.exp(),

@@ -49,7 +49,7 @@ struct Product {
 /// The product that computes `value`, when nothing else uses it and nothing is fused into it yet.
 fn plain_product(graph: &Graph, value: ValueId) -> Option<(NodeId, Product)> {
     let (id, node) = graph.producer(value)?;
-    let Op::MatMul(MatMul { swiglu: false }) = node.op else { return None };
+    let Op::MatMul(MatMul { swiglu: false, activation: None }) = node.op else { return None };
     let used_once = graph.consumers(value).len() == 1 && graph.outputs().iter().all(|(_, out)| *out != value);
     let [Some(x), Some(weight), bias, None] = node.inputs[..] else { return None };
     used_once.then_some((id, Product { x, weight, bias }))

@@ -40,7 +40,7 @@ pub(super) fn conv(of: &mut Use) -> Result<Vec<ValueId>> {
         _ => None,
     };
     let groups = of.node.int("group")?.unwrap_or(1).max(0) as usize;
-    let op = Conv { sliding: sliding(of)?, groups, transposed };
+    let op = Conv { sliding: sliding(of)?, groups, transposed, activation: None };
     of.as_is(op)
 }
 
