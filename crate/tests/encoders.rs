@@ -23,7 +23,8 @@ fn load(files: &[Vec<u8>], chunk: usize) -> Result<Encoder> {
     }
     for file in files {
         loader.begin_file(Some(file.len() as u64));
-        for chunk in file.chunks(chunk) {
+        // A file that its header was all of need not come again.
+        for chunk in file.chunks(chunk).filter(|_| !file.starts_with(b"{") && !file.starts_with(b"[")) {
             loader.push(chunk)?;
         }
         loader.end_file()?;

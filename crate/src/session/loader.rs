@@ -202,6 +202,9 @@ impl Loader {
             self.file_len = Some(self.headers.open_bytes() as u64);
             self.push(&[][..])?;
         }
+        if self.loading.is_none() && self.headers.len() > 0 {
+            self.take(&[][..].into())?;
+        }
         let Some(loading) = &self.loading else { return Ok(()) };
         let expected = loading.file_bytes(self.file);
         if self.at < expected {
@@ -212,6 +215,11 @@ impl Loader {
         }
         (self.file, self.at) = (self.file + 1, 0);
         Ok(())
+    }
+
+    /// Whether the model turns texts into vectors, once the headers are there.
+    pub fn is_encoder(&self) -> bool {
+        self.loading.as_ref().is_some_and(|loading| matches!(loading.kind, Kind::Encoder(..)))
     }
 
     /// How far loading is.
