@@ -74,7 +74,7 @@ impl OpDef for MatMul {
             for (y, both) in y.chunks_exact_mut(columns.max(1)).zip(both.chunks_exact(weight.n().max(1))) {
                 let (gate, up) = both.split_at(columns);
                 for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
-                    *y = crate::kernels::math::silu(*gate) * up;
+                    *y = crate::kernels::math::silu_scalar(*gate) * up;
                 }
             }
         } else {
@@ -84,7 +84,7 @@ impl OpDef for MatMul {
             y.iter_mut().zip(residual.data::<f32>()?).for_each(|(y, r)| *y += r);
         }
         if let Some(activation) = self.activation {
-            y.iter_mut().for_each(|y| *y = activation.apply(*y));
+            activation.apply_all(y);
         }
         Ok(())
     }
