@@ -2,6 +2,7 @@
 
 use super::{Cell, Direction, Recurrent, Sizes, zeros};
 use crate::error::Result;
+use crate::kernels::gemm::tile::Epilogue;
 use crate::kernels::gemm::{PackedMatrix, Packer};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
@@ -30,7 +31,7 @@ impl<'a> Matrix<'a> {
     /// `y = x·Wᵀ` of `m` rows.
     fn multiply(&self, cx: &CpuContext, x: &[f32], m: usize, k: usize, y: &mut [f32]) {
         match self {
-            Self::Packed(packed) => packed.matmul(cx.threads, x, m, y, None, true),
+            Self::Packed(packed) => packed.matmul(cx.threads, x, m, y, &Epilogue::default(), true),
             Self::Rows(_) if k == 0 => y.fill(0.0),
             Self::Rows(weight) => {
                 let n = weight.len() / k;
