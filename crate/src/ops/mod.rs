@@ -14,6 +14,7 @@ use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::Dispatch;
 use crate::kernels::gemm::PackedMatrix;
 use crate::kernels::threads::Threads;
+use crate::kernels::walk::Moved;
 use crate::tensor::{Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
 
@@ -155,6 +156,19 @@ impl Lowered {
     /// One launch.
     fn one(dispatch: Dispatch) -> Result<Self> {
         Ok(Self::Dispatches(vec![dispatch]))
+    }
+
+    /// Launches that move elements of input 0's dtype.
+    fn moved(parts: &[Moved], types: &Types) -> Result<Self> {
+        let mut launches = Vec::with_capacity(parts.len());
+        for part in parts.iter().filter(|part| !part.shape.contains(&0)) {
+            let launch = types.dtype(0).map_or(Ok(None), |dtype| part.launch(dtype))?;
+            let Some(launch) = launch else {
+                return Self::not_on_gpu("no kernel moves elements of this dtype along so many dimensions");
+            };
+            launches.push(launch);
+        }
+        Ok(Self::Dispatches(launches))
     }
 
     /// No kernel, and why.

@@ -1,7 +1,8 @@
 //! Matrix products of two computed tensors, in batches that broadcast. ONNX MatMul, which is numpy's.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::product_launch::ProductLaunch;
 use crate::kernels::{product, strided};
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
@@ -77,6 +78,46 @@ impl OpDef for Product {
             _ => Wide::Floats(naive(&a.to_floats()?, &b.to_floats()?, &at, (m, k, n))),
         };
         y.narrow(product)
+    }
+
+    fn work(&self, types: &Types) -> u64 {
+        let k = types.input(0).ok().and_then(|a| a.last().copied()).unwrap_or(1);
+        (types.n_out().unwrap_or(0) as u64).saturating_mul(k as u64)
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let sizes = Sizes::of(&types.input(0)?, &types.input(1)?);
+        let Some(Sizes { m, k, n, batch_a, batch_b }) = sizes.filter(|_| types.dtype(0) == Some(DType::F32)) else {
+            return Lowered::not_on_gpu("no kernel multiplies matrices of this dtype");
+        };
+        let batch = super::broadcast_shape(&batch_a, &batch_b)?;
+        let strides = |own: &[usize], matrix: usize| -> Vec<isize> {
+            strided::broadcast(own, &batch).into_iter().map(|stride| stride * matrix as isize).collect()
+        };
+        let (of_a, of_b) = (strides(&batch_a, m * k), strides(&batch_b, k * n));
+        let none = (u32::MAX, 0.0, 0.0);
+        // One matrix for all of a batch is one product of more rows.
+        let flat = of_b.iter().all(|stride| *stride == 0) && batch_a == batch;
+        let launch = match flat {
+            true => ProductLaunch {
+                sizes: [m * batch.iter().product::<usize>(), k, n],
+                batch: (&[], [&[], &[]]),
+                transposed: false,
+                added: [false; 2],
+                function: none,
+            },
+            false => ProductLaunch {
+                sizes: [m, k, n],
+                batch: (&batch, [&of_a, &of_b]),
+                transposed: false,
+                added: [false; 2],
+                function: none,
+            },
+        };
+        match launch.dispatch()? {
+            Some(dispatch) => Lowered::one(dispatch),
+            None => Lowered::not_on_gpu("no kernel has batches of so many dimensions"),
+        }
     }
 }
 
