@@ -2,7 +2,7 @@
 // the same number. A model has the number of the call that loaded it. `pull` goes the other way, for sources
 // whose bytes the page holds.
 import type { PlainError } from "./errors.js";
-import type { GenerateOptions, Message, ModelInfo, Piece, Profile, Progress, GenerationResult, Score } from "./types.js";
+import type { EmbedOptions, GenerateOptions, Message, ModelInfo, Piece, Profile, Progress, GenerationResult, Score } from "./types.js";
 import type { WireRun, WireValue } from "./wire.js";
 
 /** One part of a source as the worker sees it; the page pumps the bytes of `pull`. */
@@ -19,6 +19,7 @@ export interface WireLoad {
 }
 
 export type WireGenerate = Omit<GenerateOptions, "signal">;
+export type WireEmbed = Omit<EmbedOptions, "signal">;
 
 export type Prompt = { messages: Message[] } | { text: string } | { ids: Uint32Array };
 
@@ -35,6 +36,7 @@ export type ModelCall =
   | { call: "detokenize"; ids: Uint32Array }
   | { call: "profile" }
   | { call: "score"; text: { text: string } | { ids: Uint32Array } }
+  | { call: "embed"; texts: string[]; options: WireEmbed }
   | { call: "run"; run: WireRun }
   | { call: "read"; kept: number }
   | { call: "drop"; kept: number }
@@ -58,4 +60,4 @@ export type Event =
   | { id: number; pull: number }
   | { id: number; piece: Piece }
   | { id: number; done: Ending }
-  | { id: number; value: ModelInfo | Uint32Array | string | Profile | Score | WireValue | WireValue[] | undefined };
+  | { id: number; value: ModelInfo | Uint32Array | string | Profile | Score | Float32Array | WireValue | WireValue[] | undefined };

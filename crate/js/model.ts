@@ -4,7 +4,7 @@ import { Generation } from "./generation.js";
 import { DeviceTensor } from "./kept.js";
 import type { Event, ModelCall, Prompt } from "./messages.js";
 import type { Tensor, Value } from "./tensor.js";
-import type { GenerateOptions, Input, Message, ModelInfo, Profile, RunOptions, Score } from "./types.js";
+import type { EmbedOptions, GenerateOptions, Input, Message, ModelInfo, Profile, RunOptions, Score } from "./types.js";
 import { fromWire, type WireKept, type WireValue, wireRun } from "./wire.js";
 
 /** A loaded model. It lives in a worker, its own or that of a `Runtime`, until it is closed. */
@@ -51,6 +51,22 @@ export class Model {
   }
 
   /**
+   * The vector of a text, or of each of several, by an encoder. A text longer than `info.contextLength` tokens is cut.
+   * Texts of like length run together, so many at once are faster than one by one. Queued behind earlier calls.
+   */
+  embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
+  embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
+  async embed(texts: string | readonly string[], { signal, ...options }: EmbedOptions = {}): Promise<Float32Array | Float32Array[]> {
+    const list = typeof texts === "string" ? [texts] : texts;
+    if (!Array.isArray(list) || list.some((text) => typeof text !== "string")) {
+      throw new HomefireError("invalid-input", "embed() takes a string, or an array of strings.");
+    }
+    const all = await this.cancellable<Float32Array>({ call: "embed", texts: [...list], options }, signal, "The embedding");
+    const vectors = list.map((_, i) => all.slice(i * this.info.embeddingLength, (i + 1) * this.info.embeddingLength));
+    return typeof texts === "string" ? (vectors[0] as Float32Array) : vectors;
+  }
+
+  /**
    * Runs a network (an ONNX file) on values by name: tensors, typed arrays where the model's declaration decides their
    * shape, arrays of tensors for sequences, `null` for an optional value that is absent, and tensors that an earlier
    * run kept. What is given stays the caller's unless `transfer` says otherwise. Queued behind earlier runs.
@@ -63,31 +79,13 @@ export class Model {
     inputs: Readonly<Record<string, Input>>,
     options: RunOptions = {},
   ): Promise<R> {
-    const { signal } = options;
-    const cancelled = (): HomefireError => new HomefireError("cancelled", "The run was cancelled by its signal.");
-    if (signal?.aborted) throw cancelled();
     if (this.info.kind !== "network") {
-      throw new HomefireError("invalid-input", "This is a language model: it is used by chat() and complete(), not by run().");
+      throw new HomefireError("invalid-input", `This model is no network: it is used by ${this.info.kind === "encoder" ? "embed()" : "chat() and complete()"}.`);
     }
     const { run, transfer } = wireRun(this.info, inputs, options, this);
-    let abort = (): void => {};
-    try {
-      const computed = await new Promise<WireValue[]>((resolve, reject) => {
-        const event = (event: Event): void => {
-          if ("value" in event) resolve(event.value as WireValue[]);
-        };
-        const id = this.client.call(this.id, { call: "run", run }, { event, fail: reject }, transfer);
-        abort = () => {
-          this.client.cancel(id);
-          reject(cancelled());
-        };
-        signal?.addEventListener("abort", abort, { once: true });
-      });
-      const kept = (wire: WireKept): DeviceTensor => new DeviceTensor(wire, this, (call) => this.ask(call));
-      return Object.fromEntries(run.outputs.map((name, i) => [name, fromWire(computed[i] ?? null, kept)])) as R;
-    } finally {
-      signal?.removeEventListener("abort", abort);
-    }
+    const computed = await this.cancellable<WireValue[]>({ call: "run", run }, options.signal, "The run", transfer);
+    const kept = (wire: WireKept): DeviceTensor => new DeviceTensor(wire, this, (call) => this.ask(call));
+    return Object.fromEntries(run.outputs.map((name, i) => [name, fromWire(computed[i] ?? null, kept)])) as R;
   }
 
   /** Where a token runs, and what it launches there; of a network, what its last run launched. */
@@ -111,6 +109,26 @@ export class Model {
 
   private ask<T>(call: ModelCall): Promise<T> {
     return this.client.ask(this.id, call);
+  }
+
+  /** Calls the worker for one value, unless the signal is aborted before it comes. */
+  private cancellable<T>(call: ModelCall, signal: AbortSignal | undefined, what: string, transfer?: Transferable[]): Promise<T> {
+    const cancelled = (): HomefireError => new HomefireError("cancelled", `${what} was cancelled by its signal.`);
+    if (signal?.aborted) return Promise.reject(cancelled());
+    return new Promise<T>((resolve, reject) => {
+      const abort = (): void => {
+        this.client.cancel(id);
+        reject(cancelled());
+      };
+      const done = <A>(then: (value: A) => void) => (value: A) => {
+        signal?.removeEventListener("abort", abort);
+        then(value);
+      };
+      const end = done<T>(resolve);
+      const handlers = { event: (event: Event) => "value" in event && end(event.value as T), fail: done(reject) };
+      const id = this.client.call(this.id, call, handlers, transfer);
+      signal?.addEventListener("abort", abort, { once: true });
+    });
   }
 
   private generate(prompt: Prompt, { signal, ...options }: GenerateOptions): Generation {

@@ -2,9 +2,9 @@
 // asked is done one after the other; between two steps of a generation the event loop turns, so a cancel arrives
 // within one token.
 import { HomefireError, toPlain } from "./errors.js";
-import type { Glue, WasmModel, WasmNetwork } from "./glue.js";
+import type { Glue, WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
 import { chunkOf, readParts } from "./loader.js";
-import type { Call, Compiled, Event, ModelCall, Prompt, WireGenerate, WireLoad } from "./messages.js";
+import type { Call, Compiled, Event, ModelCall, Prompt, WireEmbed, WireGenerate, WireLoad } from "./messages.js";
 import { renderChat } from "./template.js";
 import type { ModelInfo } from "./types.js";
 import { openVariant } from "./variant.js";
@@ -17,10 +17,11 @@ interface Scope {
 }
 const scope = self as unknown as Scope;
 
-/** A loaded model: a language model or a network. */
+/** A loaded model, of one of the three kinds. */
 interface Hosted {
   language?: WasmModel;
   network?: WasmNetwork;
+  encoder?: WasmEncoder;
   template?: { template: string | undefined; bosToken: string | undefined; eosToken: string | undefined };
   /** Settles when everything asked so far is done. */
   queue: Promise<void>;
@@ -79,22 +80,25 @@ async function asked(id: number, hosted: Hosted | undefined, model: number, call
   else if (call.call === "drop") {
     network(hosted).drop(call.kept);
     reply(undefined);
-  } else if (call.call === "profile") reply((hosted.network ?? language(hosted)).profile());
-  else if (call.call === "tokenize") reply(language(hosted).tokenize(call.text, call.special));
-  else if (call.call === "detokenize") reply(language(hosted).detokenize(call.ids));
+  } else if (call.call === "profile") reply((hosted.network ?? hosted.encoder ?? language(hosted)).profile());
+  else if (call.call === "tokenize") reply((hosted.encoder ?? language(hosted)).tokenize(call.text, call.special));
+  else if (call.call === "detokenize") reply((hosted.encoder ?? language(hosted)).detokenize(call.ids));
   else if (call.call === "score") {
     const ids = promptIds(hosted, call.text);
     reply({ ids, logprobs: await language(hosted).score(ids) });
+  } else if (call.call === "embed") {
+    const vectors = await embed(id, hosted, call.texts, call.options);
+    if (vectors) reply(vectors, [vectors.buffer as ArrayBuffer]);
   } else await generate(id, hosted, call.prompt, call.options);
 }
 
-function language({ language }: Hosted): WasmModel {
-  if (!language) throw new HomefireError("invalid-input", "This model is no language model: it is used by run().");
+function language({ language, encoder }: Hosted): WasmModel {
+  if (!language) throw new HomefireError("invalid-input", `This model is no language model: it is used by ${encoder ? "embed" : "run"}().`);
   return language;
 }
 
 function network({ network }: Hosted): WasmNetwork {
-  if (!network) throw new HomefireError("invalid-input", "This is a language model: it is used by chat() and complete(), not by run().");
+  if (!network) throw new HomefireError("invalid-input", "This model is no network: it is used by chat() and complete(), or by embed().");
   return network;
 }
 
@@ -104,6 +108,7 @@ function close(model: number): void {
   models.delete(model);
   hosted?.language?.free();
   hosted?.network?.free();
+  hosted?.encoder?.free();
 }
 
 async function load(id: number, options: WireLoad, known: Compiled | undefined): Promise<void> {
@@ -143,8 +148,12 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
       hosted.network = loader.finishNetwork();
       const info = hosted.network.info();
       value = { ...NO_LANGUAGE, ...info, device: { ...device, ...info.device } };
+    } else if (loader.isEncoder()) {
+      hosted.encoder = loader.finishEncoder();
+      const info = hosted.encoder.info();
+      value = { ...NO_LANGUAGE, ...info, device: { ...device, ...info.device }, inputs: [], outputs: [] };
     } else {
-      hosted.language = await loader.finish();
+      hosted.language = loader.finish();
       const own = hosted.language.chatTemplate();
       hosted.template = {
         template: options.chatTemplate ?? own.template ?? undefined,
@@ -153,7 +162,7 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
       };
       const info = hosted.language.info();
       const hasChatTemplate = hosted.template.template !== undefined;
-      value = { ...info, device: { ...device, ...info.device }, hasChatTemplate, inputs: [], outputs: [] };
+      value = { ...info, embeddingLength: 0, device: { ...device, ...info.device }, hasChatTemplate, inputs: [], outputs: [] };
     }
     models.set(id, hosted);
     if (cancelled.has(id)) return close(id);
@@ -169,7 +178,7 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
   }
 }
 
-/** What a network has instead of what language models have. */
+/** What other models have instead of what language models have. */
 const NO_LANGUAGE = {
   name: "",
   parameters: 0,
@@ -177,6 +186,7 @@ const NO_LANGUAGE = {
   contextLength: 0,
   trainedContextLength: 0,
   vocabularySize: 0,
+  embeddingLength: 0,
   hasChatTemplate: false,
 };
 
@@ -216,6 +226,22 @@ const run = (network: WasmNetwork, { names, values, outputs, keep }: WireRun): P
 function collect(value: WireValue, into: Transferable[]): void {
   if (Array.isArray(value)) for (const item of value) collect(item, into);
   else if (value !== null && "data" in value && value.data instanceof Uint8Array) into.push(value.data.buffer as ArrayBuffer);
+}
+
+/** The vectors of texts, unless they are cancelled. */
+async function embed(id: number, { encoder }: Hosted, texts: string[], options: WireEmbed): Promise<Float32Array | undefined> {
+  if (!encoder) throw new HomefireError("invalid-input", "This model is no encoder: embed() wants one, such as MiniLM.");
+  const work = encoder.begin(texts, options);
+  try {
+    for (;;) {
+      const vectors = await work.next();
+      if (vectors) return vectors;
+      await turn();
+      if (cancelled.has(id)) return undefined;
+    }
+  } finally {
+    work.free();
+  }
 }
 
 async function generate(id: number, hosted: Hosted, prompt: Prompt, options: WireGenerate): Promise<void> {

@@ -147,5 +147,5 @@ fn what_is_wrong_with_the_shards_is_named() {
 
     let cut = &b[..b.len() - 100];
     let error = refused(&[a, cut, c]);
-    assert!(error.message().contains("in shard 2") && error.node().is_some(), "{error}");
+    assert!(error.message().contains("in file 2") && error.node().is_some(), "{error}");
 }
