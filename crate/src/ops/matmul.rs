@@ -90,7 +90,7 @@ impl OpDef for MatMul {
         for (y, both) in y.chunks_exact_mut(columns.max(1)).zip(both.chunks_exact(weight.n().max(1))) {
             let (gate, up) = both.split_at(columns);
             for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
-                *y = crate::kernels::math::silu(*gate) * up;
+                *y = crate::kernels::math::silu_scalar(*gate) * up;
             }
         }
         Epilogue { residual, activation, ..Epilogue::default() }.finish(y, 0);
