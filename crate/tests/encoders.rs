@@ -141,6 +141,33 @@ fn what_is_missing_or_does_not_fit_is_named() {
 }
 
 #[test]
+fn mutated_files_load_or_fail_with_an_error() {
+    let whole = files("bert");
+    let header = 8 + u64::from_le_bytes(whole[5][..8].try_into().unwrap()) as usize;
+    let mut random = oorandom::Rand32::new(11);
+    let (mut loaded, mut refused) = (0, 0);
+    for round in 0..3000 {
+        let mut files = whole.clone();
+        let index = random.rand_range(0..files.len() as u32) as usize;
+        let most = if index == 5 { header } else { files[index].len() };
+        let at = random.rand_range(0..most as u32) as usize;
+        match round % 3 {
+            0 => files[index][at] = random.rand_u32() as u8,
+            1 => files[index][at] = b"0123456789-\"[]{}:,"[random.rand_range(0..18) as usize],
+            _ => files[index].truncate(at),
+        }
+        match load(&files, 1 << 16) {
+            Ok(mut encoder) => {
+                loaded += 1;
+                let _ = block_on(encoder.embed(&["the cat".into()], EmbedOptions::default()));
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(loaded > 200 && refused > 200, "{loaded} loaded, {refused} refused");
+}
+
+#[test]
 fn minilm_gives_the_reference_vectors() {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../models");
     let folder = PathBuf::from(std::env::var("HOMEFIRE_MODELS").unwrap_or(default.into()));
