@@ -97,7 +97,7 @@ async function load(id: number, options: WireLoad): Promise<ModelInfo> {
     eosToken: own.eosToken ?? undefined,
   };
   const info = model.info();
-  return { ...info, device: { ...device, ...info.device }, hasChatTemplate: template.template !== undefined, inputs: [], outputs: [] };
+  return { ...info, device: { ...device, ...info.device }, hasChatTemplate: template.template !== undefined, inputs: [], outputs: [], metadata: {} };
 }
 
 /** What a network has instead of what language models have. */
