@@ -69,6 +69,8 @@ export interface ModelInfo {
   inputs: Port[];
   /** What `run()` gives; empty for a language model. */
   outputs: Port[];
+  /** What an ONNX file says beside its graph, such as the characters that a recogniser knows. */
+  metadata: Record<string, string>;
 }
 
 /** The element types of tensors. */

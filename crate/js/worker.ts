@@ -108,7 +108,7 @@ async function load(id: number, options: WireLoad): Promise<ModelInfo> {
     eosToken: own.eosToken ?? undefined,
   };
   const info = model.info();
-  return { ...info, embeddingLength: 0, device: { ...device, ...info.device }, hasChatTemplate: template.template !== undefined, inputs: [], outputs: [] };
+  return { ...info, embeddingLength: 0, device: { ...device, ...info.device }, hasChatTemplate: template.template !== undefined, inputs: [], outputs: [], metadata: {} };
 }
 
 /** What other models have instead of what language models have. */
@@ -121,6 +121,7 @@ const NO_LANGUAGE = {
   vocabularySize: 0,
   embeddingLength: 0,
   hasChatTemplate: false,
+  metadata: {},
 };
 
 /** Nothing in this worker can reach the network from here on. */
