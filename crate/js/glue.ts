@@ -27,7 +27,7 @@ export interface WasmLoader {
 }
 
 export interface WasmNetwork {
-  info(): Pick<ModelInfo, "kind" | "architecture" | "bytes" | "layers" | "device" | "inputs" | "outputs">;
+  info(): Pick<ModelInfo, "kind" | "architecture" | "bytes" | "layers" | "device" | "inputs" | "outputs" | "metadata">;
   /** Runs on values by name; the outputs come in order, those to keep as their numbers. */
   run(names: string[], values: WireValue[], outputs: readonly string[], keep: readonly string[]): Promise<WireValue[]>;
   /** A kept tensor. */
@@ -38,7 +38,7 @@ export interface WasmNetwork {
 }
 
 export interface WasmEncoder {
-  info(): Omit<ModelInfo, "inputs" | "outputs" | "quantization" | "hasChatTemplate">;
+  info(): Omit<ModelInfo, "inputs" | "outputs" | "metadata" | "quantization" | "hasChatTemplate">;
   tokenize(text: string, special: boolean): Uint32Array;
   detokenize(ids: Uint32Array): string;
   begin(texts: string[], options: WireEmbed): WasmEmbedding;
@@ -66,7 +66,7 @@ export interface WasmGeneration {
 }
 
 export interface WasmModel {
-  info(): Omit<ModelInfo, "inputs" | "outputs">;
+  info(): Omit<ModelInfo, "inputs" | "outputs" | "metadata">;
   chatTemplate(): { template?: string | null; bosToken?: string | null; eosToken?: string | null };
   tokenize(text: string, special: boolean): Uint32Array;
   /** The ids of a text, behind the token that the model wants at the beginning. */

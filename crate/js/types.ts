@@ -72,6 +72,8 @@ export interface ModelInfo {
   inputs: Port[];
   /** What `run()` gives; empty for a language model. */
   outputs: Port[];
+  /** What an ONNX file says beside its graph, such as the characters that a recogniser knows. */
+  metadata: Record<string, string>;
 }
 
 /** An input or output of a network, as its file declares it. */

@@ -162,7 +162,7 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
       };
       const info = hosted.language.info();
       const hasChatTemplate = hosted.template.template !== undefined;
-      value = { ...info, embeddingLength: 0, device: { ...device, ...info.device }, hasChatTemplate, inputs: [], outputs: [] };
+      value = { ...info, embeddingLength: 0, device: { ...device, ...info.device }, hasChatTemplate, inputs: [], outputs: [], metadata: {} };
     }
     models.set(id, hosted);
     if (cancelled.has(id)) return close(id);
@@ -188,6 +188,7 @@ const NO_LANGUAGE = {
   vocabularySize: 0,
   embeddingLength: 0,
   hasChatTemplate: false,
+  metadata: {},
 };
 
 let forbidden = false;

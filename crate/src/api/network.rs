@@ -115,6 +115,9 @@ impl Network {
         let info =
             Object::new().with("kind", "network").with("architecture", "onnx").count("bytes", self.bytes);
         let info = info.count("layers", network.n_nodes() as u64).with("device", self.device.object());
+        let metadata =
+            network.metadata().iter().fold(Object::new(), |all, (key, text)| all.with(key, text.as_str()));
+        let info = info.with("metadata", metadata);
         Ok(info.with("inputs", ports(network.inputs())).with("outputs", ports(network.outputs())).into())
     }
 
