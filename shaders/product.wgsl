@@ -1,5 +1,6 @@
-// y [.., m, n] = a [.., m, k] · b [.., k, n] (+ bias [n]) (+ residual), then a function; b may be [.., n, k]
-// (transposed). Batches broadcast over up to four dimensions.
+// y [.., m, n] = a [.., m, k] · b [.., k, n] · scale (+ bias [n]) (+ residual), then a function; either may lie
+// transposed in memory. Where b does (transposed), threads share it out by its columns. Batches broadcast over up to
+// four dimensions.
 
 import package::shared::tile::{add_step, tile_a, tile_b, sums};
 import package::shared::functions::apply;
@@ -17,6 +18,12 @@ struct Params {
     function: u32,
     alpha: f32,
     beta: f32,
+    // How far apart neighbours are in a row and in a column.
+    a_row: u32,
+    a_column: u32,
+    b_row: u32,
+    b_column: u32,
+    scale: f32,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
@@ -28,15 +35,14 @@ struct Params {
 
 fn element_a(start: u32, m: u32, k: u32) -> f32 {
     if m < params.m && k < params.k {
-        return a[start + m * params.k + k];
+        return a[start + m * params.a_row + k * params.a_column];
     }
     return 0.0;
 }
 
 fn element_b(start: u32, k: u32, n: u32) -> f32 {
     if k < params.k && n < params.n {
-        @if(!transposed) return b[start + k * params.n + n];
-        @if(transposed) return b[start + n * params.k + k];
+        return b[start + k * params.b_row + n * params.b_column];
     }
     return 0.0;
 }
@@ -86,7 +92,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let n = first_n + 4u * (thread % COLUMNS) + j;
             if m < params.m && n < params.n {
                 let at = (group.z * params.m + m) * params.n + n;
-                var value = sums[i][j];
+                var value = sums[i][j] * params.scale;
                 if params.has_bias != 0u {
                     value += bias[n];
                 }

@@ -5,6 +5,7 @@ pub mod attention;
 pub mod conv;
 pub mod conv_launch;
 pub mod dispatch;
+pub mod full_attention;
 pub mod gemm;
 pub mod math;
 pub mod planes;

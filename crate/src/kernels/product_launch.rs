@@ -18,8 +18,10 @@ pub struct ProductLaunch<'a> {
     pub sizes: [usize; 3],
     /// The dimensions of the batch, and how far apart its matrices are in a and b.
     pub batch: (&'a [usize], [&'a [isize]; 2]),
-    /// Whether b is `[.., n, k]`.
-    pub transposed: bool,
+    /// Whether a is `[.., k, m]`, and b `[.., n, k]`.
+    pub transposed: [bool; 2],
+    /// What the sums are multiplied by.
+    pub scale: f32,
     /// Whether there are a bias and a residual.
     pub added: [bool; 2],
     /// The code and the attributes of what the sums become.
@@ -45,16 +47,21 @@ impl ProductLaunch<'_> {
             function: self.function.0,
             alpha: self.function.1,
             beta: self.function.2,
+            a_row: if self.transposed[0] { 1 } else { k as u32 },
+            a_column: if self.transposed[0] { m as u32 } else { 1 },
+            b_row: if self.transposed[1] { 1 } else { n as u32 },
+            b_column: if self.transposed[1] { k as u32 } else { 1 },
+            scale: self.scale,
         };
         let mut bindings = vec![(0, Operand::Input(0)), (1, Operand::Input(1)), (4, Operand::Output(0))];
         bindings.extend(self.added[0].then_some((2, Operand::Input(2))));
         bindings.extend(self.added[1].then_some((3, Operand::Input(3))));
         let (narrow, tile) = tile(m);
-        let features = [if self.transposed { "transposed" } else { "" }, narrow];
+        let features = [if self.transposed[1] { "transposed" } else { "" }, narrow];
         let groups = [n.div_ceil(tile[1]), m.div_ceil(tile[0]), self.batch.0.iter().product()];
         Dispatch::new("product", &features, bindings, params.bytes(), groups).map(Some)
     }
 }
 
 params!("product": m: u32, k: u32, n: u32, has_bias: u32, sizes: vec4u, a_strides: vec4u, b_strides: vec4u,
-    has_residual: u32, function: u32, alpha: f32, beta: f32);
+    has_residual: u32, function: u32, alpha: f32, beta: f32, a_row: u32, a_column: u32, b_row: u32, b_column: u32, scale: f32);

@@ -116,7 +116,9 @@ impl OpDef for MatMul {
         let tiled = planes == Planes::Dense && !self.swiglu && (m >= TILED || self.activation.is_some());
         if let (true, Some(function)) = (tiled, UnaryFunction::code_of(self.activation)) {
             let (sizes, batch) = ([m, k, n], (&[][..], [&[][..], &[]]));
-            let launch = ProductLaunch { sizes, batch, transposed: true, added: [has(2), has(3)], function };
+            let added = [has(2), has(3)];
+            let launch =
+                ProductLaunch { sizes, batch, transposed: [false, true], scale: 1.0, added, function };
             if let Some(dispatch) = launch.dispatch()? {
                 return Lowered::one(dispatch);
             }
