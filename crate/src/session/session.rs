@@ -64,7 +64,7 @@ impl Session {
             let (_, plan) = &self.plans[index];
             if let Some(missing) = plan.fed().find(|id| !fed.contains_key(id)) {
                 let name = &self.graph.value(missing).name;
-                return fail!(InvalidInput, "the input '{name}' was not given");
+                return fail!(InvalidInput, "the input '{name}' was not given; {}", self.inputs());
             }
             let pending = plan.pending.clone();
             let ids: Vec<ValueId> = plan.outputs.iter().map(|output| output.value).collect();
@@ -140,8 +140,7 @@ impl Session {
     fn bind_input(&self, name: &str, given: &TensorType, key: &mut PlanKey) -> Result<ValueId> {
         let found = self.graph.inputs().iter().find(|id| &*self.graph.value(**id).name == name);
         let Some(&id) = found else {
-            let names: Vec<_> = self.graph.inputs().iter().map(|id| &*self.graph.value(*id).name).collect();
-            return fail!(InvalidInput, "there is no input '{name}'; the inputs are {}", names.join(", "));
+            return fail!(InvalidInput, "there is no input '{name}'; {}", self.inputs());
         };
         let Some(ty) = &self.graph.value(id).ty else {
             key.fed.insert(id, given.clone());
@@ -158,10 +157,18 @@ impl Session {
         Ok(id)
     }
 
+    fn inputs(&self) -> String {
+        let names: Vec<_> = self.graph.inputs().iter().map(|id| &*self.graph.value(*id).name).collect();
+        format!("the inputs are {}", names.join(", "))
+    }
+
     fn output(&self, name: &str) -> Result<ValueId> {
         match self.graph.outputs().iter().find(|(n, _)| &**n == name) {
             Some((_, id)) => Ok(*id),
-            None => fail!(InvalidInput, "there is no output '{name}'"),
+            None => {
+                let names: Vec<_> = self.graph.outputs().iter().map(|(name, _)| &**name).collect();
+                fail!(InvalidInput, "there is no output '{name}'; the outputs are {}", names.join(", "))
+            }
         }
     }
 
