@@ -266,6 +266,7 @@ operators! {
     Dequantize => dequantize,
     Expand => expand,
     Fill => fill,
+    FullAttention => full_attention,
     Gather => gather,
     GatherNd => gather_nd,
     GroupNorm => group_norm,
