@@ -73,12 +73,21 @@ impl Session {
             fed.insert(self.bind_input(name, &tensor.ty(), &mut key)?, tensor);
         }
         loop {
+<<<<<<< HEAD
             let index = self.stage(&key)?;
             let mut computed = self.run_stage(index, &mut fed).await?;
             let (_, stage) = &self.stages[index];
             if stage.pending.is_empty() {
                 let outputs = stage.outputs.iter().map(|(_, id)| *id).collect::<Vec<_>>();
                 return take_all(&outputs, computed);
+=======
+            let index = self.plan(&key)?;
+            self.last.push(self.plans[index].1.id);
+            let (_, plan) = &self.plans[index];
+            if let Some(missing) = plan.fed().find(|id| !fed.contains_key(id)) {
+                let name = &self.graph.value(missing).name;
+                return fail!(InvalidInput, "the input '{name}' was not given; {}", self.inputs());
+>>>>>>> main
             }
             for (_, id) in &stage.outputs {
                 let Some(tensor) = computed.remove(id) else { continue };
@@ -194,8 +203,7 @@ impl Session {
     fn bind_input(&self, name: &str, given: &TensorType, key: &mut PlanKey) -> Result<ValueId> {
         let found = self.graph.inputs().iter().find(|id| &*self.graph.value(**id).name == name);
         let Some(&id) = found else {
-            let names: Vec<_> = self.graph.inputs().iter().map(|id| &*self.graph.value(*id).name).collect();
-            return fail!(InvalidInput, "there is no input '{name}'; the inputs are {}", names.join(", "));
+            return fail!(InvalidInput, "there is no input '{name}'; {}", self.inputs());
         };
         let Some(ty) = &self.graph.value(id).ty else {
             key.fed.insert(id, given.clone());
@@ -212,10 +220,18 @@ impl Session {
         Ok(id)
     }
 
+    fn inputs(&self) -> String {
+        let names: Vec<_> = self.graph.inputs().iter().map(|id| &*self.graph.value(*id).name).collect();
+        format!("the inputs are {}", names.join(", "))
+    }
+
     fn output(&self, name: &str) -> Result<ValueId> {
         match self.graph.outputs().iter().find(|(n, _)| &**n == name) {
             Some((_, id)) => Ok(*id),
-            None => fail!(InvalidInput, "there is no output '{name}'"),
+            None => {
+                let names: Vec<_> = self.graph.outputs().iter().map(|(name, _)| &**name).collect();
+                fail!(InvalidInput, "there is no output '{name}'; the outputs are {}", names.join(", "))
+            }
         }
     }
 
