@@ -175,7 +175,7 @@ impl Simd for Wasm {
     }
     #[inline(always)]
     fn to_bytes(x: [v128; 4]) -> v128 {
-        let x = x.map(i32x4_trunc_sat_f32x4);
+        let x = x.map(|x| i32x4_trunc_sat_f32x4(x));
         u8x16_narrow_i16x8(i16x8_narrow_i32x4(x[0], x[1]), i16x8_narrow_i32x4(x[2], x[3]))
     }
 }
