@@ -30,6 +30,8 @@ pub struct Profiled {
     pub node: String,
     /// What runs: the operator on the CPU, the shader variant on the GPU.
     pub kernel: String,
+    /// How long it took in the plan's last run, where that was measured.
+    pub ms: Option<f64>,
 }
 
 /// Weights, states and buffers of one graph on one device.

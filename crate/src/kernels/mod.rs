@@ -8,6 +8,7 @@ pub mod dispatch;
 pub mod gemm;
 pub mod math;
 pub mod planes;
+pub mod pool;
 pub mod product;
 pub mod resize;
 pub mod rope_table;

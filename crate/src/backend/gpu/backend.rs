@@ -295,7 +295,7 @@ impl Backend for GpuBackend {
                 _ => Vec::new(),
             }
             .into_iter()
-            .map(move |dispatch| Profiled { node: node.clone(), kernel: dispatch.shader.to_string() })
+            .map(move |dispatch| Profiled { node: node.clone(), kernel: dispatch.shader.to_string(), ms: None })
         });
         launches.collect()
     }
