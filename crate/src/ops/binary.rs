@@ -3,13 +3,13 @@
 
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure, fail};
-use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::strided;
+use crate::kernels::walk::{Walk, vec4u};
 use crate::tensor::{TensorView, TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
 
-/// `(a, b) → y` of one dtype; comparisons give bool. Where both are f32 and `b` is `a`'s last dimension or column,
-/// the GPU has a kernel.
+/// `(a, b) → y` of one dtype; comparisons give bool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binary {
     /// Which function.
@@ -67,6 +67,40 @@ impl BinaryFunction {
             Self::Pow if b == 2.0 => a * a,
             Self::Pow => a.powf(b),
             other => other.of_floats(f64::from(a), f64::from(b)) as f32,
+        }
+    }
+
+    /// A row of results: each of `a` and `b` steps along it, or stays where it is. Without `a` the row is that.
+    fn of_row(self, a: Option<&[f32]>, b: &[f32], steps: (usize, usize), row: &mut [f32]) {
+        /// One loop a function and way, without a choice in it: it vectorises.
+        fn each(
+            a: Option<&[f32]>,
+            b: &[f32],
+            steps: (usize, usize),
+            row: &mut [f32],
+            of: impl Fn(f32, f32) -> f32,
+        ) {
+            match (a, steps) {
+                (None, (_, 0)) => row.iter_mut().for_each(|y| *y = of(*y, b[0])),
+                (None, _) => row.iter_mut().zip(b).for_each(|(y, b)| *y = of(*y, *b)),
+                (Some(a), (0, 0)) => row.fill(of(a[0], b[0])),
+                (Some(a), (0, _)) => row.iter_mut().zip(b).for_each(|(y, b)| *y = of(a[0], *b)),
+                (Some(a), (_, 0)) => row.iter_mut().zip(a).for_each(|(y, a)| *y = of(*a, b[0])),
+                (Some(a), _) => row.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (a, b))| *y = of(*a, *b)),
+            }
+        }
+        if row.is_empty() {
+            return;
+        }
+        match self {
+            Self::Add => each(a, b, steps, row, |a, b| a + b),
+            Self::Sub => each(a, b, steps, row, |a, b| a - b),
+            Self::Mul => each(a, b, steps, row, |a, b| a * b),
+            Self::Div => each(a, b, steps, row, |a, b| a / b),
+            Self::Max => each(a, b, steps, row, |a, b| if a > b || a.is_nan() { a } else { b }),
+            Self::Min => each(a, b, steps, row, |a, b| if a < b || a.is_nan() { a } else { b }),
+            Self::PRelu => each(a, b, steps, row, |a, b| if a < 0.0 { a * b } else { a }),
+            _ => each(a, b, steps, row, |a, b| self.apply(a, b)),
         }
     }
 
@@ -148,10 +182,10 @@ impl OpDef for Binary {
         let b = inputs[1].tensor()?;
         match inputs[0].optional()? {
             Some(a) if b.dtype == DType::F32 && a.dtype == DType::F32 && y.dtype == DType::F32 => {
-                self.eval_f32(a, b, y)
+                self.eval_f32(Some(a), b, y)
             }
             Some(a) => self.eval_wide(a, b, y),
-            None if b.dtype == DType::F32 && y.dtype == DType::F32 => self.eval_in_place(b, y),
+            None if b.dtype == DType::F32 && y.dtype == DType::F32 => self.eval_f32(None, b, y),
             None => {
                 let bytes = y.bytes.to_vec();
                 let mut a = crate::tensor::Tensor::zeros(y.dtype, y.shape)?;
@@ -162,20 +196,42 @@ impl OpDef for Binary {
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
-        let (a, b) = (types.input(0)?, types.input(1)?);
-        use BinaryFunction::{Add, Div, Mul, Sub};
-        let plain = matches!(self.function, Add | Div | Mul | Sub) && types.dtype(0) == Some(DType::F32);
-        let row = b.len() == 1 && b.last() == a.last();
-        if !plain || !(a == b || row || is_column(&a, &b)) {
-            return Lowered::not_on_gpu("this operator has no GPU kernel for this function, dtype or broadcast");
-        }
-        let n: usize = a.iter().product();
-        let n_b = b.iter().product::<usize>() as u32;
-        let each = if is_column(&a, &b) { a.last().copied().unwrap_or(1) as u32 } else { 1 };
-        let params = Params { n: n as u32, n_b, each, function: self.function as u32 }.bytes();
-        let (x, z) = spread(n.div_ceil(64));
+        use BinaryFunction::*;
+        let (a, b, y) = (types.input(0)?, types.input(1)?, types.output(0)?);
+        let arithmetic = matches!(self.function, Add | Mul | Sub | Max | Min | PRelu);
+        let logical = matches!(self.function, And | Or | Xor);
+        let features: &[&str] = match (types.dtype(0), types.dtype(1)) {
+            (Some(DType::F32), Some(DType::F32)) if arithmetic || matches!(self.function, Div | Pow) => &[],
+            (Some(DType::I32), Some(DType::I32)) if arithmetic || matches!(self.function, BitAnd | BitOr | BitXor) => {
+                &["int"]
+            }
+            (Some(DType::F32), Some(DType::F32)) if self.function.compares() && !logical => &["compare"],
+            (Some(DType::I32), Some(DType::I32)) if self.function.compares() && !logical => &["int", "compare"],
+            (Some(DType::Bool), Some(DType::Bool)) if logical || self.function == Equal => &["bools", "compare"],
+            _ => return Lowered::not_on_gpu("no kernel has this function of this dtype"),
+        };
+        let (a, b) = (strided::broadcast(&a, &y), strided::broadcast(&b, &y));
+        let Some(walk) = Walk::new(&y, [&a, &b]) else {
+            return Lowered::not_on_gpu("it broadcasts along more dimensions than the kernel has");
+        };
+        let n: usize = y.iter().product();
+        let [[a_strides, more_a_strides], [b_strides, more_b_strides]] = walk.strides;
+        let [sizes, more_sizes] = walk.sizes;
+        let params = Params {
+            n: n as u32,
+            rank: walk.rank,
+            function: self.function as u32,
+            unused: 0,
+            sizes,
+            more_sizes,
+            a_strides,
+            more_a_strides,
+            b_strides,
+            more_b_strides,
+        };
         let bindings = vec![(0, Input(0)), (1, Input(1)), (2, Output(0))];
-        Lowered::one(Dispatch::new("binary", &[], bindings, params, [x, 1, z])?)
+        let threads = if self.function.compares() { n.div_ceil(4) } else { n };
+        Lowered::one(Dispatch::of_each("binary", features, bindings, params.bytes(), threads)?)
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
@@ -184,55 +240,19 @@ impl OpDef for Binary {
 }
 
 impl Binary {
-    fn eval_f32(&self, a: TensorView, b: TensorView, y: &mut TensorViewMut) -> Result<()> {
-        if a.shape == y.shape {
-            y.data::<f32>()?.copy_from_slice(a.data()?);
-            return self.eval_in_place(b, y);
-        }
-        let (of_a, of_b) = (strided::broadcast(a.shape, y.shape), strided::broadcast(b.shape, y.shape));
-        let (a, b) = (a.data::<f32>()?, b.data::<f32>()?);
-        let (step_a, step_b) = (last(&of_a), last(&of_b));
-        let shape = y.shape;
+    /// `y = f(a, b)`; of y where there is no `a`.
+    fn eval_f32(&self, a: Option<TensorView>, b: TensorView, y: &mut TensorViewMut) -> Result<()> {
+        let of_a = strided::broadcast(a.map_or(y.shape, |a| a.shape), y.shape);
+        let of_b = strided::broadcast(b.shape, y.shape);
+        let (shape, [of_a, of_b]) = strided::merged(y.shape, [&of_a, &of_b]);
+        let steps = (last(&of_a), last(&of_b));
+        let a = a.map(|a| a.data::<f32>()).transpose()?;
+        let (b, function) = (b.data::<f32>()?, self.function);
         let mut rows = y.data::<f32>()?.chunks_exact_mut(shape.last().copied().unwrap_or(1).max(1));
-        strided::for_each_row(shape, [&of_a, &of_b], |[at_a, at_b]| {
+        strided::for_each_row(&shape, [&of_a, &of_b], |[at_a, at_b]| {
             let Some(row) = rows.next() else { return };
-            let (a, b) = (&a[at_a as usize..], &b[at_b as usize..]);
-            for (i, y) in row.iter_mut().enumerate() {
-                *y = self.function.apply(a[i * step_a], b[i * step_b]);
-            }
-        });
-        Ok(())
-    }
-
-    /// `y = f(y, b)`.
-    fn eval_in_place(&self, b: TensorView, y: &mut TensorViewMut) -> Result<()> {
-        let strides = strided::broadcast(b.shape, y.shape);
-        let (_, columns) = y.as_rows();
-        let shape = y.shape;
-        let (b, step) = (b.data::<f32>()?, last(&strides));
-        let mut rows = y.data::<f32>()?.chunks_exact_mut(columns.max(1));
-        let function = self.function;
-        strided::for_each_row(shape, [&strides], |[at]| {
-            let Some(row) = rows.next() else { return };
-            let b = &b[at as usize..];
-            if step == 0 {
-                let b = b[0];
-                match function {
-                    BinaryFunction::Add => row.iter_mut().for_each(|y| *y += b),
-                    BinaryFunction::Mul => row.iter_mut().for_each(|y| *y *= b),
-                    BinaryFunction::Sub => row.iter_mut().for_each(|y| *y -= b),
-                    BinaryFunction::Div => row.iter_mut().for_each(|y| *y /= b),
-                    _ => row.iter_mut().for_each(|y| *y = function.apply(*y, b)),
-                }
-                return;
-            }
-            match function {
-                BinaryFunction::Add => row.iter_mut().zip(b).for_each(|(y, b)| *y += b),
-                BinaryFunction::Mul => row.iter_mut().zip(b).for_each(|(y, b)| *y *= b),
-                BinaryFunction::Sub => row.iter_mut().zip(b).for_each(|(y, b)| *y -= b),
-                BinaryFunction::Div => row.iter_mut().zip(b).for_each(|(y, b)| *y /= b),
-                _ => row.iter_mut().zip(b).for_each(|(y, b)| *y = function.apply(*y, *b)),
-            }
+            let a = a.map(|a| &a[at_a as usize..]);
+            function.of_row(a, &b[at_b as usize..], steps, row);
         });
         Ok(())
     }
@@ -276,15 +296,8 @@ fn last(strides: &[isize]) -> usize {
     strides.last().map_or(0, |stride| *stride as usize)
 }
 
-params!("binary": n: u32, n_b: u32, each: u32, function: u32);
-
-/// Whether `b` has one element for each row of `a`.
-fn is_column<T: PartialEq + From<usize>>(a: &[T], b: &[T]) -> bool {
-    match (a, b) {
-        ([rows_a @ .., _], [rows_b @ .., last]) => rows_a == rows_b && *last == T::from(1),
-        _ => false,
-    }
-}
+params!("binary": n: u32, rank: u32, function: u32, unused: u32, sizes: vec4u, more_sizes: vec4u, a_strides: vec4u,
+    more_a_strides: vec4u, b_strides: vec4u, more_b_strides: vec4u);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]
