@@ -3,7 +3,9 @@
 
 pub mod attention;
 pub mod conv;
+pub mod conv_wide;
 pub mod dispatch;
+pub mod fourier;
 pub mod gemm;
 pub mod math;
 pub mod planes;

@@ -325,7 +325,7 @@ impl Drop for GpuBackend {
 fn lower(device: &GpuDevice, graph: &Graph, step: &Step) -> Result<Lowered> {
     let node = graph.node(step.node);
     let types = Types { inputs: &step.input_types, outputs: &step.output_types };
-    node.op.def().lower_gpu(&device.caps(), &types).map_err(|e| e.at(&*node.name))
+    node.op.lower(&device.caps(), &types).map_err(|e| e.at(&*node.name))
 }
 
 /// Bytes with zeros up to whole words, as writes want them.
