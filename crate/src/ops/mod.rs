@@ -262,6 +262,7 @@ operators! {
     Quantize => quantize,
     Random => random,
     Range => range,
+    Recurrent => recurrent,
     Reduce => reduce,
     Reshape => reshape,
     Resize => resize,

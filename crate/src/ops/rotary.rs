@@ -121,7 +121,7 @@ pub(super) mod parity {
                     let i = at[3];
                     match (interleaved, i < 2 * half) {
                         (_, false) => x.at(&at),
-                        (true, _) if i % 2 == 0 => cos.at(&[position, i / 2]) * x.at(&at) - sin.at(&[position, i / 2]) * other(i + 1),
+                        (true, _) if i.is_multiple_of(2) => cos.at(&[position, i / 2]) * x.at(&at) - sin.at(&[position, i / 2]) * other(i + 1),
                         (true, _) => sin.at(&[position, i / 2]) * other(i - 1) + cos.at(&[position, i / 2]) * x.at(&at),
                         (false, _) if i < half => cos.at(&[position, i]) * x.at(&at) - sin.at(&[position, i]) * other(i + half),
                         (false, _) => sin.at(&[position, i - half]) * other(i - half) + cos.at(&[position, i - half]) * x.at(&at),

@@ -8,6 +8,7 @@ mod indexing;
 mod layout;
 mod network;
 mod quantized;
+mod recurrent;
 mod signal;
 mod spelling;
 mod vision;

@@ -2,7 +2,7 @@
 
 use super::{
     Use, attention as a, composed as c, elementwise as e, indexing as i, layout as l, network as n,
-    quantized as q, signal as s, vision as v,
+    quantized as q, recurrent as r, signal as s, vision as v,
 };
 use crate::error::Result;
 use crate::graph::ValueId;
@@ -81,6 +81,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Flatten", l::flatten),
     ("Floor", e::unary),
     ("Gather", l::take),
+    ("GRU", r::recurrent),
     ("GatherElements", i::take_along),
     ("GatherND", i::gather_nd),
     ("Gelu", e::unary),
@@ -102,6 +103,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("IsInf", e::unary),
     ("IsNaN", e::unary),
     ("LRN", c::lrn),
+    ("LSTM", r::recurrent),
     ("LayerNormalization", n::layer_norm),
     ("LeakyRelu", e::unary),
     ("Less", e::binary),
@@ -143,6 +145,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("RandomNormalLike", s::random),
     ("RandomUniform", s::random),
     ("RandomUniformLike", s::random),
+    ("RNN", r::recurrent),
     ("Range", l::range),
     ("Reciprocal", e::unary),
     ("ReduceL1", n::reduce),
