@@ -6,6 +6,7 @@ pub mod conv;
 pub mod conv_wide;
 pub mod dispatch;
 pub mod fourier;
+pub mod full_attention;
 pub mod gemm;
 pub mod math;
 pub mod planes;

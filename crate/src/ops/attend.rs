@@ -4,7 +4,8 @@
 
 use super::{CpuContext, Input, Known, OpDef, expect_float, optional};
 use crate::error::{Result, ensure};
-use crate::kernels::{product, strided};
+use crate::kernels::product::{Matrix, Multiplier};
+use crate::kernels::strided;
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
 
@@ -144,17 +145,16 @@ impl OpDef for Attend {
         let lengths = optional(inputs, 6)?.map(|lengths| lengths.to_ints()).transpose()?;
         let scale = self.scale.unwrap_or(1.0 / (s.head as f32).sqrt());
         let mut scores = vec![0.0; s.queries * total];
-        let mut transposed = vec![0.0; s.head * total];
+        let mut products = Multiplier::new((s.queries, s.head, total), scale)?;
+        let mut sums = Multiplier::new((s.queries, total, s.value), 1.0)?;
         let mut y = vec![0.0; s.queries * s.value];
         for pair in 0..s.batch * s.heads {
             let (batch, head) = (pair / s.heads, pair % s.heads);
             let of_kv = batch * s.kv_heads + head / (s.heads / s.kv_heads);
             let (k, v) = (&k[of_kv * total * s.head..][..total * s.head], &v[of_kv * total * s.value..][..total * s.value]);
-            for (i, key) in k.chunks_exact(s.head.max(1)).enumerate() {
-                key.iter().enumerate().for_each(|(j, x)| transposed[j * total + i] = x * scale);
-            }
             let q = &q[pair * s.queries * s.head..][..s.queries * s.head];
-            product::multiply(q, &transposed, &mut scores, (s.queries, s.head, total));
+            let keys = Matrix { values: k, steps: (1, s.head) };
+            products.multiply(Matrix { values: q, steps: (s.head, 1) }, keys, &mut scores);
             let at = pair * scores.len();
             let give = |scores: &[f32], stage: Scores, outputs: &mut [TensorViewMut]| match outputs.get_mut(3) {
                 Some(output) if self.scores == stage => {
@@ -192,7 +192,8 @@ impl OpDef for Attend {
             give(&scores, Scores::Masked, outputs)?;
             scores.chunks_exact_mut(total.max(1)).for_each(shares);
             give(&scores, Scores::Shares, outputs)?;
-            product::multiply(&scores, v, &mut y, (s.queries, total, s.value));
+            let of_keys = Matrix { values: &scores, steps: (total, 1) };
+            sums.multiply(of_keys, Matrix { values: v, steps: (s.value, 1) }, &mut y);
             let out = outputs[0].data::<f32>()?;
             for (query, y) in y.chunks_exact(s.value.max(1)).enumerate() {
                 let row = if self.heads.is_some() { (batch * s.queries + query) * s.heads + head } else { pair * s.queries + query };

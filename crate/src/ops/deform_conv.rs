@@ -3,7 +3,7 @@
 
 use super::{CpuContext, Input, Known, OpDef, expect_float, optional};
 use crate::error::{Result, ensure};
-use crate::kernels::product;
+use crate::kernels::product::{Matrix, Multiplier};
 use crate::kernels::window::{Sliding, Windows, for_each_index};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
@@ -89,7 +89,9 @@ impl OpDef for DeformConv {
             }
             let y = &mut outputs[0].data::<f32>()?[image * self.groups * filters * n..][..self.groups * filters * n];
             for (group, y) in y.chunks_exact_mut((filters * n).max(1)).enumerate() {
-                product::multiply(&w[group * filters * k..][..filters * k], &columns[group * k * n..][..k * n], y, (filters, k, n));
+                let weights = Matrix { values: &w[group * filters * k..][..filters * k], steps: (k, 1) };
+                let columns = Matrix { values: &columns[group * k * n..][..k * n], steps: (n, 1) };
+                Multiplier::new((filters, k, n), 1.0)?.multiply(weights, columns, y);
             }
             if let Some(bias) = bias {
                 let planes = y.chunks_exact_mut(n.max(1)).zip(bias);

@@ -4,7 +4,8 @@
 
 use super::{CpuContext, Input, Known, OpDef};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
-use crate::kernels::{product, strided};
+use crate::kernels::product::{Matrix, Multiplier};
+use crate::kernels::strided;
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
 
@@ -106,7 +107,7 @@ impl OpDef for Einsum {
         let mut joined: Operand = first?;
         for (i, next) in rest.enumerate() {
             let later = |name: &Name| result.contains(name) || names[i + 2..].iter().flatten().any(|other| other == name);
-            joined = join(&joined, &next?, later, &sizes, exact);
+            joined = join(&joined, &next?, later, &sizes, exact)?;
         }
         let gone: Vec<Name> = unique(&joined.names).into_iter().filter(|name| !result.contains(name)).collect();
         outputs[0].narrow(Wide::Floats(summed_out(&joined, result, &gone, &sizes).values))
@@ -158,7 +159,7 @@ fn summed_out(x: &Operand, names: Vec<Name>, gone: &[Name], sizes: &[(Name, usiz
 }
 
 /// Two operands as one, without the dimensions that nothing later has.
-fn join(a: &Operand, b: &Operand, later: impl Fn(&Name) -> bool, sizes: &[(Name, usize)], exact: bool) -> Operand {
+fn join(a: &Operand, b: &Operand, later: impl Fn(&Name) -> bool, sizes: &[(Name, usize)], exact: bool) -> Result<Operand> {
     // What one operand alone has and nothing later is summed there first.
     let alone = |x: &Operand, other: &Operand| {
         let (kept, gone): (Vec<Name>, Vec<Name>) =
@@ -182,19 +183,25 @@ fn join(a: &Operand, b: &Operand, later: impl Fn(&Name) -> bool, sizes: &[(Name,
     let a = arranged(a, &[&batch[..], &rows, &summed].concat(), sizes);
     let b = arranged(b, &[&batch[..], &summed, &columns].concat(), sizes);
     let mut values = vec![0.0f64; count(&batch) * m * n];
-    let mut sums = vec![0.0f32; m * n];
-    for (i, y) in values.chunks_exact_mut((m * n).max(1)).enumerate() {
-        let (a, b) = (&a[i * m * k..][..m * k], &b[i * k * n..][..k * n]);
-        if exact {
-            y.iter_mut().enumerate().for_each(|(at, y)| *y = (0..k).map(|x| a[at / n * k + x] * b[x * n + at % n]).sum());
-            continue;
+    if exact {
+        for (i, y) in values.chunks_exact_mut((m * n).max(1)).enumerate() {
+            let (a, b) = (&a[i * m * k..][..m * k], &b[i * k * n..][..k * n]);
+            y.iter_mut()
+                .enumerate()
+                .for_each(|(at, y)| *y = (0..k).map(|x| a[at / n * k + x] * b[x * n + at % n]).sum());
         }
-        let narrow = [a, b].map(|x| x.iter().map(|x| *x as f32).collect::<Vec<_>>());
-        product::multiply(&narrow[0], &narrow[1], &mut sums, (m, k, n));
-        y.iter_mut().zip(&sums).for_each(|(y, sum)| *y = f64::from(*sum));
+    } else {
+        let narrow = |x: Vec<f64>| x.into_iter().map(|x| x as f32).collect::<Vec<_>>();
+        let (a, b, mut sums) = (narrow(a), narrow(b), vec![0.0f32; m * n]);
+        let mut products = Multiplier::new((m, k, n), 1.0)?;
+        for (i, y) in values.chunks_exact_mut((m * n).max(1)).enumerate() {
+            let left = Matrix { values: &a[i * m * k..][..m * k], steps: (k, 1) };
+            products.multiply(left, Matrix { values: &b[i * k * n..][..k * n], steps: (n, 1) }, &mut sums);
+            y.iter_mut().zip(&sums).for_each(|(y, sum)| *y = f64::from(*sum));
+        }
     }
     let names = [batch, rows, columns].concat();
-    Operand { shape: lookup(&names, sizes), names, values }
+    Ok(Operand { shape: lookup(&names, sizes), names, values })
 }
 
 /// The naive reference, and cases.

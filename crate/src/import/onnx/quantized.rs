@@ -51,7 +51,7 @@ fn integers(of: &mut Use, y: ValueId, at: usize, axis: i64) -> Result<Vec<ValueI
 /// Integers stand for numbers, whose product is integers again. Scales are by row of `a`, by column of `b`.
 pub(super) fn qlinear_matmul(of: &mut Use) -> Result<Vec<ValueId>> {
     let (a, b) = (numbers(of, "a", 0, -2)?, numbers(of, "b", 3, -1)?);
-    let y = of.step("product", Product, &[Some(a), Some(b)]);
+    let y = of.step("product", Product::default(), &[Some(a), Some(b)]);
     integers(of, y, 6, -2)
 }
 
@@ -98,5 +98,5 @@ fn shifted(of: &mut Use, name: &str, at: usize, zero: usize) -> Result<ValueId> 
 /// The product of what two integer matrices stand for, but for scales: `(a - zero) · (b - zero)` in i32.
 pub(super) fn matmul_integer(of: &mut Use) -> Result<Vec<ValueId>> {
     let (a, b) = (shifted(of, "a", 0, 2)?, shifted(of, "b", 1, 3)?);
-    of.outputs(Product, &[Some(a), Some(b)])
+    of.outputs(Product::default(), &[Some(a), Some(b)])
 }
