@@ -3,6 +3,7 @@
 
 pub mod attention;
 pub mod conv;
+pub mod conv_launch;
 pub mod conv_wide;
 pub mod dispatch;
 pub mod fourier;
@@ -11,10 +12,12 @@ pub mod gemm;
 pub mod math;
 pub mod planes;
 pub mod product;
+pub mod product_launch;
 pub mod resize;
 pub mod rope_table;
 pub mod shaders;
 pub mod simd;
 pub mod strided;
 pub mod threads;
+pub mod walk;
 pub mod window;

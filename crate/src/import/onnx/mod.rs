@@ -6,11 +6,13 @@ mod composed;
 mod elementwise;
 mod indexing;
 mod layout;
+mod ml;
 mod network;
 mod quantized;
 mod recurrent;
 mod signal;
 mod spelling;
+mod trees;
 mod vision;
 
 use crate::error::{Error, ErrorKind, Result, ensure, fail};

@@ -7,6 +7,7 @@ use crate::graph::ValueId;
 use crate::ops::binary::BinaryFunction;
 use crate::ops::cast::Cast;
 use crate::ops::dequantize::Dequantize;
+use crate::ops::integer_product::IntegerProduct;
 use crate::ops::product::Product;
 use crate::ops::quantize::Quantize;
 use crate::ops::reshape::Reshape;
@@ -97,6 +98,12 @@ fn shifted(of: &mut Use, name: &str, at: usize, zero: usize) -> Result<ValueId> 
 
 /// The product of what two integer matrices stand for, but for scales: `(a - zero) · (b - zero)` in i32.
 pub(super) fn matmul_integer(of: &mut Use) -> Result<Vec<ValueId>> {
+    let is_one = |of: &Use, i: usize| {
+        of.optional(i).is_none() || of.known(i).is_some_and(|zero| zero.shape().len() < 2)
+    };
+    if of.known(1).is_some_and(|b| b.shape().len() == 2) && is_one(of, 3) {
+        return of.as_is(IntegerProduct);
+    }
     let (a, b) = (shifted(of, "a", 0, 2)?, shifted(of, "b", 1, 3)?);
     of.outputs(Product::default(), &[Some(a), Some(b)])
 }

@@ -1,8 +1,8 @@
 //! ONNX's operators by name, each with the function that spells it in operators of the catalogue.
 
 use super::{
-    Use, attention as a, composed as c, elementwise as e, indexing as i, layout as l, network as n,
-    quantized as q, recurrent as r, signal as s, vision as v,
+    Use, attention as a, composed as c, elementwise as e, indexing as i, layout as l, ml as m, network as n,
+    quantized as q, recurrent as r, signal as s, trees as t, vision as v,
 };
 use crate::error::Result;
 use crate::graph::ValueId;
@@ -14,6 +14,7 @@ pub(super) type Spelling = fn(&mut Use) -> Result<Vec<ValueId>>;
 pub(super) fn find(domain: &str, op_type: &str) -> Option<Spelling> {
     let table = match domain {
         "" => DEFAULT,
+        "ai.onnx.ml" => ML,
         "ai.onnx.preview" => PREVIEW,
         _ => return None,
     };
@@ -206,3 +207,22 @@ const DEFAULT: &[(&str, Spelling)] = &[
 ];
 
 const PREVIEW: &[(&str, Spelling)] = &[("FlexAttention", a::flex_attention)];
+
+const ML: &[(&str, Spelling)] = &[
+    ("ArrayFeatureExtractor", m::feature_extractor),
+    ("Binarizer", m::binarizer),
+    ("FeatureVectorizer", m::feature_vectorizer),
+    ("Imputer", m::imputer),
+    ("LabelEncoder", m::label_encoder),
+    ("LinearClassifier", m::linear_classifier),
+    ("LinearRegressor", m::linear_regressor),
+    ("Normalizer", m::normalizer),
+    ("OneHotEncoder", m::one_hot_encoder),
+    ("SVMClassifier", t::svm_classifier),
+    ("SVMRegressor", t::svm_regressor),
+    ("Scaler", m::scaler),
+    ("TreeEnsemble", t::ensemble),
+    ("TreeEnsembleClassifier", t::classifier),
+    ("TreeEnsembleRegressor", t::regressor),
+    ("ZipMap", m::zip_map),
+];
