@@ -222,7 +222,7 @@ impl CpuBackend {
             });
         }
         let cx = CpuContext { threads: &self.threads, exact: self.exact };
-        def.eval_cpu(&cx, &inputs, &mut outputs)
+        graph.node(step.node).op.eval(&cx, &inputs, &mut outputs)
     }
 
     fn buffer_mut(&mut self, place: Place) -> Result<&mut Buffer> {
