@@ -70,18 +70,37 @@ impl BinaryFunction {
         }
     }
 
-    /// `y = f(a, b)`; each operand has one value for all or, with a step of 1, one each. `a` is `y` where it is left out.
-    fn rows(self, a: Option<(&[f32], usize)>, b: (&[f32], usize), y: &mut [f32]) {
+    /// A row of results: each of `a` and `b` steps along it, or stays where it is. Without `a` the row is that.
+    fn of_row(self, a: Option<&[f32]>, b: &[f32], steps: (usize, usize), row: &mut [f32]) {
+        /// One loop a function and way, without a choice in it: it vectorises.
+        fn each(
+            a: Option<&[f32]>,
+            b: &[f32],
+            steps: (usize, usize),
+            row: &mut [f32],
+            of: impl Fn(f32, f32) -> f32,
+        ) {
+            match (a, steps) {
+                (None, (_, 0)) => row.iter_mut().for_each(|y| *y = of(*y, b[0])),
+                (None, _) => row.iter_mut().zip(b).for_each(|(y, b)| *y = of(*y, *b)),
+                (Some(a), (0, 0)) => row.fill(of(a[0], b[0])),
+                (Some(a), (0, _)) => row.iter_mut().zip(b).for_each(|(y, b)| *y = of(a[0], *b)),
+                (Some(a), (_, 0)) => row.iter_mut().zip(a).for_each(|(y, a)| *y = of(*a, b[0])),
+                (Some(a), _) => row.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (a, b))| *y = of(*a, *b)),
+            }
+        }
+        if row.is_empty() {
+            return;
+        }
         match self {
-            Self::Add => each(a, b, y, |a, b| a + b),
-            Self::Div => each(a, b, y, |a, b| a / b),
-            Self::Mul => each(a, b, y, |a, b| a * b),
-            Self::Sub => each(a, b, y, |a, b| a - b),
-            Self::Max => each(a, b, y, |a, b| if a > b || a.is_nan() { a } else { b }),
-            Self::Min => each(a, b, y, |a, b| if a < b || a.is_nan() { a } else { b }),
-            Self::PRelu => each(a, b, y, |a, b| if a < 0.0 { a * b } else { a }),
-            Self::Pow if b.1 == 0 && b.0.first() == Some(&2.0) => each(a, b, y, |a, _| a * a),
-            _ => each(a, b, y, |a, b| self.apply(a, b)),
+            Self::Add => each(a, b, steps, row, |a, b| a + b),
+            Self::Sub => each(a, b, steps, row, |a, b| a - b),
+            Self::Mul => each(a, b, steps, row, |a, b| a * b),
+            Self::Div => each(a, b, steps, row, |a, b| a / b),
+            Self::Max => each(a, b, steps, row, |a, b| if a > b || a.is_nan() { a } else { b }),
+            Self::Min => each(a, b, steps, row, |a, b| if a < b || a.is_nan() { a } else { b }),
+            Self::PRelu => each(a, b, steps, row, |a, b| if a < 0.0 { a * b } else { a }),
+            _ => each(a, b, steps, row, |a, b| self.apply(a, b)),
         }
     }
 
@@ -148,31 +167,6 @@ impl BinaryFunction {
     }
 }
 
-/// A loop for each way that operands lie, without a choice inside: they vectorise.
-#[inline(always)]
-fn each(a: Option<(&[f32], usize)>, b: (&[f32], usize), y: &mut [f32], f: impl Fn(f32, f32) -> f32) {
-    if y.is_empty() {
-        return;
-    }
-    match (a, b) {
-        (None, (b, 0)) => {
-            let b = b[0];
-            y.iter_mut().for_each(|y| *y = f(*y, b));
-        }
-        (None, (b, _)) => y.iter_mut().zip(b).for_each(|(y, b)| *y = f(*y, *b)),
-        (Some((a, 0)), (b, 0)) => y.fill(f(a[0], b[0])),
-        (Some((a, 0)), (b, _)) => {
-            let a = a[0];
-            y.iter_mut().zip(b).for_each(|(y, b)| *y = f(a, *b));
-        }
-        (Some((a, _)), (b, 0)) => {
-            let b = b[0];
-            y.iter_mut().zip(a).for_each(|(y, a)| *y = f(*a, b));
-        }
-        (Some((a, _)), (b, _)) => y.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = f(*a, *b)),
-    }
-}
-
 impl OpDef for Binary {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         let (a, b) = (inputs.ty(0)?, inputs.ty(1)?);
@@ -187,10 +181,11 @@ impl OpDef for Binary {
         let y = &mut outputs[0];
         let b = inputs[1].tensor()?;
         match inputs[0].optional()? {
-            a if [b.dtype, y.dtype, a.map_or(DType::F32, |a| a.dtype)].iter().all(|dtype| *dtype == DType::F32) => {
-                self.eval_f32(a, b, y)
+            Some(a) if b.dtype == DType::F32 && a.dtype == DType::F32 && y.dtype == DType::F32 => {
+                self.eval_f32(Some(a), b, y)
             }
             Some(a) => self.eval_wide(a, b, y),
+            None if b.dtype == DType::F32 && y.dtype == DType::F32 => self.eval_f32(None, b, y),
             None => {
                 let bytes = y.bytes.to_vec();
                 let mut a = crate::tensor::Tensor::zeros(y.dtype, y.shape)?;
@@ -245,25 +240,19 @@ impl OpDef for Binary {
 }
 
 impl Binary {
-    /// Of f32; `a` lies in `y` where it is left out.
+    /// `y = f(a, b)`; of y where there is no `a`.
     fn eval_f32(&self, a: Option<TensorView>, b: TensorView, y: &mut TensorViewMut) -> Result<()> {
-        let shape = y.shape;
-        let values = a.map(|a| a.data::<f32>()).transpose()?;
-        let (b_values, y) = (b.data::<f32>()?, y.data::<f32>()?);
-        let whole = |x: &TensorView| x.shape == shape || x.len() == 1;
-        if a.as_ref().is_none_or(whole) && whole(&b) {
-            let side = |x: &[f32]| if x.len() == y.len() { 1 } else { 0 };
-            let (step_a, step_b) = (values.map_or(1, side), side(b_values));
-            self.function.rows(values.map(|a| (a, step_a)), (b_values, step_b), y);
-            return Ok(());
-        }
-        let of_a = a.map_or_else(|| strided::row_major(shape), |a| strided::broadcast(a.shape, shape));
-        let of_b = strided::broadcast(b.shape, shape);
-        let mut rows = y.chunks_exact_mut(shape.last().copied().unwrap_or(1).max(1));
-        strided::for_each_row(shape, [&of_a, &of_b], |[at_a, at_b]| {
+        let of_a = strided::broadcast(a.map_or(y.shape, |a| a.shape), y.shape);
+        let of_b = strided::broadcast(b.shape, y.shape);
+        let (shape, [of_a, of_b]) = strided::merged(y.shape, [&of_a, &of_b]);
+        let steps = (last(&of_a), last(&of_b));
+        let a = a.map(|a| a.data::<f32>()).transpose()?;
+        let (b, function) = (b.data::<f32>()?, self.function);
+        let mut rows = y.data::<f32>()?.chunks_exact_mut(shape.last().copied().unwrap_or(1).max(1));
+        strided::for_each_row(&shape, [&of_a, &of_b], |[at_a, at_b]| {
             let Some(row) = rows.next() else { return };
-            let a = values.map(|a| (&a[at_a as usize..], last(&of_a)));
-            self.function.rows(a, (&b_values[at_b as usize..], last(&of_b)), row);
+            let a = a.map(|a| &a[at_a as usize..]);
+            function.of_row(a, &b[at_b as usize..], steps, row);
         });
         Ok(())
     }
