@@ -4,6 +4,7 @@
 
 #[cfg(any(test, feature = "parity"))]
 pub mod case;
+pub mod hint;
 #[cfg(test)]
 mod hostile;
 mod known;
