@@ -4,10 +4,11 @@
 
 use super::{Backend, Feed, Pending, Profiled};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
-use crate::graph::{Graph, Source, ValueId};
+use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::kernels::conv::Filters;
 use crate::kernels::gemm::{PackedMatrix, Packer};
 use crate::kernels::threads::Threads;
-use crate::ops::{CpuContext, Input};
+use crate::ops::{CpuContext, Input, Packing};
 use crate::plan::{Place, Plan, PlanOptions, PlanOutput, Step};
 use crate::tensor::{Buffer, Chunk, Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
@@ -16,6 +17,7 @@ use std::collections::HashMap;
 /// A weight in its place.
 enum Weight {
     Packed { matrix: PackedMatrix, packer: Packer },
+    Filters(Filters),
     Plain(Tensor),
 }
 
@@ -29,6 +31,7 @@ impl Weight {
                 }
                 packer.push(matrix, bytes)
             }
+            Self::Filters(_) => fail!(Internal, "filters are packed from a constant"),
             Self::Plain(tensor) => {
                 let row_bytes = tensor.bytes().len() / tensor.shape().first().copied().unwrap_or(1).max(1);
                 let start = first_row * row_bytes + offset;
@@ -66,10 +69,10 @@ impl CpuBackend {
                     let weight = new_weight(graph, id, &users).map_err(|e| e.at(&*value.name))?;
                     weights.insert(id, weight);
                 }
-                Source::Const(tensor) if packs(graph, id, &users) => {
-                    let mut weight = new_weight(graph, id, &users).map_err(|e| e.at(&*value.name))?;
-                    weight.write(0, 0, tensor.bytes())?;
-                    weights.insert(id, weight);
+                Source::Const(tensor) => {
+                    if let Some(weight) = packed(graph, id, &users, tensor).map_err(|e| e.at(&*value.name))? {
+                        weights.insert(id, weight);
+                    }
                 }
                 Source::State => {
                     states.insert(id, Buffer::zeros(value.known_ty()?.n_bytes()?)?);
@@ -188,6 +191,7 @@ impl CpuBackend {
             }
             Place::Fixed(id) => match (&graph.value(id).source, self.weights.get(&id)) {
                 (_, Some(Weight::Packed { matrix, .. })) => return Ok(Input::Packed(matrix)),
+                (_, Some(Weight::Filters(filters))) => return Ok(Input::Filters(filters)),
                 (_, Some(Weight::Plain(tensor))) => tensor.bytes(),
                 (Source::Const(tensor), None) => tensor.bytes(),
                 (_, None) => return fail!(Internal, "a weight was not allocated"),
@@ -233,6 +237,7 @@ impl Backend for CpuBackend {
     fn memory_bytes(&self) -> usize {
         let weights = self.weights.values().map(|w| match w {
             Weight::Packed { matrix, .. } => matrix.memory_bytes(),
+            Weight::Filters(filters) => filters.memory_bytes(),
             Weight::Plain(tensor) => tensor.bytes().len(),
         });
         let buffers = self.states.values().chain(&self.slots).map(Buffer::n_bytes);
@@ -240,20 +245,37 @@ impl Backend for CpuBackend {
     }
 }
 
-fn new_weight(graph: &Graph, id: ValueId, users: &[crate::graph::NodeId]) -> Result<Weight> {
+fn new_weight(graph: &Graph, id: ValueId, users: &[NodeId]) -> Result<Weight> {
     let ty = graph.ty(id)?;
     let shape = ty.known_shape()?;
-    if let (true, &[n, k]) = (packs(graph, id, users), &shape[..]) {
+    if let (Some(Packing::Matrix), &[n, k]) = (packing(graph, id, users, &shape), &shape[..]) {
         let matrix = PackedMatrix::new(ty.dtype, n, k)?;
         return Ok(Weight::Packed { packer: Packer::new(ty.dtype, k), matrix });
     }
     Ok(Weight::Plain(Tensor::zeros(ty.dtype, &shape)?))
 }
 
-/// Whether all users of a weight want it repacked.
-fn packs(graph: &Graph, id: ValueId, users: &[crate::graph::NodeId]) -> bool {
-    users.iter().all(|&node| {
+/// A constant as its users want it; none where they take it as it is.
+fn packed(graph: &Graph, id: ValueId, users: &[NodeId], tensor: &Tensor) -> Result<Option<Weight>> {
+    match packing(graph, id, users, tensor.shape()) {
+        Some(Packing::Matrix) if tensor.dtype().is_float() => {
+            let packer = Packer::new(tensor.dtype(), 0);
+            Ok(Some(Weight::Packed { matrix: PackedMatrix::of(tensor.view())?, packer }))
+        }
+        Some(packing @ Packing::Filters { .. }) if tensor.dtype() == DType::F32 => {
+            Ok(Some(Weight::Filters(packing.filters(tensor.view())?)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// How all users of a weight want it, where they agree.
+fn packing(graph: &Graph, id: ValueId, users: &[NodeId], shape: &[usize]) -> Option<Packing> {
+    let mut wanted = users.iter().flat_map(|&node| {
         let node = graph.node(node);
-        (0..node.inputs.len()).filter(|&i| node.inputs[i] == Some(id)).all(|i| node.op.def().packs(i))
-    })
+        let uses = (0..node.inputs.len()).filter(|&i| node.inputs[i] == Some(id));
+        uses.map(|i| node.op.def().packs(i, shape))
+    });
+    let first = wanted.next()??;
+    wanted.all(|other| other == Some(first)).then_some(first)
 }

@@ -4,6 +4,7 @@
 pub mod attention;
 pub mod conv;
 pub mod dispatch;
+pub mod full_attention;
 pub mod gemm;
 pub mod math;
 pub mod planes;

@@ -4,6 +4,8 @@
 
 use super::{CpuContext, Input, Known, OpDef, expect_dtype};
 use crate::error::{Result, ensure};
+use crate::kernels::math;
+use crate::kernels::simd::{Best as S, Simd};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -48,12 +50,18 @@ impl OpDef for LayerNorm {
             y.copy_from_slice(x.data()?);
         }
         for (i, row) in y.chunks_exact_mut(n).enumerate() {
-            let mean = if self.centre { sum(row.iter().copied()) / n as f32 } else { 0.0 };
-            let variance = sum(row.iter().map(|x| (x - mean) * (x - mean))) / n as f32;
+            let mean = if self.centre { math::sum::<S>(row, |x| x) / n as f32 } else { 0.0 };
+            let middle = S::splat(mean);
+            let square = |x| {
+                let x = S::sub(x, middle);
+                S::mul(x, x)
+            };
+            let variance = math::sum::<S>(row, square) / n as f32;
             let factor = 1.0 / (variance + self.epsilon).sqrt();
-            row.iter_mut().zip(scale).for_each(|(x, scale)| *x = (*x - mean) * factor * scale);
+            let by = S::splat(factor);
+            math::zip::<S>(row, scale, |x, scale| S::mul(S::mul(S::sub(x, middle), by), scale));
             if let Some(bias) = bias {
-                row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+                math::zip::<S>(row, bias, S::add);
             }
             for (statistic, value) in statistics.iter_mut().zip([mean, factor]) {
                 statistic.data::<f32>()?[i] = value;
@@ -65,13 +73,6 @@ impl OpDef for LayerNorm {
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 0)]
     }
-}
-
-/// A sum in eight lanes, which vectorises and rounds less than one after the other.
-fn sum(values: impl ExactSizeIterator<Item = f32>) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    values.enumerate().for_each(|(i, x)| lanes[i % 8] += x);
-    lanes.iter().sum()
 }
 
 /// The naive reference, and cases.

@@ -5,9 +5,10 @@
 //! dtype, nothing else changes.
 
 use super::unary::UnaryFunction;
-use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
-use crate::error::{Result, ensure, fail};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types, expect_dtype};
+use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand, params, spread};
+use crate::kernels::gemm::PackedMatrix;
 use crate::kernels::gemm::tile::Epilogue;
 use crate::kernels::planes::Planes;
 use crate::tensor::TensorViewMut;
@@ -61,8 +62,13 @@ impl OpDef for MatMul {
     fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let x = inputs[0].tensor()?;
         let (m, _) = x.as_rows();
-        let Input::Packed(weight) = &inputs[1] else {
-            return fail!(Internal, "the weight of a matrix product was not repacked");
+        let made;
+        let weight = match &inputs[1] {
+            Input::Packed(weight) => *weight,
+            other => {
+                made = PackedMatrix::of(other.tensor()?)?;
+                &made
+            }
         };
         let floats = |i: usize| {
             let input = inputs.get(i).map_or(Ok(None), Input::optional)?;
@@ -129,8 +135,8 @@ impl OpDef for MatMul {
         Lowered::one(Dispatch::new("matmul", &[levels, mins, swiglu, rows4], bindings, params.bytes(), groups)?)
     }
 
-    fn packs(&self, index: usize) -> bool {
-        index == 1
+    fn packs(&self, index: usize, shape: &[usize]) -> Option<Packing> {
+        (index == 1 && shape.len() == 2).then_some(Packing::Matrix)
     }
 }
 

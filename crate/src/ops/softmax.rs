@@ -3,6 +3,8 @@
 
 use super::{CpuContext, Input, Known, OpDef};
 use crate::error::Result;
+use crate::kernels::math;
+use crate::kernels::simd::{Best as S, Simd};
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
 
@@ -28,21 +30,23 @@ pub enum SoftmaxFunction {
 
 impl SoftmaxFunction {
     fn apply(self, row: &mut [f32]) {
-        let largest = row.iter().fold(f32::NEG_INFINITY, |a, x| a.max(*x));
+        let largest = math::largest::<S>(row);
         match self {
             Self::Hard => {
                 let first = row.iter().position(|x| *x == largest);
                 row.iter_mut().enumerate().for_each(|(i, x)| *x = if Some(i) == first { 1.0 } else { 0.0 });
             }
             Self::Softmax => {
-                row.iter_mut().for_each(|x| *x = (*x - largest).exp());
-                let scale = 1.0 / row.iter().sum::<f32>();
-                row.iter_mut().for_each(|x| *x *= scale);
+                let top = S::splat(largest);
+                math::map::<S>(row, |x| math::exp_negative::<S>(S::sub(x, top)));
+                let scale = S::splat(1.0 / math::sum::<S>(row, |x| x));
+                math::map::<S>(row, |x| S::mul(x, scale));
             }
             Self::Log => {
-                let sum = row.iter().map(|x| (*x - largest).exp()).sum::<f32>();
-                let shift = largest + sum.ln();
-                row.iter_mut().for_each(|x| *x -= shift);
+                let top = S::splat(largest);
+                let sum = math::sum::<S>(row, |x| math::exp_negative::<S>(S::sub(x, top)));
+                let shift = S::splat(largest + sum.ln());
+                math::map::<S>(row, |x| S::sub(x, shift));
             }
         }
     }
@@ -88,6 +92,9 @@ fn over(values: &mut [f32], n: usize, inner: usize, function: SoftmaxFunction) {
     if inner == 1 {
         return values.chunks_exact_mut(n).for_each(|row| function.apply(row));
     }
+    if function == SoftmaxFunction::Softmax {
+        return values.chunks_exact_mut(n * inner).for_each(|block| columns(block, inner));
+    }
     let mut row = vec![0.0; n];
     for block in values.chunks_exact_mut(n * inner) {
         for column in 0..inner {
@@ -96,6 +103,17 @@ fn over(values: &mut [f32], n: usize, inner: usize, function: SoftmaxFunction) {
             block[column..].iter_mut().step_by(inner).zip(&row).for_each(|(to, x)| *to = *x);
         }
     }
+}
+
+/// Softmax of all columns of `[n, inner]` at once.
+fn columns(block: &mut [f32], inner: usize) {
+    let (mut largest, mut sums) = (block[..inner].to_vec(), vec![0.0; inner]);
+    block.chunks_exact(inner).for_each(|row| math::zip::<S>(&mut largest, row, S::max));
+    for row in block.chunks_exact_mut(inner) {
+        math::zip::<S>(row, &largest, |x, top| math::exp_negative::<S>(S::sub(x, top)));
+        math::zip::<S>(&mut sums, row, S::add);
+    }
+    block.chunks_exact_mut(inner).for_each(|row| math::zip::<S>(row, &sums, S::div));
 }
 
 /// The naive reference, and cases.
