@@ -107,6 +107,8 @@ pub struct Graph {
     pub(super) dead: Vec<bool>,
     /// Symbols made for sizes that nothing names.
     n_symbols: usize,
+    /// Whether types wait for a plan.
+    is_open: bool,
 }
 
 impl Graph {
@@ -288,6 +290,7 @@ impl Graph {
         inputs: &[Option<ValueId>],
         outputs: &[&str],
     ) -> Vec<ValueId> {
+        self.is_open = true;
         let op = op.into();
         let node = NodeId(self.nodes.len() as u32);
         let mut hints = self.hints_of(&op, inputs).into_iter();
@@ -304,8 +307,8 @@ impl Graph {
         outputs
     }
 
-    /// Applies an operator in place of another, of whose outputs these have the names: with types where all are
-    /// known, with hints where not.
+    /// Applies an operator in place of another, of whose outputs these have the names: with types, or with hints where
+    /// the graph has such.
     pub fn emit(
         &mut self,
         name: &str,
@@ -313,8 +316,7 @@ impl Graph {
         inputs: &[Option<ValueId>],
         outputs: &[&str],
     ) -> Result<Vec<ValueId>> {
-        let open = |id: &ValueId| self.value(*id).is_hint || self.value(*id).ty.is_none();
-        if inputs.iter().flatten().any(open) {
+        if self.is_open {
             return Ok(self.defer(name, op, inputs, outputs));
         }
         self.apply(name, op, inputs)

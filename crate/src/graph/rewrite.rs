@@ -28,18 +28,23 @@ impl Graph {
         self.dead[node.0 as usize]
     }
 
-    /// Makes every consumer of `old`, and every output that is `old`, use `new`, which must have the same type. The
-    /// node of `old` is dead then, if it has no other output that is used, and so are those that only it used.
-    pub fn replace(&mut self, old: ValueId, new: ValueId) -> Result<()> {
+    /// Whether `new` can take the place of `old`: their types are the same, or can be as far as they are known.
+    pub fn fits(&self, old: ValueId, new: ValueId) -> bool {
         let (from, to) = (self.value(old), self.value(new));
-        let fits = match (&from.ty, &to.ty) {
+        match (&from.ty, &to.ty) {
             (None, _) => true,
             (Some(_), None) => from.is_hint,
             (Some(from_ty), Some(to_ty)) if from.is_hint || to.is_hint => agree(from_ty, to_ty),
             (Some(from_ty), Some(to_ty)) => from_ty == to_ty,
-        };
+        }
+    }
+
+    /// Makes every consumer of `old`, and every output that is `old`, use `new`, which must have the same type. The
+    /// node of `old` is dead then, if it has no other output that is used, and so are those that only it used.
+    pub fn replace(&mut self, old: ValueId, new: ValueId) -> Result<()> {
+        let (from, to) = (self.value(old), self.value(new));
         ensure!(
-            fits,
+            self.fits(old, new),
             InvalidGraph,
             "a rewrite would replace '{}' of type {} by '{}' of type {}",
             from.name,
@@ -50,7 +55,8 @@ impl Graph {
         if old == new {
             return Ok(());
         }
-        if to.is_hint && to.ty.is_none() {
+        if to.is_hint && from.ty.is_some() {
+            // Both are right; of what is open, the one that is there already has the names that others have.
             let (ty, ints) = (from.ty.clone(), from.ints.clone());
             let value = &mut self.values[new.0 as usize];
             (value.ty, value.ints) = (ty, ints);

@@ -121,4 +121,3 @@ impl Frame {
 fn spread(at: &[usize], n: usize, step: usize) -> Vec<usize> {
     at.iter().flat_map(|at| (0..n).map(move |i| at + i * step)).collect()
 }
-

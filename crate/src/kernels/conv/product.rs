@@ -111,8 +111,11 @@ impl<'a> Product<'a> {
                 pack_columns(&x[column..], (outputs, 1), (k, wide), panels);
             } else {
                 let slab = self.plane / self.sizes.input[0].max(1);
-                let image =
-                    if self.frame.bare { &x[row * self.sizes.windows.strides[0] * slab..] } else { &self.strip };
+                let image = if self.frame.bare {
+                    &x[row * self.sizes.windows.strides[0] * slab..]
+                } else {
+                    &self.strip
+                };
                 pack_windows(image, &self.starts[column..][..wide], &self.taps, panels);
             }
             let at = start + column;

@@ -29,7 +29,8 @@ pub(super) fn run(
     let n = rows * inner;
     let mut panels = zeros(product_of([k, n.next_multiple_of(WIDE)])?)?;
     let mut products = zeros(product_of([each, n])?)?;
-    let images = x.chunks_exact((groups * k * pixels).max(1)).zip(y.chunks_exact_mut((planes * covered).max(1)));
+    let images =
+        x.chunks_exact((groups * k * pixels).max(1)).zip(y.chunks_exact_mut((planes * covered).max(1)));
     for (x, y) in images {
         for group in 0..groups {
             let x = &x[group * k * pixels..][..k * pixels];

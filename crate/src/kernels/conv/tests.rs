@@ -84,9 +84,8 @@ fn convolutions_and_their_gradients_are_those_of_the_textbook() {
         };
         let counts = (channels, filters, groups);
 
-        let mut want: Vec<f32> = (0..outputs)
-            .map(|i| residual[i] + bias[i / sizes.outputs() % filters])
-            .collect();
+        let mut want: Vec<f32> =
+            (0..outputs).map(|i| residual[i] + bias[i / sizes.outputs() % filters]).collect();
         for image in 0..2 {
             let x = &x[image * channels * sizes.pixels()..];
             let want = &mut want[image * filters * sizes.outputs()..];

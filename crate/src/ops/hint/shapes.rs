@@ -67,11 +67,14 @@ pub(super) fn of(
             }
             Some(_) => by_dimension(op, known, strides_are_one(&pool.sliding), fresh),
         },
-        Op::Pad(_) => by_dimension(op, known, true, fresh),
-        Op::Slice(_) => {
-            let types = by_dimension(op, known, false, fresh)?;
-            Some(vec![slice(ty(0)?, types.into_iter().next()?, &|i| known.ints(i).ok().flatten())])
-        }
+        Op::Pad(_) => by_dimension(op, known, true, fresh).or_else(|| open(ty(0)?, None, fresh)),
+        Op::Slice(_) => match by_dimension(op, known, false, fresh) {
+            Some(types) => {
+                Some(vec![slice(ty(0)?, types.into_iter().next()?, &|i| known.ints(i).ok().flatten())])
+            }
+            // Where the ends are not known, only the dimensions that are cut are open.
+            None => open(ty(0)?, ints(3).and_then(|axes| axes_of(axes, ty(0)?.shape.rank())), fresh),
+        },
         Op::Resize(resize) => {
             // Where a policy makes scales equal, no dimension is by itself.
             let apart = resize.policy == SizePolicy::Stretch;
@@ -86,11 +89,13 @@ pub(super) fn of(
             }
             typed(x.dtype, dims)
         }
-        Op::Product(_) => {
+        Op::Product(product) => {
             let (a, b) = (ty(0)?, ty(1)?);
-            let ([batch_a @ .., m, _], [batch_b @ .., _, n]) = (&a.shape.0[..], &b.shape.0[..]) else {
+            let ([batch_a @ .., a0, a1], [batch_b @ .., b0, b1]) = (&a.shape.0[..], &b.shape.0[..]) else {
                 return None;
             };
+            let m = if product.transposed[0] { a1 } else { a0 };
+            let n = if product.transposed[1] { b0 } else { b1 };
             let mut dims = broadcast(batch_a, batch_b, fresh);
             dims.extend([m.clone(), n.clone()]);
             (a.dtype == b.dtype).then_some(())?;
@@ -144,6 +149,13 @@ pub(super) fn of(
         }
         _ => None,
     }
+}
+
+/// A type of the same rank, of which these dimensions are open; all where nothing says which.
+fn open(x: &TensorType, axes: Option<Vec<usize>>, fresh: &mut dyn FnMut() -> Dim) -> Option<Vec<TensorType>> {
+    let is_open = |i: usize| axes.as_ref().is_none_or(|axes| axes.contains(&i));
+    let dims = x.shape.0.iter().enumerate().map(|(i, dim)| if is_open(i) { fresh() } else { dim.clone() });
+    Some(vec![TensorType { dtype: x.dtype, shape: Shape(dims.collect()) }])
 }
 
 fn dim_of(int: &Int, fresh: &mut dyn FnMut() -> Dim) -> Dim {

@@ -98,7 +98,7 @@ fn shapes_are_followed_through_arithmetic() {
     let flat = apply(g, Reshape::To { allow_zero: false }, &[x, flat]);
     assert_eq!(ty(g, flat), "b 384·s");
     let other = input(g, "other", &["b", "384", "t"]);
-    let y = apply(g, Product, &[x, other]);
+    let y = apply(g, Product::default(), &[x, other]);
     assert_eq!(ty(g, y), "b s t");
     let last = apply(g, Shape::Dimensions { start: -1, end: None }, &[x]);
     assert_eq!(g.value(last).ints, Some(vec![Int::Known(384)]));
