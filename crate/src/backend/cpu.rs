@@ -6,18 +6,20 @@ use super::{Backend, Feed, Pending, Profiled};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::kernels::conv::Filters;
+use crate::kernels::gemm::integer::IntegerMatrix;
 use crate::kernels::gemm::{PackedMatrix, Packer};
 use crate::kernels::threads::Threads;
-use crate::ops::{CpuContext, Input, Packing};
-use crate::plan::{Place, Plan, PlanOptions, PlanOutput, Step};
+use crate::ops::{CpuContext, Input, Packing, integer_product};
+use crate::plan::{Place, Plan, PlanId, PlanOptions, PlanOutput, Step};
 use crate::tensor::{Buffer, Chunk, Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A weight in its place.
 enum Weight {
     Packed { matrix: PackedMatrix, packer: Packer },
     Filters(Filters),
+    Integers(IntegerMatrix),
     Plain(Tensor),
 }
 
@@ -31,7 +33,9 @@ impl Weight {
                 }
                 packer.push(matrix, bytes)
             }
-            Self::Filters(_) => fail!(Internal, "filters are packed from a constant"),
+            Self::Filters(_) | Self::Integers(_) => {
+                fail!(Internal, "filters and integers are packed from a constant")
+            }
             Self::Plain(tensor) => {
                 let row_bytes = tensor.bytes().len() / tensor.shape().first().copied().unwrap_or(1).max(1);
                 let start = first_row * row_bytes + offset;
@@ -52,11 +56,22 @@ pub struct CpuBackend {
     slots: Vec<Buffer>,
     threads: Threads,
     exact: bool,
+    /// The plans whose constants are repacked, where that waits for plans.
+    prepared: Option<HashSet<PlanId>>,
 }
 
 impl CpuBackend {
     /// Allocates the weights and states of `graph`. `exact` keeps activations f32.
     pub fn new(graph: &Graph, exact: bool) -> Result<Self> {
+        Self::with_weights(graph, exact, true)
+    }
+
+    /// For the part of a graph that another back end cannot do: constants are repacked once a plan needs them.
+    pub fn beside_another(graph: &Graph) -> Result<Self> {
+        Self::with_weights(graph, true, false)
+    }
+
+    fn with_weights(graph: &Graph, exact: bool, at_once: bool) -> Result<Self> {
         let mut weights = HashMap::new();
         let mut states = HashMap::new();
         for (id, value) in graph.values() {
@@ -69,7 +84,7 @@ impl CpuBackend {
                     let weight = new_weight(graph, id, &users).map_err(|e| e.at(&*value.name))?;
                     weights.insert(id, weight);
                 }
-                Source::Const(tensor) => {
+                Source::Const(tensor) if at_once => {
                     if let Some(weight) = packed(graph, id, &users, tensor).map_err(|e| e.at(&*value.name))? {
                         weights.insert(id, weight);
                     }
@@ -80,7 +95,8 @@ impl CpuBackend {
                 _ => {}
             }
         }
-        Ok(Self { weights, states, slots: Vec::new(), threads: Threads::single(), exact })
+        let prepared = (!at_once).then(HashSet::new);
+        Ok(Self { weights, states, slots: Vec::new(), threads: Threads::single(), exact, prepared })
     }
 
     /// Runs a plan to its end.
@@ -167,7 +183,7 @@ impl CpuBackend {
         let found = match place {
             Place::Slot(slot) => self.slots.get_mut(slot),
             Place::State(id) => self.states.get_mut(&id),
-            Place::Fed(_) | Place::Fixed(_) | Place::Known(_) => None,
+            Place::Fed(_) | Place::Fixed(_) | Place::Known(_) | Place::Kept(_) => None,
         };
         found.ok_or_else(|| Error::new(ErrorKind::Internal, format!("{place:?} cannot be written")))
     }
@@ -186,12 +202,14 @@ impl CpuBackend {
             Place::Slot(slot) => self.slots[slot].bytes(),
             Place::State(id) => self.states[&id].bytes(),
             Place::Known(id) => plan.known[&id].bytes(),
+            Place::Kept(_) => return fail!(Internal, "a value of the GPU was not read back"),
             Place::Fed(id) => {
                 feeds.get(&id).ok_or_else(missing).map_err(|e| e.at(&*graph.value(id).name))?.bytes()
             }
             Place::Fixed(id) => match (&graph.value(id).source, self.weights.get(&id)) {
                 (_, Some(Weight::Packed { matrix, .. })) => return Ok(Input::Packed(matrix)),
                 (_, Some(Weight::Filters(filters))) => return Ok(Input::Filters(filters)),
+                (_, Some(Weight::Integers(matrix))) => return Ok(Input::Integers(matrix)),
                 (_, Some(Weight::Plain(tensor))) => tensor.bytes(),
                 (Source::Const(tensor), None) => tensor.bytes(),
                 (_, None) => return fail!(Internal, "a weight was not allocated"),
@@ -217,11 +235,37 @@ impl Backend for CpuBackend {
         }
     }
 
+    fn has_repacked(&self, id: ValueId) -> bool {
+        self.prepared.is_none() && self.weights.contains_key(&id)
+    }
+
+    fn prepare(&mut self, graph: &Graph, plan: &Plan) -> Result<()> {
+        let Some(prepared) = &mut self.prepared else { return Ok(()) };
+        if !prepared.insert(plan.id) {
+            return Ok(());
+        }
+        for &place in plan.steps.iter().flat_map(|step| step.inputs.iter().flatten()) {
+            let Place::Fixed(id) = place else { continue };
+            if let (Source::Const(tensor), false) = (&graph.value(id).source, self.weights.contains_key(&id))
+            {
+                let weight = packed(graph, id, &graph.consumers(id), tensor);
+                self.weights
+                    .extend(weight.map_err(|e| e.at(&*graph.value(id).name))?.map(|weight| (id, weight)));
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, plan: &Plan) {
+        self.prepared.iter_mut().for_each(|prepared| _ = prepared.remove(&plan.id));
+    }
+
     fn submit(&mut self, graph: &Graph, plan: &Plan, feeds: HashMap<ValueId, Feed>) -> Result<Pending> {
         let tensors = feeds.into_iter().map(|(id, feed)| match feed {
             Feed::Tensor(tensor) => Ok((id, tensor)),
             Feed::Previous(_) => fail!(Internal, "a run on the CPU is over before the next one begins"),
         });
+        self.prepare(graph, plan)?;
         let outputs = self.run(graph, plan, &tensors.collect::<Result<_>>()?);
         Ok(Box::pin(std::future::ready(outputs)))
     }
@@ -229,7 +273,9 @@ impl Backend for CpuBackend {
     fn profile(&self, graph: &Graph, plan: &Plan) -> Vec<Profiled> {
         let profiled = |step: &Step| {
             let node = graph.node(step.node);
-            Profiled { node: node.name.to_string(), kernel: node.op.name().to_string() }
+            let reason = plan.reasons.get(&step.node).cloned();
+            let (node, kernel) = (node.name.to_string(), node.op.name().to_string());
+            Profiled { node, kernel, device: "cpu", reason, ms: None }
         };
         plan.steps.iter().map(profiled).collect()
     }
@@ -238,6 +284,7 @@ impl Backend for CpuBackend {
         let weights = self.weights.values().map(|w| match w {
             Weight::Packed { matrix, .. } => matrix.memory_bytes(),
             Weight::Filters(filters) => filters.memory_bytes(),
+            Weight::Integers(matrix) => matrix.memory_bytes(),
             Weight::Plain(tensor) => tensor.bytes().len(),
         });
         let buffers = self.states.values().chain(&self.slots).map(Buffer::n_bytes);
@@ -264,6 +311,9 @@ fn packed(graph: &Graph, id: ValueId, users: &[NodeId], tensor: &Tensor) -> Resu
         }
         Some(packing @ Packing::Filters { .. }) if tensor.dtype() == DType::F32 => {
             Ok(Some(Weight::Filters(packing.filters(tensor.view())?)))
+        }
+        Some(Packing::Integers) if matches!(tensor.dtype(), DType::U8 | DType::I8) => {
+            Ok(Some(Weight::Integers(integer_product::pack(tensor.view())?)))
         }
         _ => Ok(None),
     }

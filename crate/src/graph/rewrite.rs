@@ -111,6 +111,19 @@ impl Graph {
         }
     }
 
+    /// Frees the elements of constants that something else `has`. Nothing may read them after that.
+    pub fn release_constants(&mut self, has: impl Fn(ValueId) -> bool) -> Result<()> {
+        let nothing = Arc::new(Tensor::zeros(DType::U8, &[0])?);
+        for (id, value) in (0..).map(ValueId).zip(&mut self.values) {
+            if let Source::Const(tensor) = &mut value.source
+                && has(id)
+            {
+                *tensor = nothing.clone();
+            }
+        }
+        Ok(())
+    }
+
     /// Drops nodes that no output needs, puts the others in order, and frees constants that nothing uses. Values
     /// keep their indices.
     pub fn drop_dead_nodes(&mut self) -> Result<()> {

@@ -1,7 +1,8 @@
 //! Elements in another dtype. ONNX Cast and CastLike.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::Result;
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, TensorType};
 
@@ -31,11 +32,41 @@ impl OpDef for Cast {
             (DType::I64, DType::I32) => {
                 y.data::<i32>()?.iter_mut().zip(x.data::<i64>()?).for_each(|(y, x)| *y = *x as i32);
             }
+            (DType::I32, DType::F32) => {
+                y.data::<f32>()?.iter_mut().zip(x.data::<i32>()?).for_each(|(y, x)| *y = *x as f32);
+            }
+            (DType::U8 | DType::Bool, DType::F32) => {
+                y.data::<f32>()?.iter_mut().zip(x.bytes).for_each(|(y, x)| *y = f32::from(*x));
+            }
+            (DType::I32, DType::I64) => {
+                y.data::<i64>()?.iter_mut().zip(x.data::<i32>()?).for_each(|(y, x)| *y = i64::from(*x));
+            }
             _ => y.narrow(x.widen()?)?,
         }
         Ok(())
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let name = |dtype: Option<DType>, names: [&'static str; 3]| match dtype {
+            Some(DType::F32) => Some(names[0]),
+            Some(DType::I32) => Some(names[1]),
+            Some(DType::Bool) => Some(names[2]),
+            _ => None,
+        };
+        let (dtype, to) = (types.dtype(0), types.outputs[0].dtype);
+        let from_name = name(dtype, ["from_float", "from_int", "from_truth"]);
+        let to_name = name(Some(to), ["to_float", "to_int", "to_truth"]);
+        let (Some(from), Some(into), true) = (from_name, to_name, dtype != Some(to)) else {
+            return Lowered::not_on_gpu("no kernel casts between these dtypes");
+        };
+        let n = types.n_out()?;
+        let threads = if to == DType::Bool { n.div_ceil(4) } else { n };
+        let (bindings, params) = (vec![(0, Input(0)), (1, Output(0))], Params { n: n as u32 }.bytes());
+        Lowered::one(Dispatch::of_each("cast", &[from, into], bindings, params, threads)?)
+    }
 }
+
+params!("cast": n: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

@@ -1,9 +1,10 @@
 //! Convolution of images, and its gradient with respect to them. ONNX Conv and ConvTranspose.
 
 use super::unary::UnaryFunction;
-use super::{CpuContext, Input, Known, OpDef, Packing, expect_dtype};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types, expect_dtype};
 use crate::error::{Result, ensure};
 use crate::kernels::conv::{self, Sizes};
+use crate::kernels::conv_launch::ConvLaunch;
 use crate::kernels::gemm::tile::Epilogue;
 use crate::kernels::window::{Padding, Sliding, Windows};
 use crate::tensor::TensorViewMut;
@@ -136,6 +137,35 @@ impl OpDef for Conv {
             None => conv::conv(x, filters, y, &sizes, &epilogue),
             Some(_) => conv::conv_transpose(x, filters, y, &sizes, &epilogue),
         }
+    }
+
+    fn work(&self, types: &Types) -> u64 {
+        let elements = |shape: Result<Vec<usize>>| shape.map_or(0, |shape| shape.iter().product::<usize>());
+        let filters = types.input(1).ok().and_then(|w| w.first().copied()).unwrap_or(1).max(1);
+        let image = if self.transposed.is_some() { types.input(0) } else { types.output(0) };
+        (elements(image) as u64).saturating_mul((elements(types.input(1)) / filters) as u64)
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, w, y) = (types.input(0)?, types.input(1)?, types.output(0)?);
+        let Some(function) = UnaryFunction::code_of(self.activation) else {
+            return Lowered::not_on_gpu("no kernel applies the activation");
+        };
+        if x.len() > 4 || types.dtype(0) != Some(DType::F32) {
+            return Lowered::not_on_gpu("no kernel has windows of this dtype or so many dimensions");
+        }
+        let (windows, out) = self.windows(&x, &w)?;
+        let launch = ConvLaunch {
+            images: x[0],
+            channels: [x[1], y[1]],
+            groups: self.groups,
+            sizes: [&x[2..], &out],
+            windows: &windows,
+            transposed: self.transposed.is_some(),
+            added: [types.has(2), types.has(3)],
+            function,
+        };
+        Lowered::one(launch.dispatch()?)
     }
 
     fn packs(&self, index: usize, shape: &[usize]) -> Option<Packing> {

@@ -2,8 +2,9 @@
 //! Ba et al. 2016, arXiv:1607.06450. Without the mean, ONNX RMSNormalization. ([`rms_norm`](super::rms_norm) is the
 //! same for rows of the last dimension, on both back ends.)
 
-use super::{CpuContext, Input, Known, OpDef, expect_dtype};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::tensor::TensorViewMut;
@@ -73,7 +74,29 @@ impl OpDef for LayerNorm {
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 0)]
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        if self.outputs > 1 {
+            return Lowered::not_on_gpu("no kernel gives the statistics of a norm");
+        }
+        let shape = types.input(0)?;
+        let n: usize = shape[super::axis_of(self.axis, shape.len())?..].iter().product();
+        let rows = shape.iter().product::<usize>() / n.max(1);
+        let params = Params {
+            rows: rows as u32,
+            n: n as u32,
+            epsilon: self.epsilon,
+            centre: self.centre.into(),
+            has_bias: types.has(2).into(),
+        };
+        let mut bindings = vec![(0, Input(0)), (1, Input(1)), (3, Output(0))];
+        bindings.extend(types.has(2).then_some((2, Input(2))));
+        let (x, z) = spread(rows);
+        Lowered::one(Dispatch::new("layer_norm", &[], bindings, params.bytes(), [x, 1, z])?)
+    }
 }
+
+params!("layer_norm": rows: u32, n: u32, epsilon: f32, centre: u32, has_bias: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

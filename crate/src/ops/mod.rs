@@ -15,7 +15,9 @@ use crate::error::{Result, ensure, fail};
 use crate::kernels::conv::Filters;
 use crate::kernels::dispatch::Dispatch;
 use crate::kernels::gemm::PackedMatrix;
+use crate::kernels::gemm::integer::IntegerMatrix;
 use crate::kernels::threads::Threads;
+use crate::kernels::walk::Moved;
 use crate::tensor::{Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
 
@@ -39,6 +41,8 @@ pub enum Input<'a> {
     Packed(&'a PackedMatrix),
     /// The same for [`Packing::Filters`].
     Filters(&'a Filters),
+    /// The same for [`Packing::Integers`].
+    Integers(&'a IntegerMatrix),
 }
 
 /// How a weight is stored for the CPU.
@@ -53,6 +57,8 @@ pub enum Packing {
         /// Whether it is the gradient.
         transposed: bool,
     },
+    /// A matrix `[k, n]` of 8-bit integers.
+    Integers,
 }
 
 impl Packing {
@@ -61,7 +67,7 @@ impl Packing {
         match self {
             Self::Filters { groups, transposed: false } => Filters::new(w.data()?, w.shape, groups),
             Self::Filters { groups, transposed: true } => Filters::transposed(w.data()?, w.shape, groups),
-            Self::Matrix => fail!(Internal, "a matrix has no filters"),
+            Self::Matrix | Self::Integers => fail!(Internal, "a matrix has no filters"),
         }
     }
 }
@@ -72,7 +78,7 @@ impl<'a> Input<'a> {
         match self {
             Self::Tensor(view) => Ok(*view),
             Self::Absent => fail!(InvalidGraph, "an input that the operator needs is missing"),
-            Self::Packed(_) | Self::Filters(_) => {
+            Self::Packed(_) | Self::Filters(_) | Self::Integers(_) => {
                 fail!(Internal, "a repacked weight reached an operator that did not ask for it")
             }
         }
@@ -131,9 +137,36 @@ pub struct Types<'a> {
     pub inputs: &'a [Option<TensorType>],
     /// One per output.
     pub outputs: &'a [TensorType],
+    /// The elements of the inputs that are known while planning.
+    pub values: &'a [Option<&'a Tensor>],
 }
 
 impl Types<'_> {
+    /// Whether there is an input `index`.
+    fn has(&self, index: usize) -> bool {
+        matches!(self.inputs.get(index), Some(Some(_)))
+    }
+
+    /// The elements of input `index`, where it is there and they are known.
+    fn value(&self, index: usize) -> Option<&Tensor> {
+        self.values.get(index).copied().flatten()
+    }
+
+    /// The elements of an integer input that the operator [needs](OpDef::needs_values), where it is there.
+    fn ints(&self, index: usize) -> Result<Option<Vec<i64>>> {
+        self.value(index).map(|tensor| tensor.view().to_ints()).transpose()
+    }
+
+    /// The elements of an input of floats that the operator [needs](OpDef::needs_values); none where it is absent.
+    fn floats(&self, index: usize) -> Result<Vec<f64>> {
+        self.value(index).map_or(Ok(Vec::new()), |tensor| tensor.view().to_floats())
+    }
+
+    /// Elements of the first output.
+    fn n_out(&self) -> Result<usize> {
+        Ok(self.output(0)?.iter().product())
+    }
+
     /// The dimensions of input `index`. Fails when it is absent.
     fn input(&self, index: usize) -> Result<Vec<usize>> {
         match self.inputs.get(index) {
@@ -157,6 +190,19 @@ impl Lowered {
     /// One launch.
     fn one(dispatch: Dispatch) -> Result<Self> {
         Ok(Self::Dispatches(vec![dispatch]))
+    }
+
+    /// Launches that move elements of input 0's dtype.
+    fn moved(parts: &[Moved], types: &Types) -> Result<Self> {
+        let mut launches = Vec::with_capacity(parts.len());
+        for part in parts.iter().filter(|part| !part.shape.contains(&0)) {
+            let launch = types.dtype(0).map_or(Ok(None), |dtype| part.launch(dtype))?;
+            let Some(launch) = launch else {
+                return Self::not_on_gpu("no kernel moves elements of this dtype along so many dimensions");
+            };
+            launches.push(launch);
+        }
+        Ok(Self::Dispatches(launches))
     }
 
     /// No kernel, and why.
@@ -193,6 +239,14 @@ pub trait OpDef {
     /// The GPU launches that compute the outputs.
     fn lower_gpu(&self, _caps: &GpuCaps, _types: &Types) -> Result<Lowered> {
         Ok(Lowered::NotOnGpu { why: "this operator has no GPU kernel".into() })
+    }
+
+    /// How much there is to compute, in multiply-adds of a loop over memory that is at hand: roughly, for the choice
+    /// of a device.
+    fn work(&self, types: &Types) -> u64 {
+        let elements = |ty: &TensorType| ty.shape.to_known().map_or(0, |dims| dims.iter().product::<usize>());
+        let all = types.inputs.iter().flatten().chain(types.outputs).map(elements);
+        all.sum::<usize>() as u64
     }
 
     /// Pairs (input, output) that may share a buffer: on the CPU the input is then [`Input::Absent`] and
@@ -271,6 +325,7 @@ operators! {
     Gather => gather,
     GatherNd => gather_nd,
     GroupNorm => group_norm,
+    IntegerProduct => integer_product,
     LayerNorm => layer_norm,
     MatMul => matmul,
     NonZero => non_zero,

@@ -1,8 +1,9 @@
 //! Matrix products of two computed tensors, in batches that broadcast. ONNX MatMul, which is numpy's.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
 use crate::kernels::product::{Matrix, Multiplier};
+use crate::kernels::product_launch::ProductLaunch;
 use crate::kernels::strided;
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
@@ -103,6 +104,35 @@ impl OpDef for Product {
             }
         };
         y.narrow(product)
+    }
+
+    fn work(&self, types: &Types) -> u64 {
+        let k = self.sizes(&types.input(0).unwrap_or_default(), &types.input(1).unwrap_or_default()).map_or(1, |sizes| sizes.k);
+        (types.n_out().unwrap_or(0) as u64).saturating_mul(k as u64)
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (a, b) = (types.input(0)?, types.input(1)?);
+        let sizes = self.sizes(&a, &b);
+        let Some(Sizes { m, k, n, batch_a, batch_b }) = sizes.filter(|_| types.dtype(0) == Some(DType::F32)) else {
+            return Lowered::not_on_gpu("no kernel multiplies matrices of this dtype");
+        };
+        let batch = super::broadcast_shape(&batch_a, &batch_b)?;
+        let strides = |own: &[usize], matrix: usize| -> Vec<isize> {
+            strided::broadcast(own, &batch).into_iter().map(|stride| stride * matrix as isize).collect()
+        };
+        let (of_a, of_b) = (strides(&batch_a, m * k), strides(&batch_b, k * n));
+        let transposed = [self.transposed[0] && a.len() > 1, self.transposed[1] && b.len() > 1];
+        let (none, scale, added) = ((u32::MAX, 0.0, 0.0), self.scale, [false; 2]);
+        // One matrix for all of a batch is one product of more rows.
+        let flat = of_b.iter().all(|stride| *stride == 0) && batch_a == batch && !transposed[0];
+        let rows = if flat { m * batch.iter().product::<usize>() } else { m };
+        let batch = if flat { (&[][..], [&[][..], &[]]) } else { (&batch[..], [&of_a[..], &of_b]) };
+        let launch = ProductLaunch { sizes: [rows, k, n], batch, transposed, scale, added, function: none };
+        match launch.dispatch()? {
+            Some(dispatch) => Lowered::one(dispatch),
+            None => Lowered::not_on_gpu("no kernel has batches of so many dimensions"),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Rows that sum to one: `exp(x - max) / Σ exp(x - max)`, its logarithm, or a one at the largest. ONNX Softmax,
 //! LogSoftmax and Hardmax over one or several neighbouring dimensions.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::Result;
+use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::tensor::{TensorViewMut, Wide};
@@ -85,6 +86,25 @@ impl OpDef for Softmax {
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 0)]
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let shape = types.input(0)?;
+        let function = match self.function {
+            SoftmaxFunction::Softmax => 0,
+            SoftmaxFunction::Log => 1,
+            SoftmaxFunction::Hard => return Lowered::not_on_gpu("no kernel has this function"),
+        };
+        if types.dtype(0) != Some(DType::F32) || shape.is_empty() {
+            return Lowered::not_on_gpu("no kernel has rows of this dtype");
+        }
+        let axis = super::axis_of(self.axis, shape.len())?;
+        let n: usize = if self.flatten { shape[axis..].iter().product() } else { shape[axis] };
+        let inner: usize = if self.flatten { 1 } else { shape[axis + 1..].iter().product() };
+        let rows = shape.iter().product::<usize>() / n.max(1);
+        let params = Params { rows: rows as u32, n: n as u32, inner: inner as u32, function }.bytes();
+        let (x, z) = spread(rows);
+        Lowered::one(Dispatch::new("softmax", &[], vec![(0, Input(0)), (1, Output(0))], params, [x, 1, z])?)
+    }
 }
 
 /// Applies the function to each line of `n` elements that are `inner` apart.
@@ -115,6 +135,8 @@ fn columns(block: &mut [f32], inner: usize) {
     }
     block.chunks_exact_mut(inner).for_each(|row| math::zip::<S>(row, &sums, S::div));
 }
+
+params!("softmax": rows: u32, n: u32, inner: u32, function: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

@@ -21,7 +21,10 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
             None => residual(graph, node),
             found => Ok(found),
         },
-        Op::Unary(_) => activation(graph, node),
+        Op::Unary(_) => match negated(graph, node)? {
+            None => activation(graph, node),
+            found => Ok(found),
+        },
         Op::Conv(conv) => input(graph, node, conv),
         _ => Ok(None),
     })
@@ -207,6 +210,15 @@ pub(super) fn affine_of(
         (Div, false) => (x, numbers.iter().map(|x| 1.0 / x).collect(), zeros),
         _ => return None,
     })
+}
+
+/// A convolution whose result changes its sign.
+fn negated(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
+    let found = unary_of(node).filter(|(function, _)| *function == UnaryFunction::Neg);
+    let Some(mut conv) = found.and_then(|(_, x)| plain(graph, x)) else { return Ok(None) };
+    let n = conv.filters;
+    conv.scale_result(&vec![-1.0; n], &vec![0.0; n])?;
+    conv.emit(graph, &node.name)
 }
 
 fn affine(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {

@@ -8,6 +8,7 @@ mod common;
 mod dead_code;
 mod fold_constants;
 mod fuse_conv;
+mod fuse_integer_product;
 mod fuse_matmul;
 mod fuse_norms;
 mod fuse_qkv;
@@ -30,6 +31,7 @@ type Pass = fn(&mut Graph) -> Result<usize>;
 const PASSES: &[(&str, Pass)] = &[
     ("dead_code", dead_code::run),
     ("fold_constants", fold_constants::run),
+    ("fuse_integer_product", fuse_integer_product::run),
     ("clean_up", clean_up::run),
     ("common", common::run),
     ("activations", activations::run),

@@ -200,6 +200,7 @@ fn what_follows_a_convolution_is_part_of_it() {
             let y = n.binary(Mul, factor, y);
             let shift = n.noise(&[1, 6, 1, 1], 6);
             let y = n.binary(Sub, y, shift);
+            let y = n.unary(UnaryFunction::Neg, y);
             let y = n.unary(UnaryFunction::Relu, y);
             assert_eq!(n.rewritten(&[y]), ["conv"], "{groups} {transposed}");
         }
