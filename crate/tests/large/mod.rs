@@ -91,7 +91,8 @@ impl File {
         let each = |i: usize| ((i * 37 % 23) as f32 - 11.0) / 80.0;
         let w = self.floats(&[CHANNELS, CHANNELS, 3, 3], each);
         let y = self.node("Conv", &[x, &w], &[("pads", &[1; 4])]);
-        let statistics: Vec<String> = (0..4).map(|i| self.floats(&[CHANNELS], |c| (i == 3 || c > 0) as u8 as f32)).collect();
+        let statistics: Vec<String> =
+            (0..4).map(|i| self.floats(&[CHANNELS], |c| (i == 3 || c > 0) as u8 as f32)).collect();
         let [a, b, c, d] = [0, 1, 2, 3].map(|i| statistics[i].as_str());
         let y = self.node("BatchNormalization", &[&y, a, b, c, d], &[]);
         let (zero, three, six) =
