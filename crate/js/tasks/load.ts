@@ -1,5 +1,5 @@
 // Loads the models of a task, several at a time, and reports how far all of them are together.
-import { HomefireError, load, type LoadOptions, type Model, type Progress, type Source } from "../index.js";
+import { HomefireError, load, Model, type LoadOptions, type Progress, type Source } from "../index.js";
 
 /** Where a task's models run, and who hears how far loading is. */
 export type TaskOptions = Pick<LoadOptions, "device" | "onProgress" | "signal" | "network">;
@@ -7,7 +7,7 @@ export type TaskOptions = Pick<LoadOptions, "device" | "onProgress" | "signal" |
 /** A model that is loaded already, or where to load it from. */
 export type ModelSource = Model | Source;
 
-const isModel = (source: ModelSource): source is Model => "info" in (source as Model) && "run" in (source as Model);
+const isModel = (source: ModelSource): source is Model => source instanceof Model;
 
 /** The models of a task: those loaded here are closed with it. */
 export class Models {
