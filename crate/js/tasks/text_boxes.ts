@@ -33,7 +33,7 @@ export async function findBoxes(model: Model, picture: Picture, options: Detecti
   const planes = await resized(picture, region, width, height, pace);
   const input = model.info.inputs[0]?.name ?? "x";
   pace.pause();
-  const outputs = await model.run({ [input]: { type: "float32", dims: [1, 3, height, width], data: planes } }, signal ? { signal } : {});
+  const outputs = await model.run({ [input]: { type: "float32", dims: [1, 3, height, width], data: planes } }, { transfer: true, ...(signal ? { signal } : {}) });
   pace.resume();
   const { data } = Object.values(outputs)[0] as Tensor;
   const found = await boxesOf(data as Float32Array, width, height, options, pace);

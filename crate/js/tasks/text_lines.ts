@@ -1,6 +1,6 @@
 // What a text box says: a classifier tells whether it stands on its head, a recogniser gives the probabilities of each
 // character from left to right, and the likeliest ones without repetitions and blanks are the text (CTC).
-import { HomefireError, type Model, type Tensor } from "../index.js";
+import { HomefireError, type Model, type Tensor, type TensorLike } from "../index.js";
 import { distance, type Quad } from "./geometry.js";
 import type { Pace } from "./pace.js";
 import type { Picture } from "./picture.js";
@@ -37,7 +37,7 @@ export const lying = (quad: Quad): Quad => {
 export const turned = ([tl, tr, br, bl]: Quad): Quad => [br, bl, tl, tr];
 
 /** Boxes as a batch `[n, 3, HEIGHT, width]`, each at the left, grey (0) right of it. */
-async function batchOf(picture: Picture, quads: readonly Quad[], width: number, pace: Pace): Promise<Tensor> {
+async function batchOf(picture: Picture, quads: readonly Quad[], width: number, pace: Pace): Promise<TensorLike> {
   const data = new Float32Array(quads.length * 3 * HEIGHT * width);
   for (const [i, quad] of quads.entries()) {
     const own = Math.min(width, Math.max(1, Math.ceil(HEIGHT * ratioOf(quad))));
@@ -47,9 +47,9 @@ async function batchOf(picture: Picture, quads: readonly Quad[], width: number, 
   return { type: "float32", dims: [quads.length, 3, HEIGHT, width], data };
 }
 
-async function run(model: Model, input: Tensor, pace: Pace, signal?: AbortSignal): Promise<{ data: Float32Array; dims: readonly number[] }> {
+async function run(model: Model, input: TensorLike, pace: Pace, signal?: AbortSignal): Promise<{ data: Float32Array; dims: readonly number[] }> {
   pace.pause();
-  const outputs = await model.run({ [model.info.inputs[0]?.name ?? "x"]: input }, signal ? { signal } : {});
+  const outputs = await model.run({ [model.info.inputs[0]?.name ?? "x"]: input }, { transfer: true, ...(signal ? { signal } : {}) });
   pace.resume();
   const { data, dims } = Object.values(outputs)[0] as Tensor;
   return { data: data as Float32Array, dims };

@@ -1,5 +1,5 @@
 // Voice activity with Silero VAD: the probability of speech for every 32 ms of a stream, and the stretches of speech.
-import { HomefireError, type Model, type Tensor } from "../index.js";
+import { HomefireError, Tensor, type Model } from "../index.js";
 import { Models, type ModelSource, type TaskOptions } from "./load.js";
 import { Resampler } from "./resample.js";
 import { Segmenter, type Segment, type SegmentOptions } from "./segments.js";
@@ -91,7 +91,7 @@ export class Vad {
 export class VadStream {
   private readonly resampler: Resampler;
   private readonly segmenter: Segmenter;
-  private state: Tensor = { type: "float32", dims: [2, 1, 128], data: new Float32Array(256) };
+  private state: Tensor = new Tensor("float32", new Float32Array(256), [2, 1, 128]);
   /** The end of the chunk before, then the samples of the next one so far. */
   private window = new Float32Array(CONTEXT + CHUNK);
   private filled = CONTEXT;
@@ -162,9 +162,9 @@ export class VadStream {
   }
 
   private async chunk(): Promise<number> {
-    const input: Tensor = { type: "float32", dims: [1, this.window.length], data: this.window.slice() };
-    const rate: Tensor = { type: "int64", dims: [], data: BigInt64Array.of(BigInt(RATE)) };
-    const { output, stateN } = await this.model.run({ input, state: this.state, ...(this.takesRate ? { sr: rate } : {}) });
+    const input = new Tensor("float32", this.window, [1, this.window.length]);
+    const sr = new Tensor("int64", [BigInt(RATE)], []);
+    const { output, stateN } = await this.model.run({ input, state: this.state, ...(this.takesRate ? { sr } : {}) });
     this.state = stateN as Tensor;
     this.window.copyWithin(0, CHUNK);
     this.filled = CONTEXT;

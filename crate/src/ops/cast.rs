@@ -1,7 +1,8 @@
 //! Elements in another dtype. ONNX Cast and CastLike.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::Result;
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, TensorType};
 
@@ -35,7 +36,28 @@ impl OpDef for Cast {
         }
         Ok(())
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let name = |dtype: Option<DType>, names: [&'static str; 3]| match dtype {
+            Some(DType::F32) => Some(names[0]),
+            Some(DType::I32) => Some(names[1]),
+            Some(DType::Bool) => Some(names[2]),
+            _ => None,
+        };
+        let (dtype, to) = (types.dtype(0), types.outputs[0].dtype);
+        let from_name = name(dtype, ["from_float", "from_int", "from_truth"]);
+        let to_name = name(Some(to), ["to_float", "to_int", "to_truth"]);
+        let (Some(from), Some(into), true) = (from_name, to_name, dtype != Some(to)) else {
+            return Lowered::not_on_gpu("no kernel casts between these dtypes");
+        };
+        let n = types.n_out()?;
+        let threads = if to == DType::Bool { n.div_ceil(4) } else { n };
+        let (bindings, params) = (vec![(0, Input(0)), (1, Output(0))], Params { n: n as u32 }.bytes());
+        Lowered::one(Dispatch::of_each("cast", &[from, into], bindings, params, threads)?)
+    }
 }
+
+params!("cast": n: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

@@ -11,9 +11,11 @@ mod known;
 pub use known::Known;
 
 use crate::error::{Result, ensure, fail};
+use crate::kernels::conv::Filters;
 use crate::kernels::dispatch::Dispatch;
 use crate::kernels::gemm::PackedMatrix;
 use crate::kernels::threads::Threads;
+use crate::kernels::walk::Moved;
 use crate::tensor::{Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
 
@@ -33,8 +35,35 @@ pub enum Input<'a> {
     Absent,
     /// A tensor, contiguous and row-major.
     Tensor(TensorView<'a>),
-    /// A weight that was repacked at load, because the operator's [`OpDef::packs`] asked for it.
+    /// A weight that was repacked at load, because the operator's [`OpDef::packs`] asked for [`Packing::Matrix`].
     Packed(&'a PackedMatrix),
+    /// The same for [`Packing::Filters`].
+    Filters(&'a Filters),
+}
+
+/// How a weight is stored for the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// A matrix `[n, k]`, as its rows are multiplied with.
+    Matrix,
+    /// Filters of a convolution, `[groups · each, c, kernel…]`, or of its gradient, `[groups · c, each, kernel…]`.
+    Filters {
+        /// Parts of the channels that do not meet.
+        groups: usize,
+        /// Whether it is the gradient.
+        transposed: bool,
+    },
+}
+
+impl Packing {
+    /// Packs an f32 weight as the filters that this asks for.
+    pub fn filters(self, w: TensorView) -> Result<Filters> {
+        match self {
+            Self::Filters { groups, transposed: false } => Filters::new(w.data()?, w.shape, groups),
+            Self::Filters { groups, transposed: true } => Filters::transposed(w.data()?, w.shape, groups),
+            Self::Matrix => fail!(Internal, "a matrix has no filters"),
+        }
+    }
 }
 
 impl<'a> Input<'a> {
@@ -43,7 +72,7 @@ impl<'a> Input<'a> {
         match self {
             Self::Tensor(view) => Ok(*view),
             Self::Absent => fail!(InvalidGraph, "an input that the operator needs is missing"),
-            Self::Packed(_) => {
+            Self::Packed(_) | Self::Filters(_) => {
                 fail!(Internal, "a repacked weight reached an operator that did not ask for it")
             }
         }
@@ -102,9 +131,36 @@ pub struct Types<'a> {
     pub inputs: &'a [Option<TensorType>],
     /// One per output.
     pub outputs: &'a [TensorType],
+    /// The elements of the inputs that are known while planning.
+    pub values: &'a [Option<&'a Tensor>],
 }
 
 impl Types<'_> {
+    /// Whether there is an input `index`.
+    fn has(&self, index: usize) -> bool {
+        matches!(self.inputs.get(index), Some(Some(_)))
+    }
+
+    /// The elements of input `index`, where it is there and they are known.
+    fn value(&self, index: usize) -> Option<&Tensor> {
+        self.values.get(index).copied().flatten()
+    }
+
+    /// The elements of an integer input that the operator [needs](OpDef::needs_values), where it is there.
+    fn ints(&self, index: usize) -> Result<Option<Vec<i64>>> {
+        self.value(index).map(|tensor| tensor.view().to_ints()).transpose()
+    }
+
+    /// The elements of an input of floats that the operator [needs](OpDef::needs_values); none where it is absent.
+    fn floats(&self, index: usize) -> Result<Vec<f64>> {
+        self.value(index).map_or(Ok(Vec::new()), |tensor| tensor.view().to_floats())
+    }
+
+    /// Elements of the first output.
+    fn n_out(&self) -> Result<usize> {
+        Ok(self.output(0)?.iter().product())
+    }
+
     /// The dimensions of input `index`. Fails when it is absent.
     fn input(&self, index: usize) -> Result<Vec<usize>> {
         match self.inputs.get(index) {
@@ -128,6 +184,19 @@ impl Lowered {
     /// One launch.
     fn one(dispatch: Dispatch) -> Result<Self> {
         Ok(Self::Dispatches(vec![dispatch]))
+    }
+
+    /// Launches that move elements of input 0's dtype.
+    fn moved(parts: &[Moved], types: &Types) -> Result<Self> {
+        let mut launches = Vec::with_capacity(parts.len());
+        for part in parts.iter().filter(|part| !part.shape.contains(&0)) {
+            let launch = types.dtype(0).map_or(Ok(None), |dtype| part.launch(dtype))?;
+            let Some(launch) = launch else {
+                return Self::not_on_gpu("no kernel moves elements of this dtype along so many dimensions");
+            };
+            launches.push(launch);
+        }
+        Ok(Self::Dispatches(launches))
     }
 
     /// No kernel, and why.
@@ -166,6 +235,14 @@ pub trait OpDef {
         Ok(Lowered::NotOnGpu { why: "this operator has no GPU kernel".into() })
     }
 
+    /// How much there is to compute, in multiply-adds of a loop over memory that is at hand: roughly, for the choice
+    /// of a device.
+    fn work(&self, types: &Types) -> u64 {
+        let elements = |ty: &TensorType| ty.shape.to_known().map_or(0, |dims| dims.iter().product::<usize>());
+        let all = types.inputs.iter().flatten().chain(types.outputs).map(elements);
+        all.sum::<usize>() as u64
+    }
+
     /// Pairs (input, output) that may share a buffer: on the CPU the input is then [`Input::Absent`] and
     /// its data is in the output.
     fn in_place(&self) -> &'static [(usize, usize)] {
@@ -177,9 +254,10 @@ pub trait OpDef {
         &[]
     }
 
-    /// Whether input `index`, when it is a 2-D weight, is wanted repacked as a matrix `[n, k]`.
-    fn packs(&self, _index: usize) -> bool {
-        false
+    /// How input `index`, when it is a weight or constant of that shape, is wanted. It may come as it is all the same:
+    /// when it is computed, or others use it too.
+    fn packs(&self, _index: usize, _shape: &[usize]) -> Option<Packing> {
+        None
     }
 }
 
@@ -237,6 +315,7 @@ operators! {
     Dequantize => dequantize,
     Expand => expand,
     Fill => fill,
+    FullAttention => full_attention,
     Gather => gather,
     GatherNd => gather_nd,
     GroupNorm => group_norm,

@@ -1,5 +1,6 @@
 //! A session: a model loaded from a file's bytes as they come, optimised, planned, and run.
 
+mod check_feeds;
 mod headers;
 mod loader;
 mod network;
@@ -7,5 +8,5 @@ mod session;
 
 pub use headers::HeaderState;
 pub use loader::{Kind, Loaded, Loader, LoaderOptions, Progress};
-pub use network::{Network, Port, PortDim};
+pub use network::{Network, Port, PortDim, PortKind};
 pub use session::{Given, Session};

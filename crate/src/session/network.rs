@@ -1,12 +1,19 @@
 //! A model in an ONNX file: tensors by name in, tensors by name out.
 
+<<<<<<< HEAD
 use super::Session;
+use crate::backend::cpu::CpuBackend;
+use crate::backend::gpu::{GpuBackend, GpuDevice};
+=======
+use super::{Session, check_feeds};
+>>>>>>> main
 use crate::backend::{Backend, Profiled};
-use crate::error::{Result, fail};
+use crate::error::Result;
 use crate::formats::onnx::{self, DimInfo, ValueInfo, ValueType};
 use crate::graph::Graph;
 use crate::import;
 use crate::passes;
+use crate::plan::Crossing;
 use crate::tensor::Tensor;
 use crate::types::DType;
 
@@ -15,10 +22,22 @@ use crate::types::DType;
 pub struct Port {
     /// Its name.
     pub name: String,
-    /// Its element type, where the file says it.
+    /// What kind of value it is.
+    pub kind: PortKind,
+    /// Its element type, where it is a tensor and the file says it.
     pub dtype: Option<DType>,
     /// Its dimensions, where the file says how many there are: numbers, names, or nothing.
     pub shape: Option<Vec<PortDim>>,
+}
+
+/// The kinds of values that networks take and give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PortKind {
+    Tensor,
+    Sequence,
+    Optional,
+    Map,
 }
 
 /// A dimension as the file declares it.
@@ -45,22 +64,31 @@ impl Network {
     /// Reads a file and places its weights on the back end that `open` makes for its graph. Fails when the file is
     /// broken, or uses operators that are not supported: the error names them all.
     pub fn new(bytes: &[u8], open: impl FnOnce(&Graph) -> Result<Box<dyn Backend>>) -> Result<Self> {
+        Self::with_session(bytes, |graph| {
+            let backend = open(&graph)?;
+            Ok(Session::new(graph, backend))
+        })
+    }
+
+    /// Reads a file to run on a GPU whatever it has a kernel for and is worth a crossing, and the rest on the CPU.
+    pub fn on_gpu(bytes: &[u8], device: GpuDevice, crossing: Crossing) -> Result<Self> {
+        Self::with_session(bytes, |graph| {
+            let gpu = Box::new(GpuBackend::new(&graph, device)?);
+            let cpu = Box::new(CpuBackend::beside_another(&graph)?);
+            Ok(Session::on_two(graph, gpu, cpu, crossing))
+        })
+    }
+
+    fn with_session(bytes: &[u8], open: impl FnOnce(Graph) -> Result<Session>) -> Result<Self> {
         let model = onnx::parse(bytes)?;
         let mut graph = import::onnx::build(&model)?;
         passes::optimise(&mut graph)?;
-        let backend = open(&graph)?;
         let is_input =
             |info: &&ValueInfo| model.graph.initializers.iter().all(|tensor| tensor.name != info.name);
         let inputs = model.graph.inputs.iter().filter(is_input).map(port).collect();
         let outputs = model.graph.outputs.iter().map(port).collect();
         let metadata = model.metadata.iter().map(|(key, text)| (key.to_string(), text.to_string())).collect();
-        Ok(Self {
-            n_nodes: graph.nodes().count(),
-            session: Session::new(graph, backend),
-            inputs,
-            outputs,
-            metadata,
-        })
+        Ok(Self { n_nodes: graph.nodes().count(), session: open(graph)?, inputs, outputs, metadata })
     }
 
     /// What it wants.
@@ -83,14 +111,10 @@ impl Network {
         self.n_nodes
     }
 
-    /// Computes the outputs named, in that order. Fails, naming the input, when one is missing, unknown, given
-    /// twice, or of another type than the file declares.
+    /// Computes the outputs named, in that order. Fails, naming the input and listing them, when one is missing,
+    /// unknown, given twice, or of another type or shape than the file declares.
     pub async fn run(&mut self, feeds: Vec<(&str, Tensor)>, outputs: &[&str]) -> Result<Vec<Tensor>> {
-        for (i, (name, _)) in feeds.iter().enumerate() {
-            if feeds[..i].iter().any(|(other, _)| other == name) {
-                return fail!(InvalidInput, "the input '{name}' was given twice");
-            }
-        }
+        check_feeds::check(&self.inputs, &feeds)?;
         self.session.run(feeds, outputs).await
     }
 
@@ -115,5 +139,16 @@ fn port(info: &ValueInfo) -> Port {
         Some(ValueType::Tensor { elem, shape }) => (elem.and_then(|elem| elem.dtype()), shape.as_ref()),
         _ => (None, None),
     };
-    Port { name: info.name.to_string(), dtype, shape: shape.map(|shape| shape.iter().map(dim).collect()) }
+    let kind = match &info.ty {
+        Some(ValueType::Sequence(_)) => PortKind::Sequence,
+        Some(ValueType::Optional(_)) => PortKind::Optional,
+        Some(ValueType::Map { .. }) => PortKind::Map,
+        _ => PortKind::Tensor,
+    };
+    Port {
+        name: info.name.to_string(),
+        kind,
+        dtype,
+        shape: shape.map(|shape| shape.iter().map(dim).collect()),
+    }
 }
