@@ -49,11 +49,12 @@ function consumer(name, specifier = 'homefire') {
   fs.mkdirSync(folder, { recursive: true });
   fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name, private: true, type: 'module' }));
   command(folder, 'npm', 'install', '--silent', '--offline', '--no-audit', '--no-fund', '--no-package-lock', tarball);
-  for (const file of ['checks.mjs', 'encoders.mjs', 'truth.mjs']) fs.copyFileSync(at(`pkg-tests/${file}`), path.join(folder, file));
+  for (const file of ['checks.mjs', 'encoders.mjs', 'tasks.mjs', 'truth.mjs']) fs.copyFileSync(at(`pkg-tests/${file}`), path.join(folder, file));
   fs.writeFileSync(path.join(folder, 'index.html'), '<!doctype html><meta charset="utf-8"><title>consumer</title><script type="module" src="./main.js"></script>');
   fs.writeFileSync(path.join(folder, 'main.js'),
-    `import * as homefire from ${JSON.stringify(specifier)};\nimport * as checks from './checks.mjs';\nimport * as encoders from './encoders.mjs';\nimport * as truth from './truth.mjs';\n` +
-    'globalThis.run = (name, options) => ({ ...checks, ...encoders, ...truth })[name](homefire, options);\n');
+    `import * as homefire from ${JSON.stringify(specifier)};\nimport * as tasks from ${JSON.stringify(specifier.endsWith('.js') ? specifier.replace('index.js', 'tasks.js') : `${specifier}/tasks`)};\n` +
+    "import * as checks from './checks.mjs';\nimport * as encoders from './encoders.mjs';\nimport * as taskChecks from './tasks.mjs';\nimport * as truth from './truth.mjs';\n" +
+    'globalThis.run = (name, options) => ({ ...checks, ...encoders, ...taskChecks, ...truth })[name]({ ...homefire, ...tasks }, options);\n');
   return folder;
 }
 
@@ -63,7 +64,7 @@ const browser = await launch();
 
 /** Opens a consumer's page and runs one of the checks in it. */
 async function drive(folder, name, { using = browser, device = 'cpu', csp = true, ...more } = {}) {
-  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny'), '/reference/': at('crate/tests/data/reference'), '/onnx/': at('crate/tests/data/onnx'), '/encoders/': at('crate/tests/data/encoders') };
+  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny'), '/reference/': at('crate/tests/data/reference'), '/onnx/': at('crate/tests/data/onnx'), '/encoders/': at('crate/tests/data/encoders'), '/samples/': at('www/samples') };
   const server = await serve({ roots, headers: csp ? { 'Content-Security-Policy': CSP } : {} });
   const page = await using.newPage();
   const foreign = [];
@@ -146,6 +147,25 @@ await check('a model in shards', () => drive(plain, 'shards'));
 await check('encoders', () => drive(plain, 'encoder'));
 await check('MiniLM gives the reference\'s vectors', () => drive(plain, 'minilm'));
 await check('ONNX networks', () => drive(plain, 'networks'));
+for (const [name, spoil] of [['fileTypes', 1], ['search', true], ['vad', 0.05], ['ocrNetworks', 0.01], ['ocrPage', 4]]) {
+  await check(`task ${name}`, () => drive(plain, name));
+  await check(`task ${name} on WebGPU`, () => drive(plain, name, { using: softwareGpu, device: 'webgpu', brief: true }));
+  await check(`canary: a spoilt ${name} is seen`, async () => {
+    const error = await drive(plain, name, { spoil, brief: true }).then(() => null, (e) => e);
+    if (!/Error: /.test(String(error))) throw new Error('it passed');
+    return String(error).split('\n')[0].slice(0, 120);
+  });
+}
+await check('task microphone', async () => {
+  const ears = await launch([
+    '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-audio-capture=${at('www/samples/sound.wav')}`,
+  ]);
+  try {
+    return await drive(plain, 'microphone', { using: ears });
+  } finally {
+    await ears.close();
+  }
+});
 await check('CPU: greedy tokens are the reference\'s', () => drive(plain, 'greedy'));
 await check('CPU: perplexity', () => drive(plain, 'perplexity'));
 await check('CPU: perplexity with plain SIMD', async () => {
