@@ -1,12 +1,8 @@
 //! A model in an ONNX file: tensors by name in, tensors by name out.
 
-<<<<<<< HEAD
-use super::Session;
+use super::{Session, check_feeds};
 use crate::backend::cpu::CpuBackend;
 use crate::backend::gpu::{GpuBackend, GpuDevice};
-=======
-use super::{Session, check_feeds};
->>>>>>> main
 use crate::backend::{Backend, Profiled};
 use crate::error::Result;
 use crate::formats::onnx::{self, DimInfo, ValueInfo, ValueType};

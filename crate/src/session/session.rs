@@ -73,21 +73,12 @@ impl Session {
             fed.insert(self.bind_input(name, &tensor.ty(), &mut key)?, tensor);
         }
         loop {
-<<<<<<< HEAD
             let index = self.stage(&key)?;
             let mut computed = self.run_stage(index, &mut fed).await?;
             let (_, stage) = &self.stages[index];
             if stage.pending.is_empty() {
                 let outputs = stage.outputs.iter().map(|(_, id)| *id).collect::<Vec<_>>();
                 return take_all(&outputs, computed);
-=======
-            let index = self.plan(&key)?;
-            self.last.push(self.plans[index].1.id);
-            let (_, plan) = &self.plans[index];
-            if let Some(missing) = plan.fed().find(|id| !fed.contains_key(id)) {
-                let name = &self.graph.value(missing).name;
-                return fail!(InvalidInput, "the input '{name}' was not given; {}", self.inputs());
->>>>>>> main
             }
             for (_, id) in &stage.outputs {
                 let Some(tensor) = computed.remove(id) else { continue };
@@ -115,7 +106,7 @@ impl Session {
             for id in plan.fed() {
                 let Some(tensor) = fed.get(&id).or_else(|| computed.get(&id)) else {
                     let name = &self.graph.value(id).name;
-                    return fail!(InvalidInput, "the input '{name}' was not given");
+                    return fail!(InvalidInput, "the input '{name}' was not given; {}", self.inputs());
                 };
                 feeds.entry(id).or_insert_with(|| Feed::Tensor(tensor.clone()));
             }
