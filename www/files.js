@@ -38,7 +38,7 @@ export function filesTab({ panel, device, announce }) {
   for (const chip of panel.querySelectorAll(".chip")) {
     chip.addEventListener("click", async () => {
       const { snippet, sample: name } = chip.dataset;
-      identify([snippet ? new File([SNIPPETS[snippet]], "a snippet") : await sample(name)]);
+      identify([snippet ? new File([SNIPPETS[snippet]], `${snippet} snippet`) : await sample(name)]);
     });
   }
   const input = panel.querySelector("#files-file");

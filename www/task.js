@@ -139,8 +139,13 @@ export function element(tag, className, ...children) {
 
 /** A bar from 0 to 1 with its number, read as such. */
 export function scoreBar(score, label) {
-  const bar = element("meter", "score");
-  [bar.min, bar.max, bar.value] = [0, 1, Math.max(0, score)];
+  const filled = element("i");
+  filled.style.width = `${Math.max(0, Math.min(1, score)) * 100}%`;
+  const bar = element("div", "score", filled);
+  bar.setAttribute("role", "meter");
+  bar.setAttribute("aria-valuemin", "0");
+  bar.setAttribute("aria-valuemax", "1");
+  bar.setAttribute("aria-valuenow", score.toFixed(3));
   bar.setAttribute("aria-label", label);
   return bar;
 }
