@@ -3,7 +3,7 @@
 use super::{CpuContext, Input, Known, OpDef};
 use crate::error::{Result, ensure};
 use crate::tensor::{TensorViewMut, Wide};
-use crate::types::TensorType;
+use crate::types::{DType, TensorType};
 
 /// `(x integers, scale float, zero like x?) → y` of the scale's dtype. The scale is one number, or one along a
 /// dimension, or one for each block of it.
@@ -43,6 +43,17 @@ impl OpDef for Dequantize {
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, scale) = (inputs[0].tensor()?, inputs[1].tensor()?);
+        if let (DType::U8 | DType::I8, DType::F32, 1) = (x.dtype, scale.dtype, scale.len()) {
+            let zero = match inputs.get(2).map_or(Ok(None), Input::optional)? {
+                Some(zero) => zero.to_ints()?.first().copied().unwrap_or(0) as i32,
+                None => 0,
+            };
+            let (scale, y) = (scale.data::<f32>()?[0], outputs[0].data::<f32>()?);
+            let signed = x.dtype == DType::I8;
+            let number = |x: u8| if signed { i32::from(x.cast_signed()) } else { i32::from(x) };
+            y.iter_mut().zip(x.bytes).for_each(|(y, x)| *y = (number(*x) - zero) as f32 * scale);
+            return Ok(());
+        }
         let which = scale_of(x.shape, scale.shape, self.axis)?;
         let zero = match inputs.get(2).map_or(Ok(None), Input::optional)? {
             Some(zero) => zero.to_floats()?,
