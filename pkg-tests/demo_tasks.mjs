@@ -97,7 +97,7 @@ export async function voice(page, folder) {
 export async function microphone(page) {
   await open(page, 'voice');
   await panel(page, 'voice').locator('[data-test="mic"]').click();
-  await page.waitForFunction(() => /stretches|[1-9]/.test(document.querySelector('#voice-strip').getAttribute('aria-label').match(/over ([\d.]+)/)?.[1] > 4), undefined, { timeout: 90_000 });
+  await page.waitForFunction(() => Number(/over ([\d.]+)/.exec(document.querySelector('#voice-strip').getAttribute('aria-label'))?.[1]) > 4, undefined, { timeout: 90_000 });
   await panel(page, 'voice').locator('[data-test="mic-stop"]').click();
   const said = await done(page, 'voice');
   assert((await texts(page, 'voice', 'segment')).length > 0, `no speech is heard: ${said}`);
