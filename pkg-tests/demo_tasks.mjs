@@ -12,9 +12,8 @@ const settled = (page, name) => page.waitForFunction((name) => ['ready', 'failed
 /** Waits until a tab has done what it was asked; gives what it says. */
 async function done(page, name) {
   await settled(page, name);
-  const state = panel(page, name).locator('.task-state');
-  const said = (await state.innerText()).replaceAll('\n', ' ');
-  assert((await state.getAttribute('data-state')) === 'ready', `${name}: ${said}`);
+  const [state, said] = await panel(page, name).locator('.task-state').evaluate(({ dataset, innerText }) => [dataset.state, innerText.replaceAll('\n', ' ')]);
+  assert(state === 'ready', `${name}: ${said}`);
   return said;
 }
 
@@ -108,8 +107,7 @@ export async function files(page, folder) {
   await open(page, 'files');
   for (const [chip, label] of [['Python', 'python'], ['HTML', 'html'], ['A picture', 'jpeg'], ['A sound', 'wav']]) {
     await panel(page, 'files').locator('.chip', { hasText: chip }).click();
-    await done(page, 'files');
-    await page.waitForSelector(`#files-list tr:first-child[data-label="${label}"]`, { timeout: 20_000 });
+    await page.waitForSelector(`#files-list tr:first-child[data-label="${label}"]`, { timeout: 60_000 });
   }
   await drop(page, 'holiday.jpg', 'image/jpeg', fs.readFileSync(at('crate/tests/data/reference/page.png')));
   await page.waitForSelector('#files-list tr:first-child[data-label="png"]', { timeout: 20_000 });
