@@ -2,13 +2,17 @@
 //! of weights and launches for the GPU. Nothing here knows an operator.
 
 pub mod attention;
+pub mod clock;
 pub mod conv;
 pub mod conv_launch;
+pub mod conv_wide;
 pub mod dispatch;
+pub mod fourier;
 pub mod full_attention;
 pub mod gemm;
 pub mod math;
 pub mod planes;
+pub mod pool;
 pub mod product;
 pub mod product_launch;
 pub mod resize;
