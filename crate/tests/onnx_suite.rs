@@ -53,14 +53,8 @@ fn run(suite: &Path, case: &Value, device: Option<&GpuDevice>, on_gpu: &mut usiz
         let got = pollster::block_on(network.run(feeds, &wanted))?;
         *on_gpu += usize::from(network.profile().iter().any(|node| node.device == "webgpu"));
         for (i, got) in got.iter().enumerate() {
-            // What is rounded to 16 bits may be a neighbour when it was computed on another device.
-            let step = match got.dtype() {
-                DType::BF16 if device.is_some() => 0.016,
-                DType::F16 if device.is_some() => 0.002,
-                _ => 0.0,
-            };
             let want = tensor(&data.join(format!("output_{i}.pb")))?;
-            if let Some(difference) = differs(got, &want, rtol.max(step), atol) {
+            if let Some(difference) = differs(got, &want, rtol, atol) {
                 return Ok(Some(difference));
             }
         }
