@@ -290,8 +290,8 @@ fn reshaped(
             let axes = axes_of(ints?, x.len())?;
             Some((0..x.len()).filter(|i| !axes.contains(i)).map(|i| x[i].clone()).collect())
         }
-        // Which dimensions are 1 is open.
-        Reshape::Squeeze => None,
+        // Which dimensions are 1 is open, and so is the rank that counts.
+        Reshape::Squeeze | Reshape::Align { .. } => None,
         Reshape::Unsqueeze => {
             let rank = x.len() + ints?.len();
             let axes = axes_of(ints?, rank)?;
