@@ -4,7 +4,7 @@
 
 use homefire::backend::cpu::CpuBackend;
 use homefire::backend::gpu::GpuDevice;
-use homefire::error::{ErrorKind, Result};
+use homefire::error::Result;
 use homefire::formats::onnx;
 use homefire::plan::Crossing;
 use homefire::session::Network;

@@ -290,7 +290,7 @@ fn reshaped(
             let axes = axes_of(ints?, x.len())?;
             Some((0..x.len()).filter(|i| !axes.contains(i)).map(|i| x[i].clone()).collect())
         }
-        // Which dimensions are 1 is open, and so is the rank that counts.
+        // Which dimensions are 1 is open.
         Reshape::Squeeze | Reshape::Align { .. } => None,
         Reshape::Unsqueeze => {
             let rank = x.len() + ints?.len();
