@@ -30,7 +30,11 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
         let Some(products) = gated else { continue };
         let name = format!("{}.gate_up", node.name);
         let Some((x, weight, bias)) = stack(graph, &name, &products) else { continue };
-        let fused = graph.apply(&name, MatMul { swiglu: true, activation: None }, &[Some(x), Some(weight), bias, None])?;
+        let fused = graph.apply(
+            &name,
+            MatMul { swiglu: true, activation: None },
+            &[Some(x), Some(weight), bias, None],
+        )?;
         graph.replace(node.outputs[0], fused[0])?;
         made += 1;
     }

@@ -109,7 +109,9 @@ fn layer() -> Result<Graph> {
     let y = g.apply1("attention", attention, &[rotated[0], rotated[1], rotated[2], position])?;
     let x = g.apply("out", MatMul::default(), &[Some(y), Some(out), None, Some(x)])?[0];
     let h = g.apply1("h2", RmsNorm { epsilon }, &[x, norm])?;
-    let gated = g.apply("gate_up", MatMul { swiglu: true, activation: None }, &[Some(h), Some(gate_up), None, None])?[0];
+    let gated =
+        g.apply("gate_up", MatMul { swiglu: true, activation: None }, &[Some(h), Some(gate_up), None, None])?
+            [0];
     let x = g.apply("down", MatMul::default(), &[Some(gated), Some(down), None, Some(x)])?[0];
     let last = g.apply1("last", Gather, &[x, rows])?;
     let logits = g.apply("logits", MatMul::default(), &[Some(last), Some(embedding), None, None])?[0];
