@@ -49,11 +49,11 @@ function consumer(name, specifier = 'homefire') {
   fs.mkdirSync(folder, { recursive: true });
   fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name, private: true, type: 'module' }));
   command(folder, 'npm', 'install', '--silent', '--offline', '--no-audit', '--no-fund', '--no-package-lock', tarball);
-  for (const file of ['checks.mjs', 'truth.mjs']) fs.copyFileSync(at(`pkg-tests/${file}`), path.join(folder, file));
+  for (const file of ['checks.mjs', 'encoders.mjs', 'truth.mjs']) fs.copyFileSync(at(`pkg-tests/${file}`), path.join(folder, file));
   fs.writeFileSync(path.join(folder, 'index.html'), '<!doctype html><meta charset="utf-8"><title>consumer</title><script type="module" src="./main.js"></script>');
   fs.writeFileSync(path.join(folder, 'main.js'),
-    `import * as homefire from ${JSON.stringify(specifier)};\nimport * as checks from './checks.mjs';\nimport * as truth from './truth.mjs';\n` +
-    'globalThis.run = (name, options) => ({ ...checks, ...truth })[name](homefire, options);\n');
+    `import * as homefire from ${JSON.stringify(specifier)};\nimport * as checks from './checks.mjs';\nimport * as encoders from './encoders.mjs';\nimport * as truth from './truth.mjs';\n` +
+    'globalThis.run = (name, options) => ({ ...checks, ...encoders, ...truth })[name](homefire, options);\n');
   return folder;
 }
 
@@ -63,7 +63,7 @@ const browser = await launch();
 
 /** Opens a consumer's page and runs one of the checks in it. */
 async function drive(folder, name, { using = browser, device = 'cpu', csp = true, ...more } = {}) {
-  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny'), '/reference/': at('crate/tests/data/reference'), '/onnx/': at('crate/tests/data/onnx') };
+  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny'), '/reference/': at('crate/tests/data/reference'), '/onnx/': at('crate/tests/data/onnx'), '/encoders/': at('crate/tests/data/encoders') };
   const server = await serve({ roots, headers: csp ? { 'Content-Security-Policy': CSP } : {} });
   const page = await using.newPage();
   const foreign = [];
@@ -143,6 +143,8 @@ await check('WebGPU: Chromium compiles every shader', async () => {
   return `${compiled} variants`;
 });
 await check('a model in shards', () => drive(plain, 'shards'));
+await check('encoders', () => drive(plain, 'encoder'));
+await check('MiniLM gives the reference\'s vectors', () => drive(plain, 'minilm'));
 await check('ONNX networks', () => drive(plain, 'networks'));
 await check('CPU: greedy tokens are the reference\'s', () => drive(plain, 'greedy'));
 await check('CPU: perplexity', () => drive(plain, 'perplexity'));

@@ -1,7 +1,7 @@
 // The exports of the wasm (crate/src/api), as the worker uses them.
 import type { DeviceInfo, ModelInfo, Profile, TokenLogprob } from "./types.js";
 import type { WireTensor } from "./tensor.js";
-import type { Ending, WireGenerate } from "./messages.js";
+import type { Ending, WireEmbed, WireGenerate } from "./messages.js";
 
 export interface WasmLoader {
   /** Picks the device and tests it; before the first `push`. */
@@ -9,13 +9,16 @@ export interface WasmLoader {
   /** Says how many bytes the next file has, where that is known. */
   beginFile(bytes: number | undefined): void;
   /** First bytes of the next file of several, until its header is whole; of every file before any `push`. */
-  pushHeader(chunk: Uint8Array): boolean;
+  pushHeader(chunk: Uint8Array): "more" | "whole" | "all";
   /** The next bytes in file order. */
   push(chunk: Uint8Array): Promise<void>;
   /** A file ended: fails when bytes of it are missing. */
   endOfFile(): void;
   progress(): { loadedBytes: number; expectedBytes?: number | null; tensor?: string | null };
-  finish(): Promise<WasmModel>;
+  finish(): WasmModel;
+  /** Whether the model turns texts into vectors. */
+  isEncoder(): boolean;
+  finishEncoder(): WasmEncoder;
   /** Whether the bytes pushed are an ONNX file. */
   isNetwork(): boolean;
   finishNetwork(): WasmNetwork;
@@ -26,6 +29,20 @@ export interface WasmNetwork {
   info(): Pick<ModelInfo, "kind" | "architecture" | "bytes" | "layers" | "device" | "inputs" | "outputs">;
   run(inputs: WireTensor[], outputs: readonly string[]): Promise<WireTensor[]>;
   profile(): Profile;
+}
+
+export interface WasmEncoder {
+  info(): Omit<ModelInfo, "inputs" | "outputs" | "quantization" | "hasChatTemplate">;
+  tokenize(text: string, special: boolean): Uint32Array;
+  detokenize(ids: Uint32Array): string;
+  begin(texts: string[], options: WireEmbed): WasmEmbedding;
+  profile(): Profile;
+}
+
+export interface WasmEmbedding {
+  /** One batch; at the end all vectors, one after the other. */
+  next(): Promise<Float32Array | undefined>;
+  free(): void;
 }
 
 export interface WasmStep {

@@ -75,14 +75,26 @@ async function readHeaders(loader: WasmLoader, parts: readonly WirePart[], pull:
     const chunks = opened.chunks[Symbol.asyncIterator]();
     const read: Uint8Array[] = [];
     loader.beginFile(opened.bytes ?? undefined);
-    for (let whole = false; !whole; ) {
+    let state: ReturnType<WasmLoader["pushHeader"]> = "more";
+    let length = 0;
+    while (state === "more") {
       const step = await chunks.next();
-      if (step.done) throw new HomefireError("format", `File ${files.length + 1} of ${parts.length} ends inside its header. Download it again.`);
+      if (step.done) {
+        // Now its length is known, and a header may end where the file does.
+        loader.beginFile(length);
+        state = loader.pushHeader(new Uint8Array());
+        break;
+      }
       // Of what is opened anew nothing is kept: its chunks share one buffer.
       if ("pull" in part) read.push(step.value);
-      whole = loader.pushHeader(step.value);
+      length += step.value.length;
+      state = loader.pushHeader(step.value);
     }
-    if ("pull" in part) {
+    if (state === "more") throw new HomefireError("format", `File ${files.length + 1} of ${parts.length} ends inside its header. Download it again.`);
+    if (state === "all") {
+      await chunks.return?.();
+      files.push({ bytes: 0, chunks: nothing() });
+    } else if ("pull" in part) {
       files.push({ bytes: opened.bytes, chunks: again(read, chunks) });
     } else {
       await chunks.return?.();
@@ -97,6 +109,8 @@ async function* again(read: Uint8Array[], rest: AsyncIterator<Uint8Array>): Asyn
   for (let chunk = read.shift(); chunk; chunk = read.shift()) yield chunk;
   for (let step = await rest.next(); !step.done; step = await rest.next()) yield step.value;
 }
+
+async function* nothing(): AsyncIterable<Uint8Array> {}
 
 async function* reopened(part: WirePart, pull: Pull): AsyncIterable<Uint8Array> {
   yield* (await open(part, pull)).chunks;

@@ -1,7 +1,7 @@
 // What the page and the worker say to each other: numbered calls from the page, answered by events that
 // carry the same number. `pull` goes the other way, for sources whose bytes the page holds.
 import type { PlainError } from "./errors.js";
-import type { GenerateOptions, Message, ModelInfo, Piece, Profile, Progress, GenerationResult, Score } from "./types.js";
+import type { EmbedOptions, GenerateOptions, Message, ModelInfo, Piece, Profile, Progress, GenerationResult, Score } from "./types.js";
 import type { WireTensor } from "./tensor.js";
 
 /** One part of a source as the worker sees it; the page pumps the bytes of `pull`. */
@@ -18,6 +18,7 @@ export interface WireLoad {
 }
 
 export type WireGenerate = Omit<GenerateOptions, "signal">;
+export type WireEmbed = Omit<EmbedOptions, "signal">;
 
 export type Prompt = { messages: Message[] } | { text: string } | { ids: Uint32Array };
 
@@ -31,6 +32,7 @@ export type Call =
   | { id: number; call: "profile" }
   | { id: number; call: "score"; text: { text: string } | { ids: Uint32Array } }
   | { id: number; call: "run"; inputs: WireTensor[]; outputs: readonly string[] }
+  | { id: number; call: "embed"; texts: string[]; options: WireEmbed }
   | { id: number; call: "chunk"; bytes: Uint8Array | null; error?: PlainError };
 
 /** How a generation ended. */
@@ -43,4 +45,4 @@ export type Event =
   | { id: number; pull: number }
   | { id: number; piece: Piece }
   | { id: number; done: Ending }
-  | { id: number; value: ModelInfo | Uint32Array | string | Profile | Score | WireTensor[] };
+  | { id: number; value: ModelInfo | Uint32Array | string | Profile | Score | WireTensor[] | Float32Array };

@@ -3,7 +3,7 @@ import { HomefireError } from "./errors.js";
 import { Generation } from "./generation.js";
 import type { Prompt } from "./messages.js";
 import { fromWire, toWire, type WireTensor } from "./tensor.js";
-import type { GenerateOptions, Message, ModelInfo, Profile, RunOptions, Score, Tensor } from "./types.js";
+import type { EmbedOptions, GenerateOptions, Message, ModelInfo, Profile, RunOptions, Score, Tensor } from "./types.js";
 
 /** A loaded model. It lives in a worker of its own until it is closed. */
 export class Model {
@@ -47,6 +47,22 @@ export class Model {
   }
 
   /**
+   * The vector of a text, or of each of several, by an encoder. A text longer than `info.contextLength` tokens is cut.
+   * Texts of like length run together, so many at once are faster than one by one. Queued behind earlier calls.
+   */
+  embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
+  embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
+  async embed(texts: string | readonly string[], { signal, ...options }: EmbedOptions = {}): Promise<Float32Array | Float32Array[]> {
+    const list = typeof texts === "string" ? [texts] : texts;
+    if (!Array.isArray(list) || list.some((text) => typeof text !== "string")) {
+      throw new HomefireError("invalid-input", "embed() takes a string, or an array of strings.");
+    }
+    const all = await this.cancellable<Float32Array>({ call: "embed", texts: [...list], options }, signal, "The embedding");
+    const vectors = list.map((_, i) => all.slice(i * this.info.embeddingLength, (i + 1) * this.info.embeddingLength));
+    return typeof texts === "string" ? (vectors[0] as Float32Array) : vectors;
+  }
+
+  /**
    * Runs a network (an ONNX file) on tensors by name. The tensors given stay the caller's. Queued behind earlier runs.
    *
    * @throws {HomefireError} `invalid-input` for a name that the model does not have, or one that is missing,
@@ -54,26 +70,8 @@ export class Model {
    * what was wanted.
    */
   async run(inputs: Readonly<Record<string, Tensor>>, { outputs = [], signal }: RunOptions = {}): Promise<Record<string, Tensor>> {
-    const cancelled = (): HomefireError => new HomefireError("cancelled", "The run was cancelled by its signal.");
-    if (signal?.aborted) throw cancelled();
     const wire = Object.entries(inputs).map(([name, tensor]) => toWire(name, tensor));
-    const computed = await new Promise<WireTensor[]>((resolve, reject) => {
-      const abort = (): void => {
-        this.client.cancel(id);
-        reject(cancelled());
-      };
-      const id = this.client.start(
-        { call: "run", inputs: wire, outputs },
-        {
-          event: (event) => {
-            signal?.removeEventListener("abort", abort);
-            if ("value" in event) resolve(event.value as WireTensor[]);
-          },
-          fail: reject,
-        },
-      );
-      signal?.addEventListener("abort", abort, { once: true });
-    });
+    const computed = await this.cancellable<WireTensor[]>({ call: "run", inputs: wire, outputs }, signal, "The run");
     return Object.fromEntries(computed.map((tensor) => [tensor.name, fromWire(tensor)]));
   }
 
@@ -89,6 +87,25 @@ export class Model {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Calls the worker for one value, unless the signal is aborted before it comes. */
+  private cancellable<T>(call: Parameters<Client["start"]>[0], signal: AbortSignal | undefined, what: string): Promise<T> {
+    const cancelled = (): HomefireError => new HomefireError("cancelled", `${what} was cancelled by its signal.`);
+    if (signal?.aborted) return Promise.reject(cancelled());
+    return new Promise<T>((resolve, reject) => {
+      const abort = (): void => {
+        this.client.cancel(id);
+        reject(cancelled());
+      };
+      const done = <A>(then: (value: A) => void) => (value: A) => {
+        signal?.removeEventListener("abort", abort);
+        then(value);
+      };
+      const end = done<T>(resolve);
+      const id = this.client.start(call, { event: (event) => "value" in event && end(event.value as T), fail: done(reject) });
+      signal?.addEventListener("abort", abort, { once: true });
+    });
   }
 
   private generate(prompt: Prompt, { signal, ...options }: GenerateOptions): Generation {

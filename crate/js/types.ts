@@ -45,18 +45,20 @@ export interface DeviceInfo {
   threads: number;
 }
 
-/** What a model is. Of a network (an ONNX file) what only language models have is 0, empty or false. */
+/** What a model is. What only models of another kind have is 0, empty or false. */
 export interface ModelInfo {
-  /** A language model has `chat()` and `complete()`, a network `run()`. */
-  kind: "language" | "network";
+  /** A language model has `chat()` and `complete()`, an encoder `embed()`, a network (an ONNX file) `run()`. */
+  kind: "language" | "encoder" | "network";
   name: string;
   architecture: string;
   parameters: number;
   quantization: string;
-  /** Tokens that a prompt and its answer may take together. */
+  /** Tokens that a prompt and its answer may take together; of an encoder, those of a text. */
   contextLength: number;
   trainedContextLength: number;
   vocabularySize: number;
+  /** Of an encoder: the elements of a vector. */
+  embeddingLength: number;
   /** Of a network: the nodes of its graph. */
   layers: number;
   /** Bytes of the weights; of a network, of its file. */
@@ -101,6 +103,15 @@ export interface RunOptions {
   /** The outputs wanted; all where left out. */
   outputs?: readonly string[];
   /** Aborting it drops a run that waits for its turn; the run rejects with kind `cancelled`. */
+  signal?: AbortSignal;
+}
+
+export interface EmbedOptions {
+  /** How the vectors of a text's tokens become one; as the model's own files say where left out, else their mean. */
+  pooling?: "mean" | "cls" | "last" | "mean-sqrt";
+  /** Whether vectors get the length 1, so that dot products are cosines; as the model's own files say, else yes. */
+  normalize?: boolean;
+  /** Aborting it stops after the batch under way; the call rejects with kind `cancelled`. */
   signal?: AbortSignal;
 }
 

@@ -1,9 +1,9 @@
 // The worker of one model: it owns the wasm and the GPU device, and answers the page's calls. Generations
 // run one after the other; between two steps the event loop turns, so a cancel arrives within one token.
 import { HomefireError, toPlain } from "./errors.js";
-import type { WasmModel, WasmNetwork } from "./glue.js";
+import type { WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
 import { chunkOf, readParts } from "./loader.js";
-import type { Call, Event, Prompt, WireGenerate, WireLoad } from "./messages.js";
+import type { Call, Event, Prompt, WireEmbed, WireGenerate, WireLoad } from "./messages.js";
 import { renderChat } from "./template.js";
 import type { WireTensor } from "./tensor.js";
 import type { ModelInfo } from "./types.js";
@@ -18,6 +18,7 @@ const scope = self as unknown as Scope;
 
 let model: WasmModel | undefined;
 let network: WasmNetwork | undefined;
+let encoder: WasmEncoder | undefined;
 let template: { template: string | undefined; bosToken: string | undefined; eosToken: string | undefined };
 let queue: Promise<void> = Promise.resolve();
 const cancelled = new Set<number>();
@@ -32,6 +33,9 @@ scope.onmessage = ({ data }) => {
   } else if (data.call === "score") {
     const { id, text } = data;
     queue = queue.then(() => answer(id, () => score(id, text)));
+  } else if (data.call === "embed") {
+    const { id, texts, options } = data;
+    queue = queue.then(() => answer(id, () => embed(id, texts, options)));
   } else if (data.call === "run") {
     const { id, inputs, outputs } = data;
     queue = queue.then(() => answer(id, () => run(id, inputs, outputs)));
@@ -46,16 +50,17 @@ async function answer(id: number, work: () => Promise<void>): Promise<void> {
   }
 }
 
-async function reply(call: Exclude<Call, { call: "cancel" | "chunk" | "generate" | "score" | "run" }>): Promise<void> {
+async function reply(call: Exclude<Call, { call: "cancel" | "chunk" | "generate" | "score" | "embed" | "run" }>): Promise<void> {
   const { id } = call;
   if (call.call === "load") scope.postMessage({ id, value: await load(id, call.load) });
-  else if (call.call === "tokenize") scope.postMessage({ id, value: loaded().tokenize(call.text, call.special) });
-  else if (call.call === "detokenize") scope.postMessage({ id, value: loaded().detokenize(call.ids) });
-  else scope.postMessage({ id, value: (network ?? loaded()).profile() });
+  else if (call.call === "tokenize") scope.postMessage({ id, value: (encoder ?? loaded()).tokenize(call.text, call.special) });
+  else if (call.call === "detokenize") scope.postMessage({ id, value: (encoder ?? loaded()).detokenize(call.ids) });
+  else scope.postMessage({ id, value: (network ?? encoder ?? loaded()).profile() });
 }
 
 function loaded(): WasmModel {
   if (network) throw new HomefireError("invalid-input", "This model is no language model: it is used by run().");
+  if (encoder) throw new HomefireError("invalid-input", "This model is no language model: it is used by embed().");
   if (!model) throw new HomefireError("internal", "The model is not loaded.");
   return model;
 }
@@ -88,7 +93,13 @@ async function load(id: number, options: WireLoad): Promise<ModelInfo> {
     const info = network.info();
     return { ...NO_LANGUAGE, ...info, device: { ...device, ...info.device } };
   }
-  model = await loader.finish();
+  if (loader.isEncoder()) {
+    encoder = loader.finishEncoder();
+    tell("ready");
+    const info = encoder.info();
+    return { ...NO_LANGUAGE, ...info, device: { ...device, ...info.device }, inputs: [], outputs: [] };
+  }
+  model = loader.finish();
   tell("ready");
   const own = model.chatTemplate();
   template = {
@@ -97,10 +108,10 @@ async function load(id: number, options: WireLoad): Promise<ModelInfo> {
     eosToken: own.eosToken ?? undefined,
   };
   const info = model.info();
-  return { ...info, device: { ...device, ...info.device }, hasChatTemplate: template.template !== undefined, inputs: [], outputs: [] };
+  return { ...info, embeddingLength: 0, device: { ...device, ...info.device }, hasChatTemplate: template.template !== undefined, inputs: [], outputs: [] };
 }
 
-/** What a network has instead of what language models have. */
+/** What other models have instead of what language models have. */
 const NO_LANGUAGE = {
   name: "",
   parameters: 0,
@@ -108,6 +119,7 @@ const NO_LANGUAGE = {
   contextLength: 0,
   trainedContextLength: 0,
   vocabularySize: 0,
+  embeddingLength: 0,
   hasChatTemplate: false,
 };
 
@@ -141,9 +153,26 @@ async function score(id: number, text: { text: string } | { ids: Uint32Array }):
   scope.postMessage({ id, value: { ids, logprobs: await loaded().score(ids) } });
 }
 
+async function embed(id: number, texts: string[], options: WireEmbed): Promise<void> {
+  if (cancelled.delete(id)) return;
+  if (!encoder) throw new HomefireError("invalid-input", "This model is no encoder: embed() wants one, such as MiniLM.");
+  const work = encoder.begin(texts, options);
+  try {
+    for (;;) {
+      const vectors = await work.next();
+      if (vectors) return scope.postMessage({ id, value: vectors }, [vectors.buffer]);
+      await turn();
+      if (cancelled.has(id)) return;
+    }
+  } finally {
+    cancelled.delete(id);
+    work.free();
+  }
+}
+
 async function run(id: number, inputs: WireTensor[], outputs: readonly string[]): Promise<void> {
   if (cancelled.delete(id)) return;
-  if (!network) throw new HomefireError("invalid-input", "This is a language model: it is used by chat() and complete(), not by run().");
+  if (!network) throw new HomefireError("invalid-input", "This model is no network: it is used by chat() and complete(), or by embed().");
   const value = await network.run(inputs, outputs);
   cancelled.delete(id);
   scope.postMessage({ id, value }, value.map(({ data }) => data.buffer));

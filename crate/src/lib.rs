@@ -2,9 +2,10 @@
 //!
 //! Data goes one way, and so do the modules, each using only those before it:
 //! bytes → [`formats`] → [`import`] → [`graph`] → [`passes`] → [`plan`] → [`backend`] → [`session`] →
-//! [`generate`] → `api` → JavaScript. `ARCHITECTURE.md` walks through one request.
+//! [`generate`] or [`embed`] → `api` → JavaScript. `ARCHITECTURE.md` walks through one request.
 
 pub mod backend;
+pub mod embed;
 pub mod error;
 pub mod formats;
 pub mod generate;

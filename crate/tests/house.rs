@@ -12,7 +12,7 @@ const TIERS: &[&[&str]] = &[
     &["import", "passes", "plan"],
     &["backend"],
     &["session", "parity"],
-    &["generate"],
+    &["generate", "embed"],
     &["api"],
 ];
 

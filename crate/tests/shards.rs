@@ -4,7 +4,7 @@
 use homefire::error::{Error, ErrorKind};
 use homefire::formats::gguf::{Gguf, Parsed};
 use homefire::generate::{Rows, TextModel};
-use homefire::session::{Loader, LoaderOptions};
+use homefire::session::{HeaderState, Loader, LoaderOptions};
 use std::path::Path;
 
 fn tiny(name: &str) -> Vec<u8> {
@@ -78,7 +78,9 @@ fn load(files: &[&[u8]], chunk: usize) -> Result<TextModel, Error> {
         for file in files {
             loader.begin_file(Some(file.len() as u64));
             let mut chunks = file.chunks(chunk);
-            while !loader.push_header(chunks.next().expect("the header never became whole"))? {}
+            while loader.push_header(chunks.next().expect("the header never became whole"))?
+                == HeaderState::More
+            {}
         }
     }
     for file in files {
@@ -147,5 +149,5 @@ fn what_is_wrong_with_the_shards_is_named() {
 
     let cut = &b[..b.len() - 100];
     let error = refused(&[a, cut, c]);
-    assert!(error.message().contains("in shard 2") && error.node().is_some(), "{error}");
+    assert!(error.message().contains("in file 2") && error.node().is_some(), "{error}");
 }

@@ -5,15 +5,18 @@ use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
 
+use super::encoder::Encoder;
 use super::model::Model;
 use super::network::Network;
 use super::object::Object;
 use super::options::Options;
 use crate::backend::cpu::CpuBackend;
 use crate::backend::gpu::{GpuDevice, self_test};
+use crate::embed;
 use crate::error::{Error, ErrorKind, Result, fail};
+use crate::formats::safetensors::looks_like_safetensors;
 use crate::generate::TextModel;
-use crate::session::{self, LoaderOptions};
+use crate::session::{self, HeaderState, LoaderOptions};
 use crate::tensor::Chunk;
 
 /// The device of a model, as its `info` tells it.
@@ -94,15 +97,21 @@ impl Loader {
         Ok(())
     }
 
-    /// Takes first bytes of the next file of several and says whether its header is whole.
+    /// Takes first bytes of the next file of several and says how far its header is: `more` is wanted, it is
+    /// `whole`, or it was `all` of the file.
     #[wasm_bindgen(js_name = pushHeader)]
-    pub fn push_header(&mut self, chunk: &[u8]) -> std::result::Result<bool, Error> {
-        self.inner()?.push_header(chunk)
+    pub fn push_header(&mut self, chunk: &[u8]) -> std::result::Result<String, Error> {
+        let state = match self.inner()?.push_header(chunk)? {
+            HeaderState::More => "more",
+            HeaderState::Whole => "whole",
+            HeaderState::All => "all",
+        };
+        Ok(state.into())
     }
 
     /// Takes the next bytes of the file.
     pub async fn push(&mut self, chunk: js_sys::Uint8Array) -> std::result::Result<(), Error> {
-        if !std::mem::replace(&mut self.begun, true) && looks_like_onnx(chunk.get_index(0)) {
+        if !std::mem::replace(&mut self.begun, true) && looks_like_onnx(&chunk.subarray(0, 16).to_vec()) {
             self.network = Some(Vec::new());
         }
         if let Some(bytes) = &mut self.network {
@@ -161,8 +170,30 @@ impl Loader {
         Ok(Network::new(network, Device::cpu(reason.into()), bytes.len() as u64))
     }
 
-    /// The model. Fails when bytes are missing.
-    pub async fn finish(&mut self) -> std::result::Result<Model, Error> {
+    /// Whether the model turns texts into vectors: [`finish_encoder`](Self::finish_encoder) then gives it.
+    #[wasm_bindgen(js_name = isEncoder)]
+    pub fn is_encoder(&self) -> bool {
+        self.inner.as_ref().is_some_and(session::Loader::is_encoder)
+    }
+
+    /// The model that turns texts into vectors. Fails when bytes are missing.
+    #[wasm_bindgen(js_name = finishEncoder)]
+    pub fn finish_encoder(&mut self) -> std::result::Result<Encoder, Error> {
+        let (inner, device) = self.loaded()?;
+        Ok(Encoder::new(embed::Encoder::new(inner.finish()?)?, device))
+    }
+
+    /// The language model. Fails when bytes are missing.
+    pub fn finish(&mut self) -> std::result::Result<Model, Error> {
+        let (inner, device) = self.loaded()?;
+        let model = TextModel::new(inner.finish()?)?;
+        Ok(Model { facts: Rc::clone(model.facts()), inner: Rc::new(RefCell::new(model)), device })
+    }
+}
+
+impl Loader {
+    /// What has taken the bytes, and the device that it has placed them on.
+    fn loaded(&mut self) -> Result<(session::Loader, Device)> {
         let (Some(inner), Some(mut device)) = (self.inner.take(), self.device.clone()) else {
             return fail!(Internal, "finish() comes once, after openDevice()");
         };
@@ -176,15 +207,22 @@ impl Loader {
             }
             device = Device::cpu(reason);
         }
-        let model = TextModel::new(inner.finish()?)?;
-        Ok(Model { facts: Rc::clone(model.facts()), inner: Rc::new(RefCell::new(model)), device })
+        Ok((inner, device))
+    }
+
+    fn inner(&mut self) -> Result<&mut session::Loader> {
+        match &mut self.inner {
+            Some(inner) => Ok(inner),
+            None => fail!(Internal, "the loader has finished"),
+        }
     }
 }
 
-/// Whether a first byte is the tag of a field with which ONNX files begin: the version, the producer, the graph,
-/// the operators. No other format that is read begins with one of them.
-fn looks_like_onnx(first: u8) -> bool {
-    [0x08, 0x12, 0x1a, 0x22, 0x3a, 0x42].contains(&first)
+/// Whether the first byte is the tag of a field with which ONNX files begin: the version, the producer, the graph,
+/// the operators. Of the other formats only safetensors may begin with one of them, and shows itself further on.
+fn looks_like_onnx(first: &[u8]) -> bool {
+    let tags = [0x08, 0x12, 0x1a, 0x22, 0x3a, 0x42];
+    first.first().is_some_and(|byte| tags.contains(byte)) && !looks_like_safetensors(first)
 }
 
 /// The GPU that serves, if one does, and why. Fails where one was demanded and none can.
@@ -212,14 +250,5 @@ async fn choose(wanted: &str) -> Result<(Option<GpuDevice>, String)> {
             Err(Error::new(ErrorKind::NoWebgpu, message))
         }
         Err(error) => Ok((None, format!("WebGPU is not used: {}", error.message()))),
-    }
-}
-
-impl Loader {
-    fn inner(&mut self) -> Result<&mut session::Loader> {
-        match &mut self.inner {
-            Some(inner) => Ok(inner),
-            None => fail!(Internal, "the loader has finished"),
-        }
     }
 }

@@ -8,11 +8,13 @@
 //! | `model` | tokens, templates, generations of a loaded model |
 //! | `network` | runs of a loaded ONNX model |
 //! | `generation` | one answer, step by step |
+//! | `encoder` | texts to vectors, batch by batch |
 //! | `options` | reading the options objects of JavaScript, checked |
 //! | `object` | making the objects that JavaScript gets |
 //! | `parity` | the parity suite, in builds for tests |
 //! | `error` | errors on their way to JavaScript |
 
+mod encoder;
 mod error;
 mod generation;
 mod loader;

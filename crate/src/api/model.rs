@@ -31,7 +31,6 @@ impl Model {
         let model = &self.facts;
         let gguf = model.gguf();
         let architecture = gguf.str("general.architecture").unwrap_or("unknown");
-        let bytes = gguf.tensors.iter().map(|tensor| tensor.n_bytes).sum();
         Object::new()
             .with("kind", "language")
             .with("name", gguf.str("general.name").unwrap_or(architecture))
@@ -42,7 +41,7 @@ impl Model {
             .count("trainedContextLength", model.trained_context_length() as u64)
             .count("vocabularySize", model.vocabulary_size() as u64)
             .count("layers", model.n_layers() as u64)
-            .count("bytes", bytes)
+            .count("bytes", model.n_bytes())
             .with("device", self.device.object())
             .with("hasChatTemplate", template(gguf).is_some())
             .into()

@@ -52,10 +52,15 @@ impl Options<'_> {
 
     /// A truth value, or the default.
     pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool> {
+        Ok(self.optional_flag(name)?.unwrap_or(default))
+    }
+
+    /// A truth value, unless it is left out.
+    pub(super) fn optional_flag(&self, name: &str) -> Result<Option<bool>> {
         match self.field(name) {
-            None => Ok(default),
+            None => Ok(None),
             Some(value) => match value.as_bool() {
-                Some(flag) => Ok(flag),
+                Some(flag) => Ok(Some(flag)),
                 None => fail!(InvalidInput, "{name} must be true or false"),
             },
         }

@@ -2,4 +2,9 @@
 //! offset is checked against the bytes that are there before it is trusted.
 
 pub mod gguf;
+pub mod hf_config;
 pub mod onnx;
+pub mod safetensors;
+mod tensor_info;
+
+pub use tensor_info::{TensorInfo, decodable};

@@ -5,9 +5,10 @@ use super::kv_cache::KvCache;
 use super::model::{Model, NextTokens, Scores, TopScores, Want};
 use crate::backend::{Pending, Profiled};
 use crate::error::{Result, ensure, fail};
+use crate::formats::TensorInfo;
 use crate::formats::gguf::Gguf;
 use crate::graph::ValueId;
-use crate::session::{Given, Loaded, Session};
+use crate::session::{Given, Kind, Loaded, Session};
 use crate::tensor::Tensor;
 use crate::text::{Detokenizer, Tokenizer};
 use crate::types::Bindings;
@@ -45,6 +46,7 @@ pub struct TextModel {
 pub struct TextFacts {
     tokenizer: Tokenizer,
     gguf: Gguf,
+    tensors: Vec<TensorInfo>,
     context_length: usize,
     trained_context_length: usize,
     vocabulary_size: usize,
@@ -54,7 +56,10 @@ pub struct TextFacts {
 impl TextModel {
     /// The model that was loaded. Fails when its tokenizer has more tokens than its graph has scores.
     pub fn new(loaded: Loaded) -> Result<Self> {
-        let Loaded { session, tokenizer, mut gguf, model } = loaded;
+        let Loaded { session, tokenizer, kind, tensors } = loaded;
+        let Kind::Language(mut gguf, model) = kind else {
+            return fail!(InvalidInput, "this model turns texts into vectors: use embed()");
+        };
         ensure!(
             tokenizer.vocabulary_size() <= model.vocabulary_size,
             Format,
@@ -67,6 +72,7 @@ impl TextModel {
         let facts = TextFacts {
             tokenizer,
             gguf,
+            tensors,
             context_length: model.context_length,
             trained_context_length: model.trained_context_length,
             vocabulary_size: model.vocabulary_size,
@@ -174,6 +180,11 @@ impl TextFacts {
         &self.gguf
     }
 
+    /// Bytes of the weights, as the file has them.
+    pub fn n_bytes(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.n_bytes).sum()
+    }
+
     /// Tokens that the KV cache holds at most.
     pub fn context_length(&self) -> usize {
         self.context_length
@@ -196,13 +207,13 @@ impl TextFacts {
 
     /// The weights' values, counted.
     pub fn n_parameters(&self) -> u64 {
-        self.gguf.tensors.iter().map(|t| t.shape.iter().map(|&d| d as u64).product::<u64>()).sum()
+        self.tensors.iter().map(|t| t.shape.iter().map(|&d| d as u64).product::<u64>()).sum()
     }
 
     /// The name of the type that most of the weights' bytes have: `q4_1`.
     pub fn quantization(&self) -> String {
         let mut bytes: BTreeMap<String, u64> = BTreeMap::new();
-        for tensor in &self.gguf.tensors {
+        for tensor in &self.tensors {
             let name = tensor.dtype.map_or_else(str::to_lowercase, |dtype| dtype.to_string());
             *bytes.entry(name).or_default() += tensor.n_bytes;
         }

@@ -1,7 +1,7 @@
 //! Causal attention over a cache, one query head at a time, with an online softmax: keys are read in tiles
 //! of 32; each tile's scores shift the running maximum, and what is accumulated is scaled to it.
 
-use super::math::exp;
+use super::math::exp_scalar as exp;
 use super::simd::{Best, Simd};
 use super::threads::Threads;
 use half::f16;

@@ -123,7 +123,7 @@ impl OpDef for Conv {
             y.iter_mut().zip(residual.data::<f32>()?).for_each(|(y, r)| *y += r);
         }
         if let Some(activation) = self.activation {
-            y.iter_mut().for_each(|y| *y = activation.apply(*y));
+            activation.apply_all(y);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::quant::decode_row;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
-/// `(table [rows, columns], indices i32 [n]) → f32 [n, columns]`.
+/// `(table [rows, columns], indices i32 [..]) → f32 [.., columns]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gather;
 
@@ -18,11 +18,11 @@ impl OpDef for Gather {
         let (table, indices) = (inputs.ty(0)?, inputs.ty(1)?);
         expect_dtype(indices, DType::I32, "the indices of a gather")?;
         ensure!(
-            table.shape.rank() == 2 && indices.shape.rank() == 1 && table.dtype.is_float(),
+            table.shape.rank() == 2 && table.dtype.is_float(),
             ShapeMismatch,
-            "a gather wants a table [rows, columns] of floats and indices [n], and got {table} and {indices}"
+            "a gather wants a table [rows, columns] of floats and indices, and got {table} and {indices}"
         );
-        Ok(vec![TensorType::f32(Shape(vec![indices.shape.0[0].clone(), table.shape.0[1].clone()]))])
+        Ok(vec![TensorType::f32(Shape([&indices.shape.0[..], &table.shape.0[1..]].concat()))])
     }
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
@@ -94,7 +94,7 @@ pub(super) mod parity {
     fn reference_gather(table: &Array, indices: &Array) -> Array {
         let rows: Vec<&[f64]> = table.rows().collect();
         let values = indices.values.iter().flat_map(|i| rows[*i as usize].to_vec()).collect();
-        Array::new(&[indices.values.len(), table.shape[1]], values)
+        Array::new(&[&indices.shape[..], &table.shape[1..]].concat(), values)
     }
 
     pub fn cases() -> Vec<Case> {
@@ -102,12 +102,13 @@ pub(super) mod parity {
         for dtype in DType::FLOATS {
             tables.push((dtype.to_string(), Given::weight(dtype, &[11, 256], 2)));
         }
-        let case = |(name, table)| {
-            let indices = Given::fed(&[4], &[8i32, 0, 3, 3]);
+        let case = |(i, (name, table)): (usize, (String, Given))| {
+            let shape: &[usize] = if i % 2 == 0 { &[4] } else { &[2, 2] };
+            let indices = Given::fed(shape, &[8i32, 0, 3, 3]);
             Case::new(name, Gather, vec![table, indices], Tolerance::of(1e-6), |x| {
                 vec![reference_gather(x[0].as_ref().expect("a table"), x[1].as_ref().expect("indices"))]
             })
         };
-        tables.into_iter().map(case).collect()
+        tables.into_iter().enumerate().map(case).collect()
     }
 }

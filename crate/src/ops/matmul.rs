@@ -8,6 +8,7 @@ use super::unary::UnaryFunction;
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::{Dispatch, Operand, params, spread};
+use crate::kernels::gemm::tile::Epilogue;
 use crate::kernels::planes::Planes;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
@@ -63,29 +64,30 @@ impl OpDef for MatMul {
         let Input::Packed(weight) = &inputs[1] else {
             return fail!(Internal, "the weight of a matrix product was not repacked");
         };
-        let bias = inputs.get(2).map_or(Ok(None), Input::optional)?;
-        let bias = bias.map(|b| b.data::<f32>()).transpose()?;
+        let floats = |i: usize| {
+            let input = inputs.get(i).map_or(Ok(None), Input::optional)?;
+            input.map(|tensor| tensor.data::<f32>()).transpose()
+        };
         let x = x.data::<f32>()?;
         let (_, columns) = outputs[0].as_rows();
         let y = outputs[0].data::<f32>()?;
-        if self.swiglu {
-            let mut both = vec![0.0f32; m * weight.n()];
-            weight.matmul(cx.threads, x, m, &mut both, bias, cx.exact);
-            for (y, both) in y.chunks_exact_mut(columns.max(1)).zip(both.chunks_exact(weight.n().max(1))) {
-                let (gate, up) = both.split_at(columns);
-                for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
-                    *y = crate::kernels::math::silu(*gate) * up;
-                }
+        let apply = self.activation.map(|activation| move |y: &mut [f32]| activation.apply_all(y));
+        let activation = apply.as_ref().map(|apply| apply as &dyn Fn(&mut [f32]));
+        let mut epilogue = Epilogue { column_bias: floats(2)?, residual: floats(3)?, activation, row_bias: None };
+        if !self.swiglu {
+            weight.matmul(cx.threads, x, m, y, &epilogue, cx.exact);
+            return Ok(());
+        }
+        let (residual, activation) = (epilogue.residual.take(), epilogue.activation.take());
+        let mut both = vec![0.0f32; m * weight.n()];
+        weight.matmul(cx.threads, x, m, &mut both, &epilogue, cx.exact);
+        for (y, both) in y.chunks_exact_mut(columns.max(1)).zip(both.chunks_exact(weight.n().max(1))) {
+            let (gate, up) = both.split_at(columns);
+            for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
+                *y = crate::kernels::math::silu_scalar(*gate) * up;
             }
-        } else {
-            weight.matmul(cx.threads, x, m, y, bias, cx.exact);
         }
-        if let Some(residual) = inputs.get(3).map_or(Ok(None), Input::optional)? {
-            y.iter_mut().zip(residual.data::<f32>()?).for_each(|(y, r)| *y += r);
-        }
-        if let Some(activation) = self.activation {
-            y.iter_mut().for_each(|y| *y = activation.apply(*y));
-        }
+        Epilogue { residual, activation, ..Epilogue::default() }.finish(y, 0);
         Ok(())
     }
 

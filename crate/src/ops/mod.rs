@@ -249,6 +249,7 @@ operators! {
     Product => product,
     Quantize => quantize,
     Range => range,
+    Recurrent => recurrent,
     Reduce => reduce,
     Reshape => reshape,
     Resize => resize,

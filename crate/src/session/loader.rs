@@ -2,13 +2,16 @@
 //! header is kept whole, and of each weight no more than a row.
 
 use super::Session;
+use super::headers::{Description, HeaderState, Headers, in_file};
 use crate::backend::Backend;
 use crate::backend::cpu::CpuBackend;
 use crate::backend::gpu::{GpuBackend, GpuDevice};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
-use crate::formats::gguf::{Gguf, Parsed};
+use crate::formats::TensorInfo;
+use crate::formats::gguf::Gguf;
+use crate::formats::hf_config::HfConfig;
 use crate::graph::{Derivation, Graph, Source, ValueId};
-use crate::import::arch::{self, ArchOptions, LanguageModel};
+use crate::import::arch::{self, ArchOptions, EncoderModel, LanguageModel};
 use crate::passes;
 use crate::plan::{Plan, PlanOptions};
 use crate::tensor::Chunk;
@@ -42,10 +45,35 @@ pub struct Loaded {
     pub session: Session,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
-    /// Its header.
-    pub gguf: Gguf,
-    /// What the token loop needs to know of the graph.
-    pub model: LanguageModel,
+    /// What it is.
+    pub kind: Kind,
+    /// Its tensors, as the files have them.
+    pub tensors: Vec<TensorInfo>,
+}
+
+/// The kinds of models that are loaded tensor by tensor.
+pub enum Kind {
+    /// One that goes on with a text: its header, and what the token loop needs to know of the graph.
+    Language(Gguf, LanguageModel),
+    /// One that turns texts into vectors: its configuration, and what batches need to know of the graph.
+    Encoder(HfConfig, EncoderModel),
+}
+
+impl Kind {
+    fn graph_mut(&mut self) -> &mut Graph {
+        match self {
+            Self::Language(_, model) => &mut model.graph,
+            Self::Encoder(_, model) => &mut model.graph,
+        }
+    }
+
+    /// The sizes of a run that stands for all when the GPU is asked whether it can.
+    fn sample_sizes(&self) -> Bindings {
+        match self {
+            Self::Language(..) => token_sizes(2),
+            Self::Encoder(..) => Bindings::from([("b".into(), 2), ("s".into(), 8)]),
+        }
+    }
 }
 
 /// Where a tensor of the file goes.
@@ -65,8 +93,8 @@ struct Derived {
 struct Loading {
     /// Bytes of each file's header.
     header_bytes: Vec<u64>,
-    gguf: Gguf,
-    model: LanguageModel,
+    kind: Kind,
+    tensors: Vec<TensorInfo>,
     tokenizer: Tokenizer,
     session: Session,
     targets: HashMap<Box<str>, Vec<Target>>,
@@ -76,7 +104,7 @@ struct Loading {
     next: usize,
 }
 
-/// Takes the bytes of a GGUF model and makes a model of them.
+/// Takes the bytes of a GGUF or safetensors model and makes a model of them.
 ///
 /// One file: [`push`](Self::push) all bytes, [`finish`](Self::finish). Several: first the header of each, by
 /// [`begin_file`](Self::begin_file) and [`push_header`](Self::push_header) until it says that it is whole; then,
@@ -86,12 +114,7 @@ pub struct Loader {
     gpu: Option<GpuDevice>,
     /// Why the GPU does not serve this model, where it was to.
     obstacle: Option<String>,
-    /// The headers that are whole, one a file.
-    headers: Vec<Gguf>,
-    /// The first bytes of the file whose header is not whole.
-    header: Vec<u8>,
-    /// The length of `header` at which parsing is tried again.
-    retry_at: usize,
+    headers: Headers,
     /// The length of the file that the bytes are of, where it is known.
     file_len: Option<u64>,
     /// The file that the next bytes are of, and where they go on in it.
@@ -108,9 +131,7 @@ impl Loader {
             options,
             gpu: None,
             obstacle: None,
-            headers: Vec::new(),
-            header: Vec::new(),
-            retry_at: 0,
+            headers: Headers::default(),
             file_len: None,
             file: 0,
             at: 0,
@@ -137,39 +158,26 @@ impl Loader {
 
     /// Takes first bytes of the next file and says whether its header is whole. Only a model in several files
     /// needs it: a weight may be made of tensors of more than one.
-    pub fn push_header(&mut self, bytes: &[u8]) -> Result<bool> {
+    pub fn push_header(&mut self, bytes: &[u8]) -> Result<HeaderState> {
         ensure!(self.loading.is_none(), Internal, "headers come before the first tensor");
-        Ok(self.read_header(bytes)?.is_some())
-    }
-
-    /// Adds to the header. Once it is whole, gives the bytes that it was in.
-    fn read_header(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.header.extend_from_slice(bytes);
-        let whole = self.file_len.is_some_and(|len| self.header.len() as u64 >= len);
-        if self.header.len() < self.retry_at && !whole {
-            return Ok(None);
+        let state = self.headers.push(bytes, self.file_len)?;
+        if state != HeaderState::More {
+            self.headers.take_bytes();
         }
-        match Gguf::parse(&self.header, self.file_len).map_err(|e| in_file(e, self.headers.len()))? {
-            Parsed::NeedMore => {
-                self.retry_at = self.header.len() * 3 / 2;
-                Ok(None)
-            }
-            Parsed::Complete(gguf) => {
-                self.headers.push(*gguf);
-                self.retry_at = 0;
-                Ok(Some(std::mem::take(&mut self.header)))
-            }
-        }
+        Ok(state)
     }
 
     /// Takes the next bytes of the file.
     pub fn push<'a>(&mut self, chunk: impl Into<Chunk<'a>>) -> Result<()> {
         let chunk = chunk.into();
         self.taken += chunk.len() as u64;
-        if self.loading.is_none() && self.headers.is_empty() {
-            return match self.read_header(&chunk.read())? {
-                Some(whole) => self.take(&whole[..].into()),
-                None => Ok(()),
+        if self.loading.is_none() && self.headers.len() == 0 {
+            return match self.headers.push(&chunk.read(), self.file_len)? {
+                HeaderState::More => Ok(()),
+                _ => {
+                    let bytes = self.headers.take_bytes();
+                    self.take(&bytes[..].into())
+                }
             };
         }
         self.take(&chunk)
@@ -190,9 +198,12 @@ impl Loader {
 
     /// Ends the file. Fails, naming the first missing tensor, when its bytes are not all there.
     pub fn end_file(&mut self) -> Result<()> {
-        if self.loading.is_none() && !self.header.is_empty() {
-            self.file_len = Some(self.header.len() as u64);
+        if self.loading.is_none() && self.headers.open_bytes() > 0 {
+            self.file_len = Some(self.headers.open_bytes() as u64);
             self.push(&[][..])?;
+        }
+        if self.loading.is_none() && self.headers.len() > 0 {
+            self.take(&[][..].into())?;
         }
         let Some(loading) = &self.loading else { return Ok(()) };
         let expected = loading.file_bytes(self.file);
@@ -204,6 +215,11 @@ impl Loader {
         }
         (self.file, self.at) = (self.file + 1, 0);
         Ok(())
+    }
+
+    /// Whether the model turns texts into vectors, once the headers are there.
+    pub fn is_encoder(&self) -> bool {
+        self.loading.as_ref().is_some_and(|loading| matches!(loading.kind, Kind::Encoder(..)))
     }
 
     /// How far loading is.
@@ -227,60 +243,49 @@ impl Loader {
         ensure!(
             self.file == loading.n_files(),
             Format,
-            "the bytes of shard {} of {} did not come",
+            "the bytes of file {} of {} did not come",
             self.file + 1,
             loading.n_files()
         );
-        let Loading { session, tokenizer, gguf, model, .. } = loading;
-        Ok(Loaded { session, tokenizer, gguf, model })
-    }
-}
-
-/// The same error, with the shard that it was met in, from the second on.
-fn in_file(error: Error, file: usize) -> Error {
-    if file == 0 {
-        return error;
-    }
-    let named = Error::new(error.kind(), format!("in shard {}: {}", file + 1, error.message()));
-    match error.node() {
-        Some(node) => named.at(node),
-        None => named,
+        let Loading { session, tokenizer, kind, tensors, .. } = loading;
+        Ok(Loaded { session, tokenizer, kind, tensors })
     }
 }
 
 impl Loading {
-    /// Places for everything the header names; on the CPU, with the reason, when the GPU cannot run it.
+    /// Places for everything the headers name; on the CPU, with the reason, when the GPU cannot run it.
     fn new(
-        headers: Vec<Gguf>,
+        headers: Headers,
         options: LoaderOptions,
         gpu: Option<GpuDevice>,
     ) -> Result<(Self, Option<String>)> {
-        let header_bytes = headers.iter().map(|header| header.data_start).collect();
-        let gguf = Gguf::join(headers)?;
-        let arch = ArchOptions { context_length: options.context_length, exact: options.exact };
-        let mut model = arch::build(&gguf, arch)?;
-        let tokenizer = Tokenizer::from_gguf(&gguf)?;
-        passes::optimise(&mut model.graph)?;
+        let (description, header_bytes) = headers.join()?;
+        let (mut kind, tokenizer, tensors) = build(description, options)?;
+        let graph = kind.graph_mut();
+        passes::optimise(graph)?;
+        let graph = graph.clone();
         let (mut backend, mut obstacle): (Option<Box<dyn Backend>>, _) = (None, None);
         if let Some(device) = gpu {
-            obstacle = gpu_obstacle(&device, &model.graph)?;
+            obstacle = gpu_obstacle(&device, &graph, &kind.sample_sizes())?;
             if obstacle.is_none() {
-                backend = Some(Box::new(GpuBackend::new(&model.graph, device)?));
+                backend = Some(Box::new(GpuBackend::new(&graph, device)?));
             }
         }
         let backend = match backend {
             Some(backend) => backend,
-            None => Box::new(CpuBackend::new(&model.graph, options.exact)?),
+            None => Box::new(CpuBackend::new(&graph, options.exact)?),
         };
-        let mut session = Session::new(model.graph.clone(), backend);
+        let mut session = Session::new(graph.clone(), backend);
         // A GPU compiles its kernels while the weights come.
-        for (outputs, n) in [(&["argmax"][..], 1), (&["logits"], 64), (&["top_logits", "top_ids"], 1)] {
-            session.prepare(outputs, token_sizes(n))?;
+        if let Kind::Language(..) = kind {
+            for (outputs, n) in [(&["argmax"][..], 1), (&["logits"], 64), (&["top_logits", "top_ids"], 1)] {
+                session.prepare(outputs, token_sizes(n))?;
+            }
         }
-        let targets = targets(&gguf, &model.graph)?;
-        let mut order: Vec<usize> = (0..gguf.tensors.len()).collect();
-        order.sort_by_key(|&i| (gguf.tensors[i].file, gguf.tensors[i].offset));
-        Ok((Self { header_bytes, gguf, model, tokenizer, session, targets, order, next: 0 }, obstacle))
+        let targets = targets(&tensors, &graph)?;
+        let mut order: Vec<usize> = (0..tensors.len()).collect();
+        order.sort_by_key(|&i| (tensors[i].file, tensors[i].offset));
+        Ok((Self { header_bytes, kind, tensors, tokenizer, session, targets, order, next: 0 }, obstacle))
     }
 
     fn n_files(&self) -> usize {
@@ -289,12 +294,12 @@ impl Loading {
 
     /// The name of the tensor whose bytes come next.
     fn next_tensor(&self) -> Option<&str> {
-        self.order.get(self.next).map(|&index| &*self.gguf.tensors[index].name)
+        self.order.get(self.next).map(|&index| &*self.tensors[index].name)
     }
 
     /// Bytes that a file has at least.
     fn file_bytes(&self, file: usize) -> u64 {
-        let ends = self.gguf.tensors.iter().filter(|t| t.file == file).map(|t| t.offset + t.n_bytes);
+        let ends = self.tensors.iter().filter(|t| t.file == file).map(|t| t.offset + t.n_bytes);
         ends.max().unwrap_or(0)
     }
 
@@ -307,7 +312,7 @@ impl Loading {
     fn take(&mut self, file: usize, at: u64, chunk: &Chunk) -> Result<()> {
         let end = at + chunk.len() as u64;
         while let Some(&index) = self.order.get(self.next) {
-            let tensor = &self.gguf.tensors[index];
+            let tensor = &self.tensors[index];
             if tensor.file != file {
                 break;
             }
@@ -329,16 +334,41 @@ impl Loading {
     }
 }
 
+/// The graph and tokenizer of the model that the headers describe, and its tensors.
+fn build(description: Description, options: LoaderOptions) -> Result<(Kind, Tokenizer, Vec<TensorInfo>)> {
+    match description {
+        Description::Gguf(mut gguf) => {
+            let arch = ArchOptions { context_length: options.context_length, exact: options.exact };
+            let model = arch::build(&gguf, arch)?;
+            let tokenizer = Tokenizer::from_gguf(&gguf)?;
+            let tensors = std::mem::take(&mut gguf.tensors);
+            Ok((Kind::Language(gguf, model), tokenizer, tensors))
+        }
+        Description::Hf(mut config, tensors) => {
+            let model = arch::build_encoder(&config, &tensors)?;
+            let tokenizer = Tokenizer::from_json(&config.take_tokenizer().unwrap_or_default())?;
+            ensure!(
+                tokenizer.vocabulary_size() <= model.vocabulary_size,
+                Format,
+                "tokenizer.json has {} tokens, and the model {}: they are of two models",
+                tokenizer.vocabulary_size(),
+                model.vocabulary_size
+            );
+            Ok((Kind::Encoder(config, model), tokenizer, tensors))
+        }
+    }
+}
+
 /// The sizes of a run of `n` tokens.
 fn token_sizes(n: usize) -> Bindings {
     Bindings::from([("s".into(), n), ("n".into(), 1)])
 }
 
 /// Why the device cannot run the graph, where it cannot.
-fn gpu_obstacle(device: &GpuDevice, graph: &Graph) -> Result<Option<String>> {
+fn gpu_obstacle(device: &GpuDevice, graph: &Graph, sizes: &Bindings) -> Result<Option<String>> {
     let wanted: Vec<(String, ValueId)> =
         graph.outputs().iter().map(|(name, id)| (name.to_string(), *id)).collect();
-    let plan = Plan::of_sizes(graph, &wanted, &token_sizes(2), PlanOptions { in_place: false })?;
+    let plan = Plan::of_sizes(graph, &wanted, sizes, PlanOptions { in_place: false })?;
     GpuBackend::obstacle(device, graph, &plan)
 }
 
@@ -359,13 +389,14 @@ impl Target {
 }
 
 /// Where each tensor of the file goes: the weights that it is part of, and at which row.
-fn targets(gguf: &Gguf, graph: &Graph) -> Result<HashMap<Box<str>, Vec<Target>>> {
+fn targets(tensors: &[TensorInfo], graph: &Graph) -> Result<HashMap<Box<str>, Vec<Target>>> {
+    let named: HashMap<&str, &TensorInfo> = tensors.iter().map(|tensor| (&*tensor.name, tensor)).collect();
     let mut targets: HashMap<Box<str>, Vec<Target>> = HashMap::new();
     for (value, description) in graph.values() {
         let Source::Weight(weight) = &description.source else { continue };
         let mut first_row = 0;
         for part in &weight.parts {
-            let tensor = gguf.tensor(part);
+            let tensor = named.get(&**part);
             ensure!(tensor.is_some(), Internal, "the weight '{part}' is not in the file");
             let derived =
                 weight.derivation.clone().map(|derivation| Derived { derivation, bytes: Vec::new() });

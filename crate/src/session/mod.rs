@@ -1,9 +1,11 @@
 //! A session: a model loaded from a file's bytes as they come, optimised, planned, and run.
 
+mod headers;
 mod loader;
 mod network;
 mod session;
 
-pub use loader::{Loaded, Loader, LoaderOptions, Progress};
+pub use headers::HeaderState;
+pub use loader::{Kind, Loaded, Loader, LoaderOptions, Progress};
 pub use network::{Network, Port, PortDim};
 pub use session::{Given, Session};

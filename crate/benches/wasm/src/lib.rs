@@ -1,6 +1,7 @@
 //! Kernel workloads behind plain C exports, so that a page runs them without any glue. The page
 //! (`../kernels.mjs`) does the timing.
 
+use homefire::kernels::gemm::tile::Epilogue;
 use homefire::kernels::gemm::{PackedMatrix, Packer};
 use homefire::kernels::threads::Threads;
 use homefire::types::{BlockFormat, DType};
@@ -69,7 +70,7 @@ pub extern "C" fn multiply(exact: u32) -> f32 {
         let mut work = work.borrow_mut();
         let Some(Work { weights, m, a, out }) = work.as_mut() else { return f32::NAN };
         for weight in weights.iter() {
-            weight.matmul(&Threads::single(), a, *m, out, None, exact != 0);
+            weight.matmul(&Threads::single(), a, *m, out, &Epilogue::default(), exact != 0);
         }
         out.iter().sum()
     })

@@ -1,9 +1,10 @@
 //! The header: magic, version, metadata, tensor descriptions.
 
 use super::reader::{MAX_ENTRIES, Reader, Step, Stop, fault};
-use super::tensors::{place_tensors, tensor};
+use super::tensors::tensor;
 use super::{Gguf, Parsed};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
+use crate::formats::tensor_info::place_tensors;
 
 /// No model's header is longer; one that claims to be is not waited for.
 const MAX_HEADER: usize = 1 << 27;
@@ -84,6 +85,6 @@ fn header(reader: &mut Reader) -> Step<Gguf> {
         gguf.tensors.push(tensor(reader, alignment)?);
     }
     gguf.data_start = (reader.at as u64).next_multiple_of(alignment);
-    place_tensors(&mut gguf, reader.file_len)?;
+    place_tensors(&mut gguf.tensors, gguf.data_start, reader.file_len)?;
     Ok(gguf)
 }

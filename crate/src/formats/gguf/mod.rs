@@ -14,9 +14,9 @@ mod tests;
 mod values;
 
 pub use shards::Shard;
-pub use tensors::{TensorInfo, decodable};
 pub use values::{Numbers, Strings, Value};
 
+use super::TensorInfo;
 use std::collections::HashMap;
 
 /// The header of a file.

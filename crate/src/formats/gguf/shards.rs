@@ -2,8 +2,9 @@
 //! whose keys `split.*` say which it is, and the first has the metadata of the whole model. Here their headers
 //! are joined, and checked to be the shards of one model, in order.
 
-use super::{Gguf, TensorInfo};
+use super::Gguf;
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
+use crate::formats::TensorInfo;
 use std::collections::HashMap;
 
 /// What a file says about its place among the shards.

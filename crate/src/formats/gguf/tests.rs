@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::{Error, ErrorKind, Result};
+use crate::formats::decodable;
 use crate::types::{BlockFormat, DType};
 
 fn string(out: &mut Vec<u8>, s: &str) {

@@ -6,7 +6,8 @@
 
 use super::{ArchOptions, LanguageModel};
 use crate::error::{Error, ErrorKind, Result, ensure};
-use crate::formats::gguf::{Gguf, decodable};
+use crate::formats::decodable;
+use crate::formats::gguf::Gguf;
 use crate::graph::{Derivation, Graph, ValueId};
 use crate::kernels::rope_table::RopeTable;
 use crate::ops::attention::Attention;

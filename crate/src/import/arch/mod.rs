@@ -1,9 +1,12 @@
 //! Architectures: one file each builds the graph of a model from its configuration.
 
+pub mod bert;
 pub mod llama;
 
 use crate::error::{Result, fail};
+use crate::formats::TensorInfo;
 use crate::formats::gguf::Gguf;
+use crate::formats::hf_config::HfConfig;
 use crate::graph::Graph;
 
 /// A language model's graph with what the token loop needs to know of it.
@@ -47,6 +50,63 @@ pub fn build(gguf: &Gguf, options: ArchOptions) -> Result<LanguageModel> {
             fail!(
                 UnsupportedFormat,
                 "models of architecture '{name}' are not supported yet; supported are {}",
+                known.join(", ")
+            )
+        }
+    }
+}
+
+/// The graph of a model that turns texts into vectors, with what its batches need to know of it.
+pub struct EncoderModel {
+    /// Inputs `tokens` i32 `[b, s]`, `positions` i32 `[s]`, `mask` f32 `[b, 1, 1, s]` (0, or a large negative number
+    /// where a text has ended), `weights` f32 `[b, 1, s]` of the tokens in a text's vector; of a model with
+    /// [relative positions](Self::relative) also `buckets` i32 `[s, s]`. Output `pooled` f32 `[b, 1, hidden_dim]`.
+    pub graph: Graph,
+    /// Elements of a vector.
+    pub hidden_dim: usize,
+    /// Layers.
+    pub n_layers: usize,
+    /// Tokens of the vocabulary.
+    pub vocabulary_size: usize,
+    /// The position of the first token.
+    pub first_position: usize,
+    /// Tokens that there are positions for.
+    pub max_tokens: usize,
+    /// How distances between tokens fall into buckets, where the model looks at them.
+    pub relative: Option<RelativePositions>,
+}
+
+/// Buckets of distances, half of them for each direction: one for each of the first distances, then ever wider ones
+/// (Raffel et al. 2020, arXiv:1910.10683).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelativePositions {
+    /// How many buckets there are.
+    pub n_buckets: usize,
+    /// The distance from which on all fall into the last.
+    pub max_distance: usize,
+}
+
+type BuildEncoder = fn(&HfConfig, &[TensorInfo]) -> Result<EncoderModel>;
+
+/// The encoders by the `model_type` of their config.json.
+const ENCODERS: &[(&str, BuildEncoder)] = &[
+    ("bert", bert::build),
+    ("distilbert", bert::build),
+    ("mpnet", bert::build),
+    ("roberta", bert::build),
+    ("xlm-roberta", bert::build),
+];
+
+/// Builds the graph of the encoder that a config.json describes and whose weights these are.
+pub fn build_encoder(config: &HfConfig, tensors: &[TensorInfo]) -> Result<EncoderModel> {
+    let name = config.str(&["model_type"]).unwrap_or("");
+    match ENCODERS.iter().find(|(known, _)| *known == name) {
+        Some((_, build)) => build(config, tensors),
+        None => {
+            let known: Vec<&str> = ENCODERS.iter().map(|(name, _)| *name).collect();
+            fail!(
+                UnsupportedFormat,
+                "safetensors models of the type '{name}' are not supported yet; supported are {}",
                 known.join(", ")
             )
         }

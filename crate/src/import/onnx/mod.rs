@@ -6,6 +6,7 @@ mod indexing;
 mod layout;
 mod network;
 mod quantized;
+mod recurrent;
 mod spelling;
 mod vision;
 

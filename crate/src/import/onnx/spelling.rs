@@ -1,6 +1,9 @@
 //! ONNX's operators by name, each with the function that spells it in operators of the catalogue.
 
-use super::{Use, elementwise as e, indexing as i, layout as l, network as n, quantized as q, vision as v};
+use super::{
+    Use, elementwise as e, indexing as i, layout as l, network as n, quantized as q, recurrent as r,
+    vision as v,
+};
 use crate::error::Result;
 use crate::graph::ValueId;
 
@@ -59,6 +62,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Flatten", l::flatten),
     ("Floor", e::unary),
     ("Gather", l::take),
+    ("GRU", r::recurrent),
     ("GatherElements", i::take_along),
     ("GatherND", i::gather_nd),
     ("Gelu", e::unary),
@@ -76,6 +80,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("InstanceNormalization", v::group_norm),
     ("IsInf", e::unary),
     ("IsNaN", e::unary),
+    ("LSTM", r::recurrent),
     ("LayerNormalization", n::layer_norm),
     ("LeakyRelu", e::unary),
     ("Less", e::binary),
@@ -102,6 +107,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Pow", e::binary),
     ("QuantizeLinear", q::quantize),
     ("RMSNormalization", n::layer_norm),
+    ("RNN", r::recurrent),
     ("Range", l::range),
     ("Reciprocal", e::unary),
     ("ReduceL1", n::reduce),

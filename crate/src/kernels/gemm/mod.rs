@@ -7,6 +7,7 @@ mod activations;
 mod float;
 mod pack;
 mod quantized;
+pub mod tile;
 
 pub use activations::QuantizedRows;
 pub use pack::{PackedMatrix, Packer};

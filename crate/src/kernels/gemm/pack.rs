@@ -113,6 +113,11 @@ impl PackedMatrix {
         &self.units[panel * self.panel_units..][..self.panel_units]
     }
 
+    /// The units of all panels.
+    pub(super) fn all_panels(&self) -> &[u128] {
+        &self.units
+    }
+
     /// Decodes row `row` (below `n`) into `out`, which has `k` values.
     pub fn decode_row(&self, row: usize, out: &mut [f32]) {
         let panel = self.panel(row / ROWS);
@@ -278,15 +283,15 @@ impl Packer {
 }
 
 impl PackedMatrix {
-    /// `out = a · Wᵀ + bias`: `a` `[m, k]`, `out` `[m, n]`, `bias` `[n]`. `exact` keeps activations f32 beside
-    /// quantised weights, which otherwise are quantised to 8 bits.
+    /// `out = a · Wᵀ` and the epilogue: `a` `[m, k]`, `out` `[m, n]`. `exact` keeps activations f32 beside quantised
+    /// weights, which otherwise are quantised to 8 bits.
     pub fn matmul(
         &self,
         threads: &crate::kernels::threads::Threads,
         a: &[f32],
         m: usize,
         out: &mut [f32],
-        bias: Option<&[f32]>,
+        epilogue: &super::tile::Epilogue,
         exact: bool,
     ) {
         use crate::kernels::simd::Best;
@@ -294,12 +299,14 @@ impl PackedMatrix {
             Layout::Affine(affine) if !exact => {
                 let rows = super::QuantizedRows::new(&a[..m * self.k]);
                 super::quantized::matmul::<Best>(threads, self, affine, &rows, m, out);
+                for (i, row) in out.chunks_exact_mut(self.n.max(1)).take(m).enumerate() {
+                    if let Some(bias) = epilogue.column_bias {
+                        row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+                    }
+                    epilogue.finish(row, i * self.n);
+                }
             }
-            _ => super::float::matmul::<Best>(threads, self, a, m, out),
-        }
-        if let Some(bias) = bias {
-            out.chunks_exact_mut(self.n.max(1))
-                .for_each(|row| row.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
+            _ => super::float::matmul(threads, self, a, m, out, epilogue),
         }
     }
 }

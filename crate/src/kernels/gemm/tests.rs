@@ -80,7 +80,7 @@ fn every_format_multiplies_as_the_reference_does() {
             let a = noise(m * k, 3);
             let want = reference_matmul(&a, &decoded, m, n, k);
             let mut out = vec![f32::NAN; m * n];
-            weight.matmul(&Threads::single(), &a, m, &mut out, None, true);
+            weight.matmul(&Threads::single(), &a, m, &mut out, &tile::Epilogue::default(), true);
             assert!(error(&out, &want) < 1e-5, "{dtype} {m}×{n}, exact: {}", error(&out, &want));
             // Against the same eight-bit activations the integer kernels lose only f32 rounding.
             let rows = QuantizedRows::new(&a);
@@ -88,7 +88,7 @@ fn every_format_multiplies_as_the_reference_does() {
                 (0..m * k).map(|i| f32::from(rows.levels[i]) * rows.scales[i / 32]).collect();
             let quantised = matches!(dtype, DType::Block(_));
             let want = if quantised { reference_matmul(&back, &decoded, m, n, k) } else { want };
-            weight.matmul(&Threads::single(), &a, m, &mut out, None, false);
+            weight.matmul(&Threads::single(), &a, m, &mut out, &tile::Epilogue::default(), false);
             assert!(error(&out, &want) < 1e-4, "{dtype} {m}×{n}: {}", error(&out, &want));
             out[0] += 0.3 * want.iter().map(|x| x.abs()).fold(0.0, f64::max) as f32;
             assert!(error(&out, &want) > 1e-4, "the canary passed");

@@ -52,4 +52,34 @@ pub trait Simd: Copy {
     fn mul(a: Self::F, b: Self::F) -> Self::F;
     /// `a · b + c`, rounded once or twice.
     fn mul_add(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a - b`.
+    fn sub(a: Self::F, b: Self::F) -> Self::F;
+    /// `a / b`.
+    fn div(a: Self::F, b: Self::F) -> Self::F;
+    /// `b` where `b < a`, else `a`: the smaller, and `a` where one is no number.
+    fn min(a: Self::F, b: Self::F) -> Self::F;
+    /// `b` where `a < b`, else `a`: the larger, and `a` where one is no number.
+    fn max(a: Self::F, b: Self::F) -> Self::F;
+    /// Square roots.
+    fn sqrt(x: Self::F) -> Self::F;
+    /// To the nearest integer, ties to even.
+    fn nearest(x: Self::F) -> Self::F;
+    /// The largest integer that is not larger.
+    fn floor(x: Self::F) -> Self::F;
+    /// All bits set where `a < b`, none elsewhere.
+    fn lt(a: Self::F, b: Self::F) -> Self::I;
+    /// `a` where all bits of a lane are set, `b` where none is.
+    fn select(mask: Self::I, a: Self::F, b: Self::F) -> Self::F;
+    /// The bits of four f32.
+    fn bits(x: Self::F) -> Self::I;
+    /// Four f32 of those bits.
+    fn from_bits(x: Self::I) -> Self::F;
+    /// Four i32 shifted left.
+    fn shift_left(x: Self::I, by: u32) -> Self::I;
+    /// Four i32 shifted right, the sign kept.
+    fn shift_right(x: Self::I, by: u32) -> Self::I;
+    /// Bitwise and.
+    fn and(a: Self::I, b: Self::I) -> Self::I;
+    /// Bitwise or.
+    fn or(a: Self::I, b: Self::I) -> Self::I;
 }

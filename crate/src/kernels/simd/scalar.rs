@@ -91,4 +91,65 @@ impl Simd for Scalar {
     fn mul_add(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
     }
+    #[inline(always)]
+    fn sub(a: Self::F, b: Self::F) -> Self::F {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    fn div(a: Self::F, b: Self::F) -> Self::F {
+        std::array::from_fn(|i| a[i] / b[i])
+    }
+    #[inline(always)]
+    fn min(a: Self::F, b: Self::F) -> Self::F {
+        std::array::from_fn(|i| if b[i] < a[i] { b[i] } else { a[i] })
+    }
+    #[inline(always)]
+    fn max(a: Self::F, b: Self::F) -> Self::F {
+        std::array::from_fn(|i| if a[i] < b[i] { b[i] } else { a[i] })
+    }
+    #[inline(always)]
+    fn sqrt(x: Self::F) -> Self::F {
+        x.map(f32::sqrt)
+    }
+    #[inline(always)]
+    fn nearest(x: Self::F) -> Self::F {
+        x.map(f32::round_ties_even)
+    }
+    #[inline(always)]
+    fn floor(x: Self::F) -> Self::F {
+        x.map(f32::floor)
+    }
+    #[inline(always)]
+    fn lt(a: Self::F, b: Self::F) -> Self::I {
+        from_i32s(std::array::from_fn(|i| -i32::from(a[i] < b[i])))
+    }
+    #[inline(always)]
+    fn select(mask: Self::I, a: Self::F, b: Self::F) -> Self::F {
+        let mask = i32s(mask);
+        std::array::from_fn(|i| if mask[i] != 0 { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn bits(x: Self::F) -> Self::I {
+        from_i32s(x.map(|x| x.to_bits().cast_signed()))
+    }
+    #[inline(always)]
+    fn from_bits(x: Self::I) -> Self::F {
+        i32s(x).map(|x| f32::from_bits(x.cast_unsigned()))
+    }
+    #[inline(always)]
+    fn shift_left(x: Self::I, by: u32) -> Self::I {
+        from_i32s(i32s(x).map(|x| x << by))
+    }
+    #[inline(always)]
+    fn shift_right(x: Self::I, by: u32) -> Self::I {
+        from_i32s(i32s(x).map(|x| x >> by))
+    }
+    #[inline(always)]
+    fn and(a: Self::I, b: Self::I) -> Self::I {
+        std::array::from_fn(|i| a[i] & b[i])
+    }
+    #[inline(always)]
+    fn or(a: Self::I, b: Self::I) -> Self::I {
+        std::array::from_fn(|i| a[i] | b[i])
+    }
 }

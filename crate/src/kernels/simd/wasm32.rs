@@ -94,4 +94,70 @@ impl Simd for Wasm {
     fn mul_add(a: v128, b: v128, c: v128) -> v128 {
         f32x4_add(f32x4_mul(a, b), c)
     }
+    #[inline(always)]
+    fn sub(a: v128, b: v128) -> v128 {
+        f32x4_sub(a, b)
+    }
+    #[inline(always)]
+    fn div(a: v128, b: v128) -> v128 {
+        f32x4_div(a, b)
+    }
+    #[inline(always)]
+    fn min(a: v128, b: v128) -> v128 {
+        f32x4_pmin(a, b)
+    }
+    #[inline(always)]
+    fn max(a: v128, b: v128) -> v128 {
+        f32x4_pmax(a, b)
+    }
+    #[inline(always)]
+    fn sqrt(x: v128) -> v128 {
+        f32x4_sqrt(x)
+    }
+    #[inline(always)]
+    fn nearest(x: v128) -> v128 {
+        f32x4_nearest(x)
+    }
+    #[inline(always)]
+    fn floor(x: v128) -> v128 {
+        f32x4_floor(x)
+    }
+    #[inline(always)]
+    fn lt(a: v128, b: v128) -> v128 {
+        f32x4_lt(a, b)
+    }
+    #[cfg(target_feature = "relaxed-simd")]
+    #[inline(always)]
+    fn select(mask: v128, a: v128, b: v128) -> v128 {
+        i32x4_relaxed_laneselect(a, b, mask)
+    }
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    #[inline(always)]
+    fn select(mask: v128, a: v128, b: v128) -> v128 {
+        v128_bitselect(a, b, mask)
+    }
+    #[inline(always)]
+    fn bits(x: v128) -> v128 {
+        x
+    }
+    #[inline(always)]
+    fn from_bits(x: v128) -> v128 {
+        x
+    }
+    #[inline(always)]
+    fn shift_left(x: v128, by: u32) -> v128 {
+        i32x4_shl(x, by)
+    }
+    #[inline(always)]
+    fn shift_right(x: v128, by: u32) -> v128 {
+        i32x4_shr(x, by)
+    }
+    #[inline(always)]
+    fn and(a: v128, b: v128) -> v128 {
+        v128_and(a, b)
+    }
+    #[inline(always)]
+    fn or(a: v128, b: v128) -> v128 {
+        v128_or(a, b)
+    }
 }

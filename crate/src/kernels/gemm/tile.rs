@@ -1,0 +1,238 @@
+//! The product that all f32 kernels share: rows packed four by four, `[m / 4][k][4]`, times columns packed eight by
+//! eight, `[n / 8][k][8]`, with what follows the sums. A tile of four rows by eight columns is summed in registers
+//! along k: it is what sixteen registers hold with their operands, larger tiles spill and are slower. Convolutions pack
+//! their filters as rows, products their weights as columns, each once, and the other side as they go.
+
+use crate::kernels::simd::{Best, Simd};
+
+/// Rows that are packed together; the last rows of a matrix may be fewer.
+pub const TALL: usize = 4;
+/// Columns that are packed together; the last columns of a matrix are filled up with zeros.
+pub const WIDE: usize = 8;
+
+/// Packs the `m` rows of `a`, element `(r, i)` of which is `a[r · row + i · step]`, to `[m / 4][k][4]`. `out` has
+/// `m · k` values. Rows that are left over are packed three, two or one together.
+pub fn pack_rows(a: &[f32], (row, step): (usize, usize), (m, k): (usize, usize), out: &mut [f32]) {
+    for (panel, out) in out[..m * k].chunks_mut((TALL * k).max(1)).enumerate() {
+        let tall = out.len() / k;
+        let a = &a[panel * TALL * row..];
+        for r in 0..tall {
+            let values = a[r * row..].iter().step_by(step);
+            out[r..].iter_mut().step_by(tall).zip(values).for_each(|(to, from)| *to = *from);
+        }
+    }
+}
+
+/// Packs the `n` columns of `b`, element `(i, j)` of which is `b[i · row + j · step]`, to `[n / 8][k][8]`. `out` has room
+/// for whole panels.
+pub fn pack_columns(b: &[f32], (row, step): (usize, usize), (k, n): (usize, usize), out: &mut [f32]) {
+    for (panel, out) in out.chunks_exact_mut((WIDE * k).max(1)).take(n.div_ceil(WIDE)).enumerate() {
+        let wide = (n - panel * WIDE).min(WIDE);
+        let b = &b[panel * WIDE * step..];
+        for (i, out) in out.as_chunks_mut::<WIDE>().0.iter_mut().enumerate() {
+            let from = &b[i * row..];
+            match from.first_chunk() {
+                Some(all) if step == 1 && wide == WIDE => *out = *all,
+                _ => {
+                    *out = [0.0; WIDE];
+                    out.iter_mut()
+                        .zip(from.iter().step_by(step))
+                        .take(wide)
+                        .for_each(|(to, from)| *to = *from);
+                }
+            }
+        }
+    }
+}
+
+/// What becomes of the sums of a product, in this order.
+#[derive(Clone, Copy, Default)]
+pub struct Epilogue<'a> {
+    /// Added to each row: one number a row.
+    pub row_bias: Option<&'a [f32]>,
+    /// Added to each column: one number a column.
+    pub column_bias: Option<&'a [f32]>,
+    /// Added, from where the same element of the result lies.
+    pub residual: Option<&'a [f32]>,
+    /// A function of each element.
+    pub activation: Option<&'a dyn Fn(&mut [f32])>,
+}
+
+impl<'a> Epilogue<'a> {
+    /// The same, of a part of the result that begins at `at`; biases stay as they are.
+    pub fn from(&self, at: usize) -> Self {
+        Self { residual: self.residual.map(|residual| &residual[at..]), ..*self }
+    }
+
+    /// What comes after the biases, of a piece of the result that begins at `at`.
+    pub fn finish(&self, y: &mut [f32], at: usize) {
+        if let Some(residual) = self.residual {
+            y.iter_mut().zip(&residual[at..]).for_each(|(y, x)| *y += x);
+        }
+        if let Some(activation) = self.activation {
+            activation(y);
+        }
+    }
+}
+
+/// Row `r` of the product, `n` values, begins at `y[r · stride]`. `rows` is packed `[m / 4][k][4]`, `panels`
+/// `[n / 8][k][8]`; the sizes are `(m, k, n)`.
+pub fn multiply(
+    rows: &[f32],
+    panels: &[f32],
+    (m, k, n): (usize, usize, usize),
+    y: &mut [f32],
+    stride: usize,
+    epilogue: &Epilogue,
+) {
+    let mut block = |row: usize, column: usize| {
+        let tall = (m - row).min(TALL);
+        let rows = &rows[row * k..][..tall * k];
+        let panel = panels[column * k..][..WIDE * k].as_chunks().0;
+        let at = Corner { row, column, wide: (n - column).min(WIDE), stride };
+        match tall {
+            1 => tile::<Best, 1, 4>(rows, panel, at, y, epilogue),
+            2 => tile::<Best, 2, 2>(rows, panel, at, y, epilogue),
+            3 => tile::<Best, 3, 1>(rows, panel, at, y, epilogue),
+            _ => tile::<Best, TALL, 1>(rows, panel, at, y, epilogue),
+        }
+    };
+    // The larger side is read once; the smaller again and again, from the cache.
+    if m <= n {
+        for column in (0..n).step_by(WIDE) {
+            (0..m).step_by(TALL).for_each(|row| block(row, column));
+        }
+    } else {
+        for row in (0..m).step_by(TALL) {
+            (0..n).step_by(WIDE).for_each(|column| block(row, column));
+        }
+    }
+    if epilogue.residual.is_some() || epilogue.activation.is_some() {
+        for row in 0..m {
+            epilogue.finish(&mut y[row * stride..][..n], row * stride);
+        }
+    }
+}
+
+/// Where a tile lies in the result.
+#[derive(Clone, Copy)]
+struct Corner {
+    row: usize,
+    column: usize,
+    /// Columns that the result has there.
+    wide: usize,
+    stride: usize,
+}
+
+/// The tile of `R` rows. `U` steps of k have sums of their own: few rows alone would wait for each other's additions.
+#[inline(always)]
+fn tile<S: Simd, const R: usize, const U: usize>(
+    rows: &[f32],
+    panel: &[[f32; WIDE]],
+    at: Corner,
+    y: &mut [f32],
+    epilogue: &Epilogue,
+) {
+    let mut columns = [0.0; WIDE];
+    if let Some(bias) = epilogue.column_bias {
+        columns[..at.wide].copy_from_slice(&bias[at.column..][..at.wide]);
+    }
+    let columns = halves::<S>(&columns);
+    let mut sums = [[[S::splat(0.0); 2]; R]; U];
+    sums[0] = std::array::from_fn(|r| match epilogue.row_bias {
+        Some(bias) => columns.map(|x| S::add(x, S::splat(bias[at.row + r]))),
+        None => columns,
+    });
+    let (steps, rest) = rows.as_chunks::<R>().0.as_chunks::<U>();
+    let (panels, panel_rest) = panel.as_chunks::<U>();
+    for (rows, panels) in steps.iter().zip(panels) {
+        for u in 0..U {
+            step::<S, R>(&rows[u], &panels[u], &mut sums[u]);
+        }
+    }
+    for (row, columns) in rest.iter().zip(panel_rest) {
+        step::<S, R>(row, columns, &mut sums[0]);
+    }
+    for r in 0..R {
+        let sums = (1..U).fold(sums[0][r], |[a, b], u| [S::add(a, sums[u][r][0]), S::add(b, sums[u][r][1])]);
+        let put = |to: &mut [f32; WIDE]| {
+            let (halves, _) = to.as_chunks_mut::<4>();
+            S::store(sums[0], &mut halves[0]);
+            S::store(sums[1], &mut halves[1]);
+        };
+        let y = &mut y[(at.row + r) * at.stride + at.column..][..at.wide];
+        match y.as_mut_array() {
+            Some(y) => put(y),
+            None => {
+                let mut all = [0.0; WIDE];
+                put(&mut all);
+                y.copy_from_slice(&all[..at.wide]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn step<S: Simd, const R: usize>(row: &[f32; R], columns: &[f32; WIDE], sums: &mut [[S::F; 2]; R]) {
+    let columns = halves::<S>(columns);
+    for (sums, x) in sums.iter_mut().zip(row) {
+        let x = S::splat(*x);
+        sums[0] = S::mul_add(x, columns[0], sums[0]);
+        sums[1] = S::mul_add(x, columns[1], sums[1]);
+    }
+}
+
+#[inline(always)]
+fn halves<S: Simd>(columns: &[f32; WIDE]) -> [S::F; 2] {
+    let (halves, _) = columns.as_chunks::<4>();
+    [S::load(&halves[0]), S::load(&halves[1])]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(n: usize, seed: u32) -> Vec<f32> {
+        let mut x = seed;
+        let next = || {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (x >> 8) as f32 / 8_388_608.0 - 1.0
+        };
+        std::iter::repeat_with(next).take(n).collect()
+    }
+
+    #[test]
+    fn packed_products_are_those_of_the_textbook() {
+        for (m, k, n) in [(1, 1, 1), (4, 7, 8), (6, 17, 30), (3, 0, 2), (9, 8, 25), (30, 5, 11)] {
+            // `a` is stored transposed, `b` as it is; rows of the result are three values apart.
+            let (a, b) = (noise(m * k, 1), noise(k * n, 2));
+            let (row_bias, column_bias, residual) = (noise(m, 3), noise(n, 4), noise(m * (n + 3), 5));
+            let (mut rows, mut panels) = (vec![0.0; m * k], vec![9.0; k * n.next_multiple_of(WIDE)]);
+            pack_rows(&a, (1, m), (m, k), &mut rows);
+            pack_columns(&b, (n, 1), (k, n), &mut panels);
+            let mut again = vec![7.0; panels.len()];
+            let transposed: Vec<f32> = (0..k * n).map(|i| b[i % k * n + i / k]).collect();
+            pack_columns(&transposed, (1, k), (k, n), &mut again);
+            assert_eq!(panels, again);
+            let double = |y: &mut [f32]| y.iter_mut().for_each(|y| *y *= 2.0);
+            let epilogue = Epilogue {
+                row_bias: Some(&row_bias),
+                column_bias: Some(&column_bias),
+                residual: Some(&residual),
+                activation: Some(&double),
+            };
+            let mut y = vec![77.0; m * (n + 3)];
+            multiply(&rows, &panels, (m, k, n), &mut y, n + 3, &epilogue);
+            for (at, y) in y.iter().enumerate() {
+                let (r, j) = (at / (n + 3), at % (n + 3));
+                if j >= n {
+                    assert_eq!(*y, 77.0, "between the rows");
+                    continue;
+                }
+                let sum: f32 = (0..k).map(|i| a[i * m + r] * b[i * n + j]).sum();
+                let want = 2.0 * (sum + row_bias[r] + column_bias[j] + residual[at]);
+                assert!((y - want).abs() < 1e-5, "{m} {k} {n}: {y} at {r}, {j} is not {want}");
+            }
+        }
+    }
+}
