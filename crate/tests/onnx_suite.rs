@@ -1,15 +1,18 @@
-//! The backend tests of the ONNX project, on the CPU: `HOMEFIRE_ONNX_SUITE` names the folder that
-//! `pkg-tests/onnx/generate.py` wrote. Prints what passes; a case whose operators are all supported must.
+//! The backend tests of the ONNX project: `HOMEFIRE_ONNX_SUITE` names the folder that `pkg-tests/onnx/generate.py`
+//! wrote. Prints what passes; a case whose operators are all supported must. They run on the CPU, and with
+//! `HOMEFIRE_ONNX_DEVICE=gpu` on the GPU as far as it has kernels, on the CPU else.
 
 use homefire::backend::cpu::CpuBackend;
+use homefire::backend::gpu::GpuDevice;
 use homefire::error::{ErrorKind, Result};
 use homefire::formats::onnx;
+use homefire::plan::Crossing;
 use homefire::session::Network;
 use homefire::tensor::Tensor;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 fn tensor(path: &Path) -> Result<Tensor> {
@@ -18,11 +21,14 @@ fn tensor(path: &Path) -> Result<Tensor> {
 }
 
 /// Runs a case: what it lacks, where it lacks something, or how it differs.
-fn run(suite: &Path, case: &Value) -> Result<Option<String>> {
+fn run(suite: &Path, case: &Value, device: Option<&GpuDevice>, on_gpu: &mut usize) -> Result<Option<String>> {
     let folder =
         suite.join(case["kind"].as_str().expect("a kind")).join(case["name"].as_str().expect("a name"));
     let bytes = fs::read(folder.join("model.onnx")).expect("a model");
-    let mut network = Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
+    let mut network = match device {
+        Some(device) => Network::on_gpu(&bytes, device.clone(), Crossing::FREE)?,
+        None => Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?,
+    };
     let names = |list: &str| -> Vec<String> {
         case[list]
             .as_array()
@@ -44,6 +50,7 @@ fn run(suite: &Path, case: &Value) -> Result<Option<String>> {
         }
         let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
         let got = pollster::block_on(network.run(feeds, &wanted))?;
+        *on_gpu += usize::from(network.profile().iter().any(|node| node.device == "webgpu"));
         for (i, got) in got.iter().enumerate() {
             if let Some(difference) = differs(got, &tensor(&data.join(format!("output_{i}.pb")))?, rtol, atol)
             {
@@ -74,6 +81,11 @@ fn supported_operators_pass_their_cases() {
             "SKIPPED: HOMEFIRE_ONNX_SUITE names no folder with the ONNX project's backend tests"
         );
     };
+    let device = match std::env::var("HOMEFIRE_ONNX_DEVICE").as_deref() {
+        Ok("gpu") => Some(pollster::block_on(GpuDevice::request()).expect("a GPU was asked for")),
+        _ => None,
+    };
+    let mut on_gpu = 0;
     let only = std::env::var("HOMEFIRE_ONNX_ONLY").unwrap_or_default();
     let suite = Path::new(&suite);
     let listed: Value =
@@ -84,7 +96,7 @@ fn supported_operators_pass_their_cases() {
         if !name.contains(&only) {
             continue;
         }
-        match catch_unwind(|| run(suite, case)) {
+        match catch_unwind(AssertUnwindSafe(|| run(suite, case, device.as_ref(), &mut on_gpu))) {
             Ok(Ok(None)) => passed += 1,
             Ok(Ok(Some(difference))) => failed.push(format!("{name}: {difference}")),
             Ok(Err(e)) if matches!(e.kind(), ErrorKind::UnsupportedOp | ErrorKind::UnsupportedFormat) => {
@@ -102,5 +114,9 @@ fn supported_operators_pass_their_cases() {
     failed.iter().for_each(|failure| eprintln!("FAILED {failure}"));
     let left_out: usize = lacking.iter().map(|(_, n)| n).sum();
     eprintln!("{passed} passed, {} failed, {left_out} not supported", failed.len());
+    if device.is_some() {
+        eprintln!("{on_gpu} ran on the GPU, in part or wholly");
+        assert!(on_gpu > 0, "no case had a node on the GPU");
+    }
     assert!(failed.is_empty());
 }

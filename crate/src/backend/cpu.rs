@@ -54,6 +54,15 @@ pub struct CpuBackend {
 impl CpuBackend {
     /// Allocates the weights and states of `graph`. `exact` keeps activations f32.
     pub fn new(graph: &Graph, exact: bool) -> Result<Self> {
+        Self::with_weights(graph, exact, true)
+    }
+
+    /// For the part of a graph that another back end cannot do: constants are repacked once a plan needs them.
+    pub fn beside_another(graph: &Graph) -> Result<Self> {
+        Self::with_weights(graph, true, false)
+    }
+
+    fn with_weights(graph: &Graph, exact: bool, constants: bool) -> Result<Self> {
         let mut weights = HashMap::new();
         let mut states = HashMap::new();
         for (id, value) in graph.values() {
@@ -66,10 +75,8 @@ impl CpuBackend {
                     let weight = new_weight(graph, id, &users).map_err(|e| e.at(&*value.name))?;
                     weights.insert(id, weight);
                 }
-                Source::Const(tensor) if packs(graph, id, &users) => {
-                    let mut weight = new_weight(graph, id, &users).map_err(|e| e.at(&*value.name))?;
-                    weight.write(0, 0, tensor.bytes())?;
-                    weights.insert(id, weight);
+                Source::Const(tensor) if constants && packs(graph, id, &users) => {
+                    weights.insert(id, packed(graph, id, tensor)?);
                 }
                 Source::State => {
                     states.insert(id, Buffer::zeros(value.known_ty()?.n_bytes()?)?);
@@ -164,7 +171,7 @@ impl CpuBackend {
         let found = match place {
             Place::Slot(slot) => self.slots.get_mut(slot),
             Place::State(id) => self.states.get_mut(&id),
-            Place::Fed(_) | Place::Fixed(_) | Place::Known(_) => None,
+            Place::Fed(_) | Place::Fixed(_) | Place::Known(_) | Place::Kept(_) => None,
         };
         found.ok_or_else(|| Error::new(ErrorKind::Internal, format!("{place:?} cannot be written")))
     }
@@ -183,6 +190,7 @@ impl CpuBackend {
             Place::Slot(slot) => self.slots[slot].bytes(),
             Place::State(id) => self.states[&id].bytes(),
             Place::Known(id) => plan.known[&id].bytes(),
+            Place::Kept(_) => return fail!(Internal, "a value of the GPU was not read back"),
             Place::Fed(id) => {
                 feeds.get(&id).ok_or_else(missing).map_err(|e| e.at(&*graph.value(id).name))?.bytes()
             }
@@ -213,11 +221,25 @@ impl Backend for CpuBackend {
         }
     }
 
+    fn prepare(&mut self, graph: &Graph, plan: &Plan) -> Result<()> {
+        let used = plan.steps.iter().flat_map(|step| step.inputs.iter().flatten());
+        for &place in used {
+            let Place::Fixed(id) = place else { continue };
+            if let (Source::Const(tensor), false) = (&graph.value(id).source, self.weights.contains_key(&id))
+                && packs(graph, id, &graph.consumers(id))
+            {
+                self.weights.insert(id, packed(graph, id, tensor)?);
+            }
+        }
+        Ok(())
+    }
+
     fn submit(&mut self, graph: &Graph, plan: &Plan, feeds: HashMap<ValueId, Feed>) -> Result<Pending> {
         let tensors = feeds.into_iter().map(|(id, feed)| match feed {
             Feed::Tensor(tensor) => Ok((id, tensor)),
             Feed::Previous(_) => fail!(Internal, "a run on the CPU is over before the next one begins"),
         });
+        self.prepare(graph, plan)?;
         let outputs = self.run(graph, plan, &tensors.collect::<Result<_>>()?);
         Ok(Box::pin(std::future::ready(outputs)))
     }
@@ -225,7 +247,9 @@ impl Backend for CpuBackend {
     fn profile(&self, graph: &Graph, plan: &Plan) -> Vec<Profiled> {
         let profiled = |step: &Step| {
             let node = graph.node(step.node);
-            Profiled { node: node.name.to_string(), kernel: node.op.name().to_string() }
+            let reason = plan.reasons.get(&step.node).cloned();
+            let (node, kernel) = (node.name.to_string(), node.op.name().to_string());
+            Profiled { node, kernel, device: "cpu", reason, ms: None }
         };
         plan.steps.iter().map(profiled).collect()
     }
@@ -238,6 +262,14 @@ impl Backend for CpuBackend {
         let buffers = self.states.values().chain(&self.slots).map(Buffer::n_bytes);
         weights.sum::<usize>() + buffers.sum::<usize>()
     }
+}
+
+/// A constant, repacked.
+fn packed(graph: &Graph, id: ValueId, tensor: &Tensor) -> Result<Weight> {
+    let name = &graph.value(id).name;
+    let mut weight = new_weight(graph, id, &graph.consumers(id)).map_err(|e| e.at(&**name))?;
+    weight.write(0, 0, tensor.bytes())?;
+    Ok(weight)
 }
 
 fn new_weight(graph: &Graph, id: ValueId, users: &[crate::graph::NodeId]) -> Result<Weight> {

@@ -4,11 +4,13 @@ pub mod cpu;
 pub mod gpu;
 
 use crate::error::Result;
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, NodeId, ValueId};
+use crate::ops::Types;
 use crate::plan::{Plan, PlanOptions};
 use crate::tensor::{Chunk, Tensor};
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// What an input is given for one run.
 #[derive(Clone, Debug)]
@@ -30,12 +32,23 @@ pub struct Profiled {
     pub node: String,
     /// What runs: the operator on the CPU, the shader variant on the GPU.
     pub kernel: String,
+    /// Where it runs: `cpu` or `webgpu`.
+    pub device: &'static str,
+    /// Why not on the GPU, where the run was to use it.
+    pub reason: Option<Arc<str>>,
+    /// Milliseconds of the last run that was timed.
+    pub ms: Option<f64>,
 }
 
 /// Weights, states and buffers of one graph on one device.
 pub trait Backend {
     /// What plans for this back end may do.
     fn plan_options(&self) -> PlanOptions;
+
+    /// Why it cannot run a node, where it cannot.
+    fn refuses(&self, _graph: &Graph, _node: NodeId, _types: &Types) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Takes bytes of a weight, `offset` bytes into the part of it whose rows begin at `first_row`. Bytes of
     /// a part come in order, in chunks of any size.

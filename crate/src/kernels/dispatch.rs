@@ -18,6 +18,16 @@ pub enum Operand {
     Mins(usize),
 }
 
+impl Operand {
+    /// The input whose buffer it is, where it is one's.
+    pub fn input(&self) -> Option<usize> {
+        match *self {
+            Self::Input(index) | Self::Levels(index) | Self::Scales(index) | Self::Mins(index) => Some(index),
+            Self::Output(_) => None,
+        }
+    }
+}
+
 /// A launch of a compute shader.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dispatch {

@@ -102,9 +102,36 @@ pub struct Types<'a> {
     pub inputs: &'a [Option<TensorType>],
     /// One per output.
     pub outputs: &'a [TensorType],
+    /// The elements of the inputs that are known while planning.
+    pub values: &'a [Option<&'a Tensor>],
 }
 
 impl Types<'_> {
+    /// Whether there is an input `index`.
+    fn has(&self, index: usize) -> bool {
+        matches!(self.inputs.get(index), Some(Some(_)))
+    }
+
+    /// The elements of input `index`, where it is there and they are known.
+    fn value(&self, index: usize) -> Option<&Tensor> {
+        self.values.get(index).copied().flatten()
+    }
+
+    /// The elements of an integer input that the operator [needs](OpDef::needs_values), where it is there.
+    fn ints(&self, index: usize) -> Result<Option<Vec<i64>>> {
+        self.value(index).map(|tensor| tensor.view().to_ints()).transpose()
+    }
+
+    /// The elements of an input of floats that the operator [needs](OpDef::needs_values); none where it is absent.
+    fn floats(&self, index: usize) -> Result<Vec<f64>> {
+        self.value(index).map_or(Ok(Vec::new()), |tensor| tensor.view().to_floats())
+    }
+
+    /// Elements of the first output.
+    fn n_out(&self) -> Result<usize> {
+        Ok(self.output(0)?.iter().product())
+    }
+
     /// The dimensions of input `index`. Fails when it is absent.
     fn input(&self, index: usize) -> Result<Vec<usize>> {
         match self.inputs.get(index) {
@@ -164,6 +191,14 @@ pub trait OpDef {
     /// The GPU launches that compute the outputs.
     fn lower_gpu(&self, _caps: &GpuCaps, _types: &Types) -> Result<Lowered> {
         Ok(Lowered::NotOnGpu { why: "this operator has no GPU kernel".into() })
+    }
+
+    /// How much there is to compute, in multiply-adds of a loop over memory that is at hand: roughly, for the choice
+    /// of a device.
+    fn work(&self, types: &Types) -> u64 {
+        let elements = |ty: &TensorType| ty.shape.to_known().map_or(0, |dims| dims.iter().product::<usize>());
+        let all = types.inputs.iter().flatten().chain(types.outputs).map(elements);
+        all.sum::<usize>() as u64
     }
 
     /// Pairs (input, output) that may share a buffer: on the CPU the input is then [`Input::Absent`] and

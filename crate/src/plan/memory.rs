@@ -14,13 +14,13 @@ pub struct Memory {
     pub in_place: HashMap<NodeId, usize>,
 }
 
-/// Assigns slots to all values that nodes of `order` compute, states left out.
+/// Assigns slots to all values that nodes of `order` compute, those left out that live `elsewhere`.
 pub fn assign(
     graph: &Graph,
     order: &[NodeId],
     types: &HashMap<ValueId, TensorType>,
     last_use: &HashMap<ValueId, usize>,
-    states: &HashMap<ValueId, ValueId>,
+    elsewhere: &dyn Fn(ValueId) -> bool,
     views: &Views,
     options: PlanOptions,
 ) -> Memory {
@@ -44,7 +44,7 @@ pub fn assign(
             });
         }
         for (i, &output) in node.outputs.iter().enumerate() {
-            if states.contains_key(&output) || views.root(output) != output {
+            if elsewhere(output) || views.root(output) != output {
                 continue;
             }
             if let Some((input, _)) = taken.filter(|&(_, out)| out == i)

@@ -1,20 +1,24 @@
 //! A plan: one graph with every dimension bound to a number, for some of its outputs. It says which nodes
 //! run in which order, and which buffer each value lives in; buffers are reused when their value is dead.
 //! Both back ends run the same plan. Where elements decide a shape (`NonZero`), a plan ends, and the next begins
-//! with them known.
+//! with them known. Where one back end cannot do all, a run is cut into segments, each with a plan of its own.
 
+mod layout;
 mod lifetimes;
 mod memory;
 mod resolve;
+mod schedule;
+mod split;
+
+pub use split::{Crossing, Segment, Side, Sides, Stage};
 
 use crate::error::{Result, ensure};
-use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::graph::{Graph, NodeId, ValueId};
 use crate::tensor::Tensor;
 use crate::types::{Bindings, TensorType};
-use resolve::{Resolved, resolve};
+use layout::{Run, Shared};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where a value's data lies during a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +33,15 @@ pub enum Place {
     State(ValueId),
     /// What planning has computed, by value.
     Known(ValueId),
+    /// A value that stays on the device from one segment of a run to another, by value.
+    Kept(ValueId),
+}
+
+impl Place {
+    /// The weight or constant, where it is one.
+    pub fn fixed(&self) -> Option<ValueId> {
+        if let Self::Fixed(id) = self { Some(*id) } else { None }
+    }
 }
 
 /// One node with the places of its inputs and outputs.
@@ -80,6 +93,8 @@ pub struct Plan {
     pub known: HashMap<ValueId, Arc<Tensor>>,
     /// Values whose elements decide what follows: with them known, another plan goes on where this one stops.
     pub pending: Vec<ValueId>,
+    /// Why nodes are not on the device that others of the run are on.
+    pub reasons: HashMap<NodeId, Arc<str>>,
 }
 
 /// What a back end allows a plan to do.
@@ -122,65 +137,8 @@ impl Plan {
         given: &Given,
         options: PlanOptions,
     ) -> Result<Self> {
-        let final_outputs: Vec<ValueId> = outputs.iter().map(|(_, id)| *id).collect();
-        let Resolved { order, types, known, pending, wanted } = resolve(graph, &final_outputs, given)?;
-        let states = lifetimes::states(graph, &order);
-        let views = lifetimes::Views::new(graph, &order, &states);
-        let last_use = lifetimes::last_use(graph, &order, &wanted, &views);
-        let memory = memory::assign(graph, &order, &types, &last_use, &states, &views, options);
-        let place = |id: ValueId| {
-            let id = views.root(id);
-            if known.contains_key(&id) {
-                return Place::Known(id);
-            }
-            if given.fed.contains_key(&id) {
-                return Place::Fed(id);
-            }
-            match graph.value(id).source {
-                Source::Input => Place::Fed(id),
-                Source::Weight(_) | Source::Const(_) => Place::Fixed(id),
-                Source::State => Place::State(id),
-                Source::Node(..) => match states.get(&id) {
-                    Some(state) => Place::State(*state),
-                    None => Place::Slot(memory.slot_of[&id]),
-                },
-            }
-        };
-        let moving = order.iter().filter(|id| !views.is_view(graph.node(**id)));
-        let steps: Vec<Step> = moving
-            .map(|&id| {
-                let node = graph.node(id);
-                let reused = memory.in_place.get(&id);
-                Step {
-                    node: id,
-                    inputs: (node.inputs.iter().enumerate())
-                        .map(|(i, input)| input.filter(|_| reused != Some(&i)).map(place))
-                        .collect(),
-                    input_types: node.inputs.iter().map(|v| v.map(|v| types[&v].clone())).collect(),
-                    outputs: node.outputs.iter().map(|&v| place(v)).collect(),
-                    output_types: node.outputs.iter().map(|v| types[v].clone()).collect(),
-                }
-            })
-            .collect();
-        let name = |value: ValueId| match outputs.iter().find(|(_, id)| *id == value) {
-            Some((name, _)) => name.clone(),
-            None => graph.value(value).name.to_string(),
-        };
-        let outputs = if pending.is_empty() {
-            outputs.to_vec()
-        } else {
-            wanted.iter().map(|&id| (name(id), id)).collect()
-        };
-        let outputs = (outputs.into_iter())
-            .map(|(name, value)| PlanOutput { name, value, place: place(value), ty: types[&value].clone() })
-            .collect();
-        let used = |id: &ValueId| steps.iter().any(|step| step.inputs.contains(&Some(Place::Known(*id))));
-        let outputs: Vec<PlanOutput> = outputs;
-        let out = |id: &ValueId| outputs.iter().any(|output| output.place == Place::Known(*id));
-        let known = known.into_iter().filter(|(id, _)| used(id) || out(id)).collect();
-        static MADE: AtomicU64 = AtomicU64::new(0);
-        let id = PlanId(MADE.fetch_add(1, Ordering::Relaxed));
-        Ok(Self { id, steps, slots: memory.slots, outputs, known, pending })
+        let run = Run::new(graph, outputs, given)?;
+        Ok(run.plan(&run.order, &run.outputs, &Shared::default(), options))
     }
 
     /// The values that a run must be fed, some of them more than once.

@@ -1,12 +1,15 @@
 //! A model in an ONNX file: tensors by name in, tensors by name out.
 
 use super::Session;
+use crate::backend::cpu::CpuBackend;
+use crate::backend::gpu::{GpuBackend, GpuDevice};
 use crate::backend::{Backend, Profiled};
 use crate::error::{Result, fail};
 use crate::formats::onnx::{self, DimInfo, ValueInfo, ValueType};
 use crate::graph::Graph;
 use crate::import;
 use crate::passes;
+use crate::plan::Crossing;
 use crate::tensor::Tensor;
 use crate::types::DType;
 
@@ -44,15 +47,30 @@ impl Network {
     /// Reads a file and places its weights on the back end that `open` makes for its graph. Fails when the file is
     /// broken, or uses operators that are not supported: the error names them all.
     pub fn new(bytes: &[u8], open: impl FnOnce(&Graph) -> Result<Box<dyn Backend>>) -> Result<Self> {
+        Self::with_session(bytes, |graph| {
+            let backend = open(&graph)?;
+            Ok(Session::new(graph, backend))
+        })
+    }
+
+    /// Reads a file to run on a GPU whatever it has a kernel for and is worth a crossing, and the rest on the CPU.
+    pub fn on_gpu(bytes: &[u8], device: GpuDevice, crossing: Crossing) -> Result<Self> {
+        Self::with_session(bytes, |graph| {
+            let gpu = Box::new(GpuBackend::new(&graph, device)?);
+            let cpu = Box::new(CpuBackend::beside_another(&graph)?);
+            Ok(Session::on_two(graph, gpu, cpu, crossing))
+        })
+    }
+
+    fn with_session(bytes: &[u8], open: impl FnOnce(Graph) -> Result<Session>) -> Result<Self> {
         let model = onnx::parse(bytes)?;
         let mut graph = import::onnx::build(&model)?;
         passes::optimise(&mut graph)?;
-        let backend = open(&graph)?;
         let is_input =
             |info: &&ValueInfo| model.graph.initializers.iter().all(|tensor| tensor.name != info.name);
         let inputs = model.graph.inputs.iter().filter(is_input).map(port).collect();
         let outputs = model.graph.outputs.iter().map(port).collect();
-        Ok(Self { n_nodes: graph.nodes().count(), session: Session::new(graph, backend), inputs, outputs })
+        Ok(Self { n_nodes: graph.nodes().count(), session: open(graph)?, inputs, outputs })
     }
 
     /// What it wants.

@@ -1,9 +1,11 @@
-//! A graph with its weights in place, and plans made as sizes are met.
+//! A graph with its weights in place, and plans made as sizes are met. Where one back end cannot do all, another
+//! stands beside it, and a run goes from one to the other.
 
 use crate::backend::{Backend, Feed, Pending, Profiled};
 use crate::error::{Result, ensure, fail};
 use crate::graph::{Graph, ValueId};
-use crate::plan::{self, Plan, PlanId};
+use crate::ops::Types;
+use crate::plan::{self, Crossing, PlanId, Segment, Side, Sides, Stage};
 use crate::tensor::{Chunk, Tensor};
 use crate::types::{Bindings, Dim, Shape, TensorType};
 use std::collections::HashMap;
@@ -38,15 +40,27 @@ struct PlanKey {
 pub struct Session {
     graph: Graph,
     backend: Box<dyn Backend>,
-    plans: Vec<(PlanKey, Plan)>,
-    /// The plans of the last run, one a stage.
+    /// What does the nodes that the other has no kernel for, and what going there costs.
+    host: Option<(Box<dyn Backend>, Crossing)>,
+    stages: Vec<(PlanKey, Stage)>,
+    /// The first plans of the stages of the last run.
     last: Vec<PlanId>,
 }
 
 impl Session {
     /// A session of a graph whose weights are in the back end.
     pub fn new(graph: Graph, backend: Box<dyn Backend>) -> Self {
-        Self { graph, backend, plans: Vec::new(), last: Vec::new() }
+        Self { graph, backend, host: None, stages: Vec::new(), last: Vec::new() }
+    }
+
+    /// A session of a graph without states, on a back end that may lack kernels and one that lacks none.
+    pub fn on_two(
+        graph: Graph,
+        device: Box<dyn Backend>,
+        host: Box<dyn Backend>,
+        crossing: Crossing,
+    ) -> Self {
+        Self { graph, backend: device, host: Some((host, crossing)), stages: Vec::new(), last: Vec::new() }
     }
 
     /// Runs the graph on `feeds` and gives the outputs named, in that order. Fails, naming the input, when
@@ -59,29 +73,51 @@ impl Session {
             fed.insert(self.bind_input(name, &tensor.ty(), &mut key)?, tensor);
         }
         loop {
-            let index = self.plan(&key)?;
-            self.last.push(self.plans[index].1.id);
-            let (_, plan) = &self.plans[index];
-            if let Some(missing) = plan.fed().find(|id| !fed.contains_key(id)) {
-                let name = &self.graph.value(missing).name;
-                return fail!(InvalidInput, "the input '{name}' was not given");
+            let index = self.stage(&key)?;
+            let mut computed = self.run_stage(index, &mut fed).await?;
+            let (_, stage) = &self.stages[index];
+            if stage.pending.is_empty() {
+                let outputs = stage.outputs.iter().map(|(_, id)| *id).collect::<Vec<_>>();
+                return take_all(&outputs, computed);
             }
-            let pending = plan.pending.clone();
-            let ids: Vec<ValueId> = plan.outputs.iter().map(|output| output.value).collect();
-            let feeds = fed.iter().map(|(id, tensor)| (*id, Feed::Tensor(tensor.clone()))).collect();
-            let computed = self.backend.submit(&self.graph, plan, feeds)?.await?;
-            if pending.is_empty() {
-                return Ok(computed);
-            }
-            for (id, tensor) in ids.into_iter().zip(computed) {
-                if pending.contains(&id) {
-                    key.known.insert(id, Arc::new(tensor));
+            for (_, id) in &stage.outputs {
+                let Some(tensor) = computed.remove(id) else { continue };
+                if stage.pending.contains(id) {
+                    key.known.insert(*id, Arc::new(tensor));
                 } else {
-                    key.fed.insert(id, tensor.ty());
-                    fed.insert(id, tensor);
+                    key.fed.insert(*id, tensor.ty());
+                    fed.insert(*id, tensor);
                 }
             }
         }
+    }
+
+    /// Runs the segments of a stage, one after the other. What crosses is in `fed` only as long as the stage runs.
+    async fn run_stage(
+        &mut self,
+        index: usize,
+        fed: &mut HashMap<ValueId, Tensor>,
+    ) -> Result<HashMap<ValueId, Tensor>> {
+        let (_, stage) = &self.stages[index];
+        self.last.push(stage.segments[0].plan.id);
+        let mut computed = HashMap::new();
+        for Segment { side, plan } in &stage.segments {
+            let mut feeds = HashMap::new();
+            for id in plan.fed() {
+                let Some(tensor) = fed.get(&id).or_else(|| computed.get(&id)) else {
+                    let name = &self.graph.value(id).name;
+                    return fail!(InvalidInput, "the input '{name}' was not given");
+                };
+                feeds.entry(id).or_insert_with(|| Feed::Tensor(tensor.clone()));
+            }
+            let backend = match (side, &mut self.host) {
+                (Side::Host, Some((host, _))) => host,
+                _ => &mut self.backend,
+            };
+            let outputs = backend.submit(&self.graph, plan, feeds)?.await?;
+            computed.extend(plan.outputs.iter().map(|output| output.value).zip(outputs));
+        }
+        Ok(computed)
     }
 
     /// Starts a run without waiting for its outputs. Only for graphs whose types sizes alone decide.
@@ -101,16 +137,25 @@ impl Session {
             };
             feeds.insert(id, feed);
         }
-        let index = self.plan(&key)?;
-        let (_, plan) = &self.plans[index];
+        let index = self.stage(&key)?;
+        let (_, stage) = &self.stages[index];
+        let [Segment { side: Side::Device, plan }] = &stage.segments[..] else {
+            return fail!(Internal, "a run on two back ends waits for its parts");
+        };
         ensure!(plan.pending.is_empty(), Internal, "the elements of a value decide how this graph goes on");
         self.backend.submit(&self.graph, plan, feeds)
     }
 
     /// Makes the plan for these outputs and sizes, and what the back end needs for it, before its first run.
     pub fn prepare(&mut self, outputs: &[&str], bindings: Bindings) -> Result<()> {
-        let plan = self.plan(&key_of(outputs, bindings))?;
-        self.backend.prepare(&self.graph, &self.plans[plan].1)
+        let index = self.stage(&key_of(outputs, bindings))?;
+        for Segment { side, plan } in &self.stages[index].1.segments {
+            match (side, &mut self.host) {
+                (Side::Host, Some((host, _))) => host.prepare(&self.graph, plan)?,
+                _ => self.backend.prepare(&self.graph, plan)?,
+            }
+        }
+        Ok(())
     }
 
     /// Takes bytes of a weight: see [`Backend::write_weight`].
@@ -126,14 +171,23 @@ impl Session {
 
     /// What a run for these outputs and sizes launches.
     pub fn profile(&mut self, outputs: &[&str], bindings: Bindings) -> Result<Vec<Profiled>> {
-        let plan = self.plan(&key_of(outputs, bindings))?;
-        Ok(self.backend.profile(&self.graph, &self.plans[plan].1))
+        let index = self.stage(&key_of(outputs, bindings))?;
+        Ok(self.profile_of(&self.stages[index].1))
     }
 
     /// What the run before launched, stage by stage. Plans that fitted that run only are gone.
     pub fn last_profile(&self) -> Vec<Profiled> {
-        let plans = self.plans.iter().filter(|(_, plan)| self.last.contains(&plan.id));
-        plans.flat_map(|(_, plan)| self.backend.profile(&self.graph, plan)).collect()
+        let ran = |stage: &Stage| self.last.contains(&stage.segments[0].plan.id);
+        let stages = self.stages.iter().filter(|(_, stage)| ran(stage));
+        stages.flat_map(|(_, stage)| self.profile_of(stage)).collect()
+    }
+
+    fn profile_of(&self, stage: &Stage) -> Vec<Profiled> {
+        let of = |Segment { side, plan }: &Segment| match (side, &self.host) {
+            (Side::Host, Some((host, _))) => host.profile(&self.graph, plan),
+            _ => self.backend.profile(&self.graph, plan),
+        };
+        stage.segments.iter().flat_map(of).collect()
     }
 
     /// Checks a feed against the input of that name, and binds the symbols of its shape.
@@ -165,26 +219,40 @@ impl Session {
         }
     }
 
-    /// The index of the plan of that key, made when it is new.
-    fn plan(&mut self, key: &PlanKey) -> Result<usize> {
-        if let Some(index) = self.plans.iter().position(|(found, _)| found == key) {
+    /// The index of the stage of that key, planned when it is new.
+    fn stage(&mut self, key: &PlanKey) -> Result<usize> {
+        if let Some(index) = self.stages.iter().position(|(found, _)| found == key) {
             return Ok(index);
         }
         let wanted = key.outputs.iter().map(|name| Ok((name.clone(), self.output(name)?)));
         let wanted = wanted.collect::<Result<Vec<_>>>()?;
         let given = plan::Given { sizes: &key.sizes, fed: &key.fed, known: &key.known };
-        let plan = Plan::new(&self.graph, &wanted, &given, self.backend.plan_options())?;
+        let options = self.backend.plan_options();
+        let stage = match &self.host {
+            None => Stage::whole(&self.graph, &wanted, &given, options)?,
+            Some((host, crossing)) => {
+                let refuses = |id, types: &Types| self.backend.refuses(&self.graph, id, types);
+                let (host, crossing) = (host.plan_options(), *crossing);
+                let sides = Sides { device: options, host, refuses: &refuses, crossing };
+                Stage::split(&self.graph, &wanted, &given, &sides)?
+            }
+        };
         // Plans that hold large values go first: they fit one run only.
-        let large = |(key, _): &(PlanKey, Plan)| {
+        let large = |(key, _): &(PlanKey, Stage)| {
             key.known.values().map(|tensor| tensor.bytes().len()).sum::<usize>() > MAX_KEY_BYTES
         };
-        let first = self.plans.iter().position(large).or((self.plans.len() == MAX_PLANS).then_some(0));
+        let first = self.stages.iter().position(large).or((self.stages.len() == MAX_PLANS).then_some(0));
         if let Some(index) = first {
-            let (_, plan) = self.plans.remove(index);
-            self.backend.forget(&plan);
+            let (_, stage) = self.stages.remove(index);
+            for Segment { side, plan } in &stage.segments {
+                match (side, &mut self.host) {
+                    (Side::Host, Some((host, _))) => host.forget(plan),
+                    _ => self.backend.forget(plan),
+                }
+            }
         }
-        self.plans.push((key.clone(), plan));
-        Ok(self.plans.len() - 1)
+        self.stages.push((key.clone(), stage));
+        Ok(self.stages.len() - 1)
     }
 
     /// The graph that runs.
@@ -199,8 +267,21 @@ impl Session {
 
     /// Bytes of weights, states and buffers.
     pub fn memory_bytes(&self) -> usize {
-        self.backend.memory_bytes()
+        self.backend.memory_bytes() + self.host.as_ref().map_or(0, |(host, _)| host.memory_bytes())
     }
+}
+
+/// The tensors of these values, some of which may be asked for twice.
+fn take_all(values: &[ValueId], mut computed: HashMap<ValueId, Tensor>) -> Result<Vec<Tensor>> {
+    let mut out = Vec::with_capacity(values.len());
+    for (i, id) in values.iter().enumerate() {
+        let again = values[i + 1..].contains(id);
+        match if again { computed.get(id).cloned() } else { computed.remove(id) } {
+            Some(tensor) => out.push(tensor),
+            None => return fail!(Internal, "an output was not computed"),
+        }
+    }
+    Ok(out)
 }
 
 fn key_of(outputs: &[&str], sizes: Bindings) -> PlanKey {

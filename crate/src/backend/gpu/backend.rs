@@ -6,8 +6,8 @@ use super::read_back::ReadBack;
 use super::recording::{Launch, Recording};
 use super::weights::GpuWeight;
 use crate::backend::{Backend, Feed, Pending, Profiled};
-use crate::error::{Error, ErrorKind, Result, ensure, fail};
-use crate::graph::{Graph, Source, ValueId};
+use crate::error::{Error, ErrorKind, Result, fail};
+use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::kernels::dispatch::{Dispatch, Operand};
 use crate::ops::{Lowered, Types};
 use crate::plan::{Place, Plan, PlanId, PlanOptions, Step};
@@ -25,6 +25,8 @@ pub struct GpuBackend {
     constants: HashMap<ValueId, wgpu::Buffer>,
     states: HashMap<ValueId, wgpu::Buffer>,
     fed: HashMap<ValueId, wgpu::Buffer>,
+    /// What stays here between the segments of a run.
+    kept: HashMap<ValueId, wgpu::Buffer>,
     /// What planning has computed, by plan.
     known: HashMap<(PlanId, ValueId), wgpu::Buffer>,
     slots: Vec<wgpu::Buffer>,
@@ -34,7 +36,7 @@ pub struct GpuBackend {
 }
 
 impl GpuBackend {
-    /// Allocates the weights and states of `graph`.
+    /// Allocates the weights and states of `graph`. Constants come once a plan needs them.
     pub fn new(graph: &Graph, device: GpuDevice) -> Result<Self> {
         let mut backend = Self {
             device,
@@ -42,6 +44,7 @@ impl GpuBackend {
             constants: HashMap::new(),
             states: HashMap::new(),
             fed: HashMap::new(),
+            kept: HashMap::new(),
             known: HashMap::new(),
             slots: Vec::new(),
             recordings: HashMap::new(),
@@ -68,12 +71,7 @@ impl GpuBackend {
             Source::State => {
                 self.states.insert(id, device.buffer(&value.name, value.known_ty()?.n_bytes()?));
             }
-            Source::Const(tensor) => {
-                let buffer = device.buffer(&value.name, tensor.bytes().len());
-                device.write(&buffer, 0, &padded(tensor.bytes()));
-                self.constants.insert(id, buffer);
-            }
-            Source::Input | Source::Node(..) => {}
+            Source::Const(_) | Source::Input | Source::Node(..) => {}
         }
         Ok(())
     }
@@ -81,7 +79,7 @@ impl GpuBackend {
     /// Why this device cannot run a plan, where it cannot: the first node without a kernel.
     pub fn obstacle(device: &GpuDevice, graph: &Graph, plan: &Plan) -> Result<Option<String>> {
         for step in &plan.steps {
-            if let Lowered::NotOnGpu { why } = lower(device, graph, step)? {
+            if let Lowered::NotOnGpu { why } = lower(device, graph, plan, step)? {
                 let node = graph.node(step.node);
                 return Ok(Some(format!("'{}' ({}): {why}", node.name, node.op.name())));
             }
@@ -104,12 +102,18 @@ impl GpuBackend {
         }
         let inputs = plan.steps.iter().flat_map(|step| step.inputs.iter().zip(&step.input_types));
         let inputs = inputs.filter_map(|(place, ty)| Some(((*place)?, ty.as_ref()?)));
-        for (place, ty) in inputs.chain(plan.outputs.iter().map(|output| (output.place, &output.ty))) {
-            let Place::Fed(id) = place else { continue };
+        let made = plan.steps.iter().flat_map(|step| step.outputs.iter().copied().zip(&step.output_types));
+        let read = plan.outputs.iter().map(|output| (output.place, &output.ty));
+        for (place, ty) in inputs.chain(made).chain(read) {
+            let (buffers, id) = match place {
+                Place::Fed(id) => (&mut self.fed, id),
+                Place::Kept(id) => (&mut self.kept, id),
+                _ => continue,
+            };
             let bytes = ty.n_bytes()?;
-            if self.fed.get(&id).is_none_or(|buffer| buffer.size() < bytes as u64) {
+            if buffers.get(&id).is_none_or(|buffer| buffer.size() < bytes as u64) {
                 let buffer = self.device.buffer(&graph.value(id).name, bytes);
-                grown |= self.fed.insert(id, buffer).is_some();
+                grown |= buffers.insert(id, buffer).is_some();
             }
         }
         if grown {
@@ -118,10 +122,10 @@ impl GpuBackend {
         Ok(())
     }
 
-    fn record(&self, graph: &Graph, plan: &Plan) -> Result<Recording> {
+    fn record(&mut self, graph: &Graph, plan: &Plan) -> Result<Recording> {
         let mut lowered: Vec<(&Step, Dispatch)> = Vec::new();
         for step in &plan.steps {
-            match lower(&self.device, graph, step)? {
+            match lower(&self.device, graph, plan, step)? {
                 Lowered::Dispatches(dispatches) => {
                     lowered.extend(dispatches.into_iter().map(|dispatch| (step, dispatch)));
                 }
@@ -138,6 +142,15 @@ impl GpuBackend {
                 }
             }
         }
+        let mut fixed: Vec<ValueId> = plan.outputs.iter().filter_map(|output| output.place.fixed()).collect();
+        for (step, dispatch) in &lowered {
+            let read = dispatch
+                .bindings
+                .iter()
+                .filter_map(|(_, operand)| step.inputs.get(operand.input()?)?.as_ref());
+            fixed.extend(read.filter_map(Place::fixed));
+        }
+        fixed.into_iter().for_each(|id| self.upload(graph, id));
         let mut launches = Vec::with_capacity(lowered.len());
         for (step, dispatch) in lowered {
             let name = &graph.node(step.node).name;
@@ -160,14 +173,25 @@ impl GpuBackend {
         Recording::new(&self.device, &launches)
     }
 
+    /// Brings a constant here, if it is not.
+    fn upload(&mut self, graph: &Graph, id: ValueId) {
+        let value = graph.value(id);
+        if let Source::Const(tensor) = &value.source {
+            let device = &self.device;
+            self.constants.entry(id).or_insert_with(|| {
+                let buffer = device.buffer(&value.name, tensor.bytes().len());
+                device.write(&buffer, 0, &padded(tensor.bytes()));
+                buffer
+            });
+        }
+    }
+
     /// The buffer that a step's operand means.
     fn buffer(&self, plan: &Plan, step: &Step, operand: Operand) -> Option<&wgpu::Buffer> {
-        let place = match operand {
-            Operand::Output(index) => *step.outputs.get(index)?,
-            Operand::Input(index)
-            | Operand::Levels(index)
-            | Operand::Scales(index)
-            | Operand::Mins(index) => (*step.inputs.get(index)?)?,
+        let place = match (operand, operand.input()) {
+            (_, Some(index)) => (*step.inputs.get(index)?)?,
+            (Operand::Output(index), None) => *step.outputs.get(index)?,
+            _ => return None,
         };
         self.at(plan, place, operand)
     }
@@ -176,6 +200,7 @@ impl GpuBackend {
         match place {
             Place::Slot(slot) => self.slots.get(slot),
             Place::Fed(id) => self.fed.get(&id),
+            Place::Kept(id) => self.kept.get(&id),
             Place::State(id) => self.states.get(&id),
             Place::Known(id) => self.known.get(&(plan.id, id)),
             Place::Fixed(id) => match self.weights.get(&id) {
@@ -214,6 +239,23 @@ impl Backend for GpuBackend {
         PlanOptions { in_place: false }
     }
 
+    fn refuses(&self, graph: &Graph, node: NodeId, types: &Types) -> Result<Option<String>> {
+        let node = graph.node(node);
+        for ty in types.inputs.iter().flatten().chain(types.outputs) {
+            let bytes = ty.n_bytes()? as u64;
+            if bytes > self.device.caps().max_binding_bytes {
+                return Ok(Some(format!("{ty} is larger than the GPU's bindings")));
+            }
+            if bytes == 0 {
+                return Ok(Some("there is nothing to compute".to_string()));
+            }
+        }
+        Ok(match node.op.def().lower_gpu(&self.device.caps(), types)? {
+            Lowered::NotOnGpu { why } => Some(why),
+            Lowered::Dispatches(_) => None,
+        })
+    }
+
     fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, chunk: &Chunk) -> Result<()> {
         match self.weights.get_mut(&id) {
             Some(weight) => weight.push(&self.device, first_row, offset, chunk),
@@ -232,7 +274,8 @@ impl Backend for GpuBackend {
             });
         }
         if !self.recordings.contains_key(&plan.id) {
-            self.recordings.insert(plan.id, self.record(graph, plan)?);
+            let recording = self.record(graph, plan)?;
+            self.recordings.insert(plan.id, recording);
         }
         Ok(())
     }
@@ -251,11 +294,14 @@ impl Backend for GpuBackend {
             let Some(buffer) = self.at(plan, output.place, Operand::Input(0)).cloned() else {
                 return fail!(Internal, "the output '{}' has no buffer", output.name);
             };
-            let bytes = output.ty.n_bytes()?;
-            ensure!(bytes.is_multiple_of(4), Internal, "the output '{}' is not whole words", output.name);
+            let bytes = output.ty.n_bytes()?.next_multiple_of(4);
             self.last.insert(output.value, (buffer.clone(), bytes));
             types.push(output.ty.clone());
             parts.push((buffer, bytes));
+        }
+        if parts.is_empty() {
+            device.queue.submit([encoder.finish()]);
+            return Ok(Box::pin(std::future::ready(Ok(Vec::new()))));
         }
         let parts: Vec<(&wgpu::Buffer, usize)> = parts.iter().map(|(buffer, n)| (buffer, *n)).collect();
         let read = ReadBack::encode(&device, &mut encoder, &parts);
@@ -269,8 +315,8 @@ impl Backend for GpuBackend {
                 .map(|ty| {
                     let mut tensor = Tensor::zeros(ty.dtype, &ty.known_shape()?)?;
                     let view = tensor.view_mut();
-                    let (own, after) = rest.split_at(view.bytes.len());
-                    view.bytes.copy_from_slice(own);
+                    let (own, after) = rest.split_at(view.bytes.len().next_multiple_of(4));
+                    view.bytes.copy_from_slice(&own[..view.bytes.len()]);
                     rest = after;
                     Ok(tensor)
                 })
@@ -290,12 +336,18 @@ impl Backend for GpuBackend {
     fn profile(&self, graph: &Graph, plan: &Plan) -> Vec<Profiled> {
         let launches = plan.steps.iter().flat_map(|step| {
             let node = graph.node(step.node).name.to_string();
-            match lower(&self.device, graph, step) {
+            match lower(&self.device, graph, plan, step) {
                 Ok(Lowered::Dispatches(dispatches)) => dispatches,
                 _ => Vec::new(),
             }
             .into_iter()
-            .map(move |dispatch| Profiled { node: node.clone(), kernel: dispatch.shader.to_string() })
+            .map(move |dispatch| Profiled {
+                node: node.clone(),
+                kernel: dispatch.shader.to_string(),
+                device: "webgpu",
+                reason: None,
+                ms: None,
+            })
         });
         launches.collect()
     }
@@ -304,6 +356,7 @@ impl Backend for GpuBackend {
         let buffers = (self.constants.values())
             .chain(self.states.values())
             .chain(self.fed.values())
+            .chain(self.kept.values())
             .chain(self.known.values());
         let buffers = buffers.chain(&self.slots).map(|buffer| buffer.size() as usize);
         self.weights.values().map(GpuWeight::bytes).chain(buffers).sum()
@@ -317,14 +370,20 @@ impl Drop for GpuBackend {
         let buffers = (self.constants.values())
             .chain(self.states.values())
             .chain(self.fed.values())
+            .chain(self.kept.values())
             .chain(self.known.values());
         buffers.chain(&self.slots).for_each(wgpu::Buffer::destroy);
     }
 }
 
-fn lower(device: &GpuDevice, graph: &Graph, step: &Step) -> Result<Lowered> {
+fn lower(device: &GpuDevice, graph: &Graph, plan: &Plan, step: &Step) -> Result<Lowered> {
     let node = graph.node(step.node);
-    let types = Types { inputs: &step.input_types, outputs: &step.output_types };
+    let values = node.inputs.iter().map(|id| match &graph.value((*id)?).source {
+        Source::Const(tensor) => Some(&**tensor),
+        _ => plan.known.get(&(*id)?).map(|tensor| &**tensor),
+    });
+    let values: Vec<_> = values.collect();
+    let types = Types { inputs: &step.input_types, outputs: &step.output_types, values: &values };
     node.op.def().lower_gpu(&device.caps(), &types).map_err(|e| e.at(&*node.name))
 }
 
