@@ -47,6 +47,10 @@ impl OpDef for DepthSpace {
         Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&shape.unwrap_or_default()))])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, y, b) = (inputs[0].tensor()?, &mut outputs[0], self.block);
         let [n, c, h, w] = x.shape[..] else { return Ok(()) };

@@ -7,8 +7,10 @@ pub mod case;
 #[cfg(test)]
 mod hostile;
 mod known;
+mod values;
 
 pub use known::Known;
+pub use values::ValueOp;
 
 use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::Dispatch;
@@ -64,7 +66,14 @@ impl Op {
         let def = self.def();
         let types: Vec<_> = inputs.iter().map(|tensor| tensor.map(Tensor::ty)).collect();
         let types: Vec<_> = types.iter().map(Option::as_ref).collect();
-        let mut outputs = (def.infer(&Known::with_values(&types, inputs))?.iter())
+        if def.needs_all_values() {
+            return values::eval(self, inputs, &[]);
+        }
+        let outputs = def.infer(&Known::with_values(&types, inputs))?;
+        if !types.iter().flatten().copied().chain(&outputs).all(|ty| ty.dtype.has_bytes()) {
+            return values::eval(self, inputs, &outputs);
+        }
+        let mut outputs = (outputs.iter())
             .map(|ty| Tensor::zeros(ty.dtype, &ty.known_shape()?))
             .collect::<Result<Vec<_>>>()?;
         let inputs: Vec<_> =
@@ -175,6 +184,28 @@ pub trait OpDef {
         &[]
     }
 
+    /// Whether all inputs must be known, since they or the outputs are values that are no bytes: see [`ValueOp`].
+    fn needs_all_values(&self) -> bool {
+        false
+    }
+
+    /// The outputs, where inputs or outputs are texts, or other values that are no bytes, and the operator has a way of
+    /// its own to compute them.
+    fn eval_values(&self, _inputs: &[Option<&Tensor>]) -> Result<Option<Vec<Tensor>>> {
+        Ok(None)
+    }
+
+    /// The graph that computes the outputs by running any number of times, among the bodies of the graph that the node
+    /// is in.
+    fn body(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether elements are only moved, or compared for equality, and zeros added, so that numbers can stand for texts.
+    fn moves_elements(&self) -> bool {
+        false
+    }
+
     /// The outputs, where the types of the inputs alone say them.
     fn outputs_of_types(&self, _inputs: &Known) -> Result<Option<Vec<Tensor>>> {
         Ok(None)
@@ -265,6 +296,7 @@ operators! {
     BatchNorm => batch_norm,
     Binary => binary,
     Cast => cast,
+    Choose => choose,
     Concat => concat,
     Conv => conv,
     Cumulative => cumulative,
@@ -275,6 +307,7 @@ operators! {
     Gather => gather,
     GatherNd => gather_nd,
     GroupNorm => group_norm,
+    Iterate => iterate,
     LayerNorm => layer_norm,
     MatMul => matmul,
     NonZero => non_zero,

@@ -1,6 +1,7 @@
 //! A session: a model loaded from a file's bytes as they come, optimised, planned, and run.
 
 mod headers;
+mod iterate;
 mod loader;
 mod network;
 mod session;

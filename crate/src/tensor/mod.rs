@@ -2,6 +2,7 @@
 
 mod buffer;
 mod chunk;
+mod parts;
 mod small_float;
 mod tensor;
 mod view;

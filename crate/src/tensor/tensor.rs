@@ -134,6 +134,15 @@ impl Tensor {
         }
     }
 
+    /// Bytes that the elements take, of a list roughly.
+    pub fn memory_bytes(&self) -> usize {
+        match &self.elements {
+            Elements::Bytes { n_bytes, .. } => *n_bytes,
+            Elements::Texts(texts) => texts.iter().map(|text| text.len() + 16).sum(),
+            Elements::Items(items) => items.iter().map(|item| item.memory_bytes() + 64).sum(),
+        }
+    }
+
     /// The elements. Fails when the dtype is another.
     pub fn data<T: Element>(&self) -> Result<&[T]> {
         self.view().data()

@@ -1,6 +1,6 @@
 //! Operators on integers of few bits.
 
-use super::{Use, unsupported};
+use super::Use;
 use crate::error::Result;
 use crate::graph::ValueId;
 use crate::ops::binary::{Binary, BinaryFunction};
@@ -10,22 +10,30 @@ use crate::ops::product::Product;
 use crate::ops::quantize::Quantize;
 use crate::types::DType;
 
-pub(super) fn dequantize(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.node.int("output_dtype")?.is_some_and(|dtype| dtype != 0) {
-        return unsupported("an output of another dtype than the scale's");
+/// The dtype that an attribute names, where it does.
+fn named(of: &Use, attribute: &str) -> Result<Option<DType>> {
+    match of.node.int(attribute)? {
+        None | Some(0) => Ok(None),
+        _ => of.dtype(attribute).map(Some),
     }
+}
+
+fn block_size(of: &Use) -> Result<Option<usize>> {
+    Ok(of.node.int("block_size")?.and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0))
+}
+
+pub(super) fn dequantize(of: &mut Use) -> Result<Vec<ValueId>> {
     let axis = of.node.int("axis")?.unwrap_or(1);
-    of.as_is(Dequantize { axis })
+    let (dtype, block) = (named(of, "output_dtype")?, block_size(of)?);
+    of.as_is(Dequantize { axis, block, dtype })
 }
 
 pub(super) fn quantize(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.node.int("precision")?.is_some_and(|dtype| dtype != 0) {
-        return unsupported("a division of another precision than the scale's");
-    }
-    let named = of.node.int("output_dtype")?.is_some_and(|dtype| dtype != 0);
-    let dtype = if named { of.dtype("output_dtype")? } else { DType::U8 };
     let axis = of.node.int("axis")?.unwrap_or(1);
-    of.as_is(Quantize::Given { axis, dtype })
+    let (dtype, precision) = (named(of, "output_dtype")?.unwrap_or(DType::U8), named(of, "precision")?);
+    let saturate = of.node.int("saturate")?.unwrap_or(1) != 0;
+    let block = block_size(of)?;
+    of.as_is(Quantize::Given { axis, block, dtype, precision, saturate })
 }
 
 pub(super) fn quantize_dynamic(of: &mut Use) -> Result<Vec<ValueId>> {
@@ -38,9 +46,9 @@ pub(super) fn matmul_integer(of: &mut Use) -> Result<Vec<ValueId>> {
     for (i, side) in sides.iter_mut().enumerate() {
         let name = ["a", "b"][i];
         let x = of.input(i)?;
-        let mut x = of.step(name, Cast { to: Some(DType::I32) }, &[Some(x)]);
+        let mut x = of.step(name, Cast::to(DType::I32), &[Some(x)]);
         if let Some(zero) = of.optional(2 + i) {
-            let zero = of.step(&format!("{name}_zero"), Cast { to: Some(DType::I32) }, &[Some(zero)]);
+            let zero = of.step(&format!("{name}_zero"), Cast::to(DType::I32), &[Some(zero)]);
             x = of.step(
                 &format!("{name}_shifted"),
                 Binary { function: BinaryFunction::Sub },
