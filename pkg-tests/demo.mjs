@@ -1,7 +1,7 @@
 // The demo in a real browser, as a visitor uses it: both themes, a desktop's and a phone's width. Leaves a
 // screenshot of each in pkg-tests/out/ to be looked at.
 import path from 'node:path';
-import { modelPath } from '../crate/xtask/node/model.mjs';
+import { modelPath } from '../crate/xtask/node/models.mjs';
 import { at } from '../crate/xtask/node/paths.mjs';
 import { serve } from '../crate/xtask/node/serve.mjs';
 

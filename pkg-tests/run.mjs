@@ -7,7 +7,7 @@ import { build as esbuild } from 'esbuild';
 import { chromium } from 'playwright-core';
 import { build as vite, createServer as viteServer } from 'vite';
 import webpack from 'webpack';
-import { modelPath } from '../crate/xtask/node/model.mjs';
+import { modelPath } from '../crate/xtask/node/models.mjs';
 import { at } from '../crate/xtask/node/paths.mjs';
 import { serve } from '../crate/xtask/node/serve.mjs';
 import * as demo from './demo.mjs';

@@ -1,6 +1,7 @@
 // The exports of the wasm (crate/src/api), as the worker uses them.
 import type { DeviceInfo, ModelInfo, Profile, TokenLogprob } from "./types.js";
 import type { WireTensor } from "./tensor.js";
+import type { WireValue } from "./wire.js";
 import type { Ending, WireEmbed, WireGenerate } from "./messages.js";
 
 export interface WasmLoader {
@@ -26,17 +27,23 @@ export interface WasmLoader {
 }
 
 export interface WasmNetwork {
-  info(): Pick<ModelInfo, "kind" | "architecture" | "bytes" | "layers" | "device" | "inputs" | "outputs">;
-  run(inputs: WireTensor[], outputs: readonly string[]): Promise<WireTensor[]>;
+  info(): Pick<ModelInfo, "kind" | "architecture" | "bytes" | "layers" | "device" | "inputs" | "outputs" | "metadata">;
+  /** Runs on values by name; the outputs come in order, those to keep as their numbers. */
+  run(names: string[], values: WireValue[], outputs: readonly string[], keep: readonly string[]): Promise<WireValue[]>;
+  /** A kept tensor. */
+  read(kept: number): Promise<WireTensor>;
+  drop(kept: number): void;
   profile(): Profile;
+  free(): void;
 }
 
 export interface WasmEncoder {
-  info(): Omit<ModelInfo, "inputs" | "outputs" | "quantization" | "hasChatTemplate">;
+  info(): Omit<ModelInfo, "inputs" | "outputs" | "metadata" | "quantization" | "hasChatTemplate">;
   tokenize(text: string, special: boolean): Uint32Array;
   detokenize(ids: Uint32Array): string;
   begin(texts: string[], options: WireEmbed): WasmEmbedding;
   profile(): Profile;
+  free(): void;
 }
 
 export interface WasmEmbedding {
@@ -59,7 +66,7 @@ export interface WasmGeneration {
 }
 
 export interface WasmModel {
-  info(): Omit<ModelInfo, "inputs" | "outputs">;
+  info(): Omit<ModelInfo, "inputs" | "outputs" | "metadata">;
   chatTemplate(): { template?: string | null; bosToken?: string | null; eosToken?: string | null };
   tokenize(text: string, special: boolean): Uint32Array;
   /** The ids of a text, behind the token that the model wants at the beginning. */
@@ -69,10 +76,11 @@ export interface WasmModel {
   profile(): Profile;
   /** Log-probabilities of all ids but the first. */
   score(ids: Uint32Array): Promise<Float32Array>;
+  free(): void;
 }
 
 /** The module that wasm-bindgen makes for one variant. */
 export interface Glue {
-  default(init: { module_or_path: URL }): Promise<unknown>;
+  default(init: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   Loader: new (options: { device: string; contextLength?: number; exact: boolean }) => WasmLoader;
 }

@@ -17,12 +17,13 @@ interface Opened {
   chunks: AsyncIterable<Uint8Array>;
 }
 
-/** Reads every part into `loader`, reporting on the way. */
+/** Reads every part into `loader`, reporting on the way; ends where `stopped` throws. */
 export async function readParts(
   loader: WasmLoader,
   parts: readonly WirePart[],
   pull: Pull,
   report: (progress: Progress) => void,
+  stopped: () => void,
 ): Promise<(phase: Progress["phase"]) => void> {
   const start = performance.now();
   let loaded = 0;
@@ -56,6 +57,7 @@ export async function readParts(
     for await (const chunk of opened.chunks) {
       for (let at = 0; at < chunk.length; at += CHUNK) {
         const slice = chunk.subarray(at, at + CHUNK);
+        stopped();
         await loader.push(slice);
         loaded += slice.length;
         if (performance.now() - last > 50) tell("download");

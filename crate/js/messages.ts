@@ -1,8 +1,9 @@
-// What the page and the worker say to each other: numbered calls from the page, answered by events that
-// carry the same number. `pull` goes the other way, for sources whose bytes the page holds.
+// What the page and a worker say to each other: numbered calls from the page, answered by events that carry
+// the same number. A model has the number of the call that loaded it. `pull` goes the other way, for sources
+// whose bytes the page holds.
 import type { PlainError } from "./errors.js";
 import type { EmbedOptions, GenerateOptions, Message, ModelInfo, Piece, Profile, Progress, GenerationResult, Score } from "./types.js";
-import type { WireTensor } from "./tensor.js";
+import type { WireRun, WireValue } from "./wire.js";
 
 /** One part of a source as the worker sees it; the page pumps the bytes of `pull`. */
 export type WirePart = { url: string } | { blob: Blob } | { pull: number; bytes: number | null };
@@ -22,27 +23,41 @@ export type WireEmbed = Omit<EmbedOptions, "signal">;
 
 export type Prompt = { messages: Message[] } | { text: string } | { ids: Uint32Array };
 
+/** The compiled wasm of one variant. A worker gives it to the page, which gives it to workers that come later. */
+export interface Compiled {
+  variant: "simd" | "relaxed";
+  module: WebAssembly.Module;
+}
+
+/** What a model is asked; the calls of one model are answered in order. */
+export type ModelCall =
+  | { call: "generate"; prompt: Prompt; options: WireGenerate }
+  | { call: "tokenize"; text: string; special: boolean }
+  | { call: "detokenize"; ids: Uint32Array }
+  | { call: "profile" }
+  | { call: "score"; text: { text: string } | { ids: Uint32Array } }
+  | { call: "embed"; texts: string[]; options: WireEmbed }
+  | { call: "run"; run: WireRun }
+  | { call: "read"; kept: number }
+  | { call: "drop"; kept: number }
+  | { call: "close" };
+
 /** Page to worker. */
 export type Call =
-  | { id: number; call: "load"; load: WireLoad }
-  | { id: number; call: "generate"; prompt: Prompt; options: WireGenerate }
+  | { id: number; call: "load"; load: WireLoad; compiled: Compiled | undefined }
   | { id: number; call: "cancel" }
-  | { id: number; call: "tokenize"; text: string; special: boolean }
-  | { id: number; call: "detokenize"; ids: Uint32Array }
-  | { id: number; call: "profile" }
-  | { id: number; call: "score"; text: { text: string } | { ids: Uint32Array } }
-  | { id: number; call: "run"; inputs: WireTensor[]; outputs: readonly string[] }
-  | { id: number; call: "embed"; texts: string[]; options: WireEmbed }
-  | { id: number; call: "chunk"; bytes: Uint8Array | null; error?: PlainError };
+  | { id: number; call: "chunk"; bytes: Uint8Array | null; error?: PlainError }
+  | (ModelCall & { id: number; model: number });
 
 /** How a generation ended. */
 export type Ending = Pick<GenerationResult, "finishReason" | "usage" | "timings">;
 
 /** Worker to page. */
 export type Event =
-  | { id: number; error: PlainError }
+  | { id: number; error: PlainError; fatal?: boolean }
   | { id: number; progress: Progress }
+  | { id: number; compiled: Compiled }
   | { id: number; pull: number }
   | { id: number; piece: Piece }
   | { id: number; done: Ending }
-  | { id: number; value: ModelInfo | Uint32Array | string | Profile | Score | WireTensor[] | Float32Array };
+  | { id: number; value: ModelInfo | Uint32Array | string | Profile | Score | Float32Array | WireValue | WireValue[] | undefined };

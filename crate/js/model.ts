@@ -1,11 +1,13 @@
 import type { Client } from "./client.js";
 import { HomefireError } from "./errors.js";
 import { Generation } from "./generation.js";
-import type { Prompt } from "./messages.js";
-import { fromWire, toWire, type WireTensor } from "./tensor.js";
-import type { EmbedOptions, GenerateOptions, Message, ModelInfo, Profile, RunOptions, Score, Tensor } from "./types.js";
+import { DeviceTensor } from "./kept.js";
+import type { Event, ModelCall, Prompt } from "./messages.js";
+import type { Tensor, Value } from "./tensor.js";
+import type { EmbedOptions, GenerateOptions, Input, Message, ModelInfo, Profile, RunOptions, Score } from "./types.js";
+import { fromWire, type WireKept, type WireValue, wireRun } from "./wire.js";
 
-/** A loaded model. It lives in a worker of its own until it is closed. */
+/** A loaded model. It lives in a worker, its own or that of a `Runtime`, until it is closed. */
 export class Model {
   /** What the model is, and which device runs it. */
   readonly info: ModelInfo;
@@ -13,7 +15,9 @@ export class Model {
   /** @internal */
   constructor(
     private readonly client: Client,
+    private readonly id: number,
     info: ModelInfo,
+    private readonly alone: boolean,
   ) {
     this.info = info;
   }
@@ -30,12 +34,12 @@ export class Model {
 
   /** The tokens of a text. With `special` (the default), special tokens in it count as such. */
   tokenize(text: string, { special = true }: { special?: boolean } = {}): Promise<Uint32Array> {
-    return this.client.ask({ call: "tokenize", text, special });
+    return this.ask({ call: "tokenize", text, special });
   }
 
   /** The text of some tokens. */
   detokenize(ids: Uint32Array | readonly number[]): Promise<string> {
-    return this.client.ask({ call: "detokenize", ids: Uint32Array.from(ids) });
+    return this.ask({ call: "detokenize", ids: Uint32Array.from(ids) });
   }
 
   /**
@@ -43,7 +47,7 @@ export class Model {
    * given answers. Queued behind earlier generations.
    */
   score(text: string | Uint32Array | readonly number[]): Promise<Score> {
-    return this.client.ask({ call: "score", text: typeof text === "string" ? { text } : { ids: Uint32Array.from(text) } });
+    return this.ask({ call: "score", text: typeof text === "string" ? { text } : { ids: Uint32Array.from(text) } });
   }
 
   /**
@@ -63,34 +67,52 @@ export class Model {
   }
 
   /**
-   * Runs a network (an ONNX file) on tensors by name. The tensors given stay the caller's. Queued behind earlier runs.
+   * Runs a network (an ONNX file) on values by name: tensors, typed arrays where the model's declaration decides their
+   * shape, arrays of tensors for sequences, `null` for an optional value that is absent, and tensors that an earlier
+   * run kept. What is given stays the caller's unless `transfer` says otherwise. Queued behind earlier runs.
    *
    * @throws {HomefireError} `invalid-input` for a name that the model does not have, or one that is missing,
    * `shape-mismatch` when a type or dimensions are not the model's: the message names the input, what came and
-   * what was wanted.
+   * what was wanted, and lists the inputs. `cancelled` when the signal is aborted.
    */
-  async run(inputs: Readonly<Record<string, Tensor>>, { outputs = [], signal }: RunOptions = {}): Promise<Record<string, Tensor>> {
-    const wire = Object.entries(inputs).map(([name, tensor]) => toWire(name, tensor));
-    const computed = await this.cancellable<WireTensor[]>({ call: "run", inputs: wire, outputs }, signal, "The run");
-    return Object.fromEntries(computed.map((tensor) => [tensor.name, fromWire(tensor)]));
+  async run<R extends Record<string, Value | DeviceTensor> = Record<string, Tensor>>(
+    inputs: Readonly<Record<string, Input>>,
+    options: RunOptions = {},
+  ): Promise<R> {
+    if (this.info.kind !== "network") {
+      throw new HomefireError("invalid-input", `This model is no network: it is used by ${this.info.kind === "encoder" ? "embed()" : "chat() and complete()"}.`);
+    }
+    const { run, transfer } = wireRun(this.info, inputs, options, this);
+    const computed = await this.cancellable<WireValue[]>({ call: "run", run }, options.signal, "The run", transfer);
+    const kept = (wire: WireKept): DeviceTensor => new DeviceTensor(wire, this, (call) => this.ask(call));
+    return Object.fromEntries(run.outputs.map((name, i) => [name, fromWire(computed[i] ?? null, kept)])) as R;
   }
 
   /** Where a token runs, and what it launches there; of a network, what its last run launched. */
   profile(): Promise<Profile> {
-    return this.client.ask({ call: "profile" });
+    return this.ask({ call: "profile" });
   }
 
-  /** Ends the worker and frees its memory and its GPU device. Unfinished generations reject with kind `cancelled`. */
+  /**
+   * Frees the model, its GPU device and, unless it shares a `Runtime`, its worker. Unfinished generations and runs
+   * reject with kind `cancelled`.
+   */
   async close(): Promise<void> {
-    this.client.close(new HomefireError("cancelled", "The model was closed."));
+    const closed = new HomefireError("cancelled", "The model was closed.");
+    if (this.alone) this.client.close(closed);
+    else await this.client.closeModel(this.id, closed);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
+  private ask<T>(call: ModelCall): Promise<T> {
+    return this.client.ask(this.id, call);
+  }
+
   /** Calls the worker for one value, unless the signal is aborted before it comes. */
-  private cancellable<T>(call: Parameters<Client["start"]>[0], signal: AbortSignal | undefined, what: string): Promise<T> {
+  private cancellable<T>(call: ModelCall, signal: AbortSignal | undefined, what: string, transfer?: Transferable[]): Promise<T> {
     const cancelled = (): HomefireError => new HomefireError("cancelled", `${what} was cancelled by its signal.`);
     if (signal?.aborted) return Promise.reject(cancelled());
     return new Promise<T>((resolve, reject) => {
@@ -103,7 +125,8 @@ export class Model {
         then(value);
       };
       const end = done<T>(resolve);
-      const id = this.client.start(call, { event: (event) => "value" in event && end(event.value as T), fail: done(reject) });
+      const handlers = { event: (event: Event) => "value" in event && end(event.value as T), fail: done(reject) };
+      const id = this.client.call(this.id, call, handlers, transfer);
       signal?.addEventListener("abort", abort, { once: true });
     });
   }
@@ -123,7 +146,8 @@ export class Model {
       return generation;
     }
     signal?.addEventListener("abort", abort, { once: true });
-    id = this.client.start(
+    id = this.client.call(
+      this.id,
       { call: "generate", prompt, options },
       {
         event: (event) => {

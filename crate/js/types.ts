@@ -1,3 +1,6 @@
+import type { DeviceTensor } from "./kept.js";
+import type { TensorData, TensorLike, TensorType } from "./tensor.js";
+
 /** One part of a model: where its bytes come from. */
 export type SourcePart = string | URL | File | Blob | ArrayBuffer | Uint8Array | Response;
 
@@ -69,39 +72,38 @@ export interface ModelInfo {
   inputs: Port[];
   /** What `run()` gives; empty for a language model. */
   outputs: Port[];
-}
-
-/** The element types of tensors. */
-export type TensorType =
-  | "float32" | "float64" | "float16" | "bfloat16"
-  | "int8" | "int16" | "int32" | "int64"
-  | "uint8" | "uint16" | "uint32" | "uint64"
-  | "bool";
-
-/** Elements: 64-bit integers as BigInts, halves as their bits in 16-bit integers, bools as bytes of 0 and 1. */
-export type TensorData =
-  | Float32Array | Float64Array
-  | Int8Array | Int16Array | Int32Array | BigInt64Array
-  | Uint8Array | Uint16Array | Uint32Array | BigUint64Array;
-
-/** Elements in row-major order, with their type and dimensions. `[]` is a single number. */
-export interface Tensor {
-  type: TensorType;
-  dims: readonly number[];
-  data: TensorData;
+  /** What an ONNX file says beside its graph, such as the characters that a recogniser knows. */
+  metadata: Record<string, string>;
 }
 
 /** An input or output of a network, as its file declares it. */
 export interface Port {
   name: string;
+  /** What it takes or gives, where that is not a tensor: an array of tensors, or a value or `null`. */
+  kind?: "sequence" | "optional" | "map";
   type?: TensorType;
   /** Numbers, names of sizes that may vary, and `null` where nothing is said. */
   dims?: (number | string | null)[];
 }
 
+/**
+ * What `run()` takes for an input: a tensor or a plain object like one; a typed array where the model's declaration
+ * decides its shape; what an earlier run kept; an array of tensors for a sequence; `null` for an absent optional value.
+ */
+export type Input =
+  | TensorLike
+  | DeviceTensor
+  | Exclude<TensorData, string[]>
+  | readonly (TensorLike | DeviceTensor)[]
+  | null;
+
 export interface RunOptions {
   /** The outputs wanted; all where left out. */
   outputs?: readonly string[];
+  /** Outputs that stay with the model: a `DeviceTensor` comes for each, to be given to later runs or read. */
+  keep?: readonly string[];
+  /** Moves the buffers of the inputs to the worker instead of copying them: they are empty for the caller from then on. */
+  transfer?: boolean;
   /** Aborting it drops a run that waits for its turn; the run rejects with kind `cancelled`. */
   signal?: AbortSignal;
 }

@@ -1,13 +1,14 @@
-// The worker of one model: it owns the wasm and the GPU device, and answers the page's calls. Generations
-// run one after the other; between two steps the event loop turns, so a cancel arrives within one token.
+// A worker: it owns the wasm and the GPU device of its models, and answers the page's calls. What one model is
+// asked is done one after the other; between two steps of a generation the event loop turns, so a cancel arrives
+// within one token.
 import { HomefireError, toPlain } from "./errors.js";
-import type { WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
+import type { Glue, WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
 import { chunkOf, readParts } from "./loader.js";
-import type { Call, Event, Prompt, WireEmbed, WireGenerate, WireLoad } from "./messages.js";
+import type { Call, Compiled, Event, ModelCall, Prompt, WireEmbed, WireGenerate, WireLoad } from "./messages.js";
 import { renderChat } from "./template.js";
-import type { WireTensor } from "./tensor.js";
 import type { ModelInfo } from "./types.js";
 import { openVariant } from "./variant.js";
+import type { WireRun, WireValue } from "./wire.js";
 
 interface Scope {
   postMessage(event: Event, transfer?: Transferable[]): void;
@@ -16,99 +17,165 @@ interface Scope {
 }
 const scope = self as unknown as Scope;
 
-let model: WasmModel | undefined;
-let network: WasmNetwork | undefined;
-let encoder: WasmEncoder | undefined;
-let template: { template: string | undefined; bosToken: string | undefined; eosToken: string | undefined };
-let queue: Promise<void> = Promise.resolve();
+/** A loaded model, of one of the three kinds. */
+interface Hosted {
+  language?: WasmModel;
+  network?: WasmNetwork;
+  encoder?: WasmEncoder;
+  template?: { template: string | undefined; bosToken: string | undefined; eosToken: string | undefined };
+  /** Settles when everything asked so far is done. */
+  queue: Promise<void>;
+}
+
+/** By the number of the call that loaded them. */
+const models = new Map<number, Hosted>();
 const cancelled = new Set<number>();
 const chunks = new Map<number, (call: Extract<Call, { call: "chunk" }>) => void>();
+let opened: Promise<{ glue: Glue; compiled: Compiled }> | undefined;
 
 scope.onmessage = ({ data }) => {
-  if (data.call === "cancel") cancelled.add(data.id);
-  else if (data.call === "chunk") chunks.get(data.id)?.(data);
-  else if (data.call === "generate") {
-    const { id, prompt, options } = data;
-    queue = queue.then(() => answer(id, () => generate(id, prompt, options)));
-  } else if (data.call === "score") {
-    const { id, text } = data;
-    queue = queue.then(() => answer(id, () => score(id, text)));
-  } else if (data.call === "embed") {
-    const { id, texts, options } = data;
-    queue = queue.then(() => answer(id, () => embed(id, texts, options)));
-  } else if (data.call === "run") {
-    const { id, inputs, outputs } = data;
-    queue = queue.then(() => answer(id, () => run(id, inputs, outputs)));
-  } else void answer(data.id, () => reply(data));
+  if (data.call === "cancel") {
+    // A model that the page does not wait for any more.
+    if (models.has(data.id)) close(data.id);
+    else cancelled.add(data.id);
+  } else if (data.call === "chunk") chunks.get(data.id)?.(data);
+  else if (data.call === "load") void answer(data.id, () => load(data.id, data.load, data.compiled));
+  else {
+    const { id, model } = data;
+    const hosted = models.get(model);
+    const ask = (): Promise<void> => answer(id, () => asked(id, hosted, model, data));
+    if (!hosted || data.call === "tokenize" || data.call === "detokenize") void ask();
+    else hosted.queue = hosted.queue.then(ask);
+  }
 };
 
 async function answer(id: number, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (thrown) {
-    scope.postMessage({ id, error: toPlain(thrown) });
+    const error = toPlain(thrown);
+    // A fault inside the wasm: a panic, or a stack that overflowed.
+    const fault = thrown instanceof WebAssembly.RuntimeError || (thrown instanceof RangeError && /call stack/.test(error.message));
+    scope.postMessage({ id, error, ...(fault ? { fatal: true } : {}) });
+  } finally {
+    cancelled.delete(id);
   }
 }
 
-async function reply(call: Exclude<Call, { call: "cancel" | "chunk" | "generate" | "score" | "embed" | "run" }>): Promise<void> {
-  const { id } = call;
-  if (call.call === "load") scope.postMessage({ id, value: await load(id, call.load) });
-  else if (call.call === "tokenize") scope.postMessage({ id, value: (encoder ?? loaded()).tokenize(call.text, call.special) });
-  else if (call.call === "detokenize") scope.postMessage({ id, value: (encoder ?? loaded()).detokenize(call.ids) });
-  else scope.postMessage({ id, value: (network ?? encoder ?? loaded()).profile() });
+/** Answers one call to a model, unless it was cancelled meanwhile. */
+async function asked(id: number, hosted: Hosted | undefined, model: number, call: ModelCall): Promise<void> {
+  if (cancelled.has(id)) return;
+  const reply = (value: Extract<Event, { value: unknown }>["value"], transfer?: Transferable[]): void => scope.postMessage({ id, value }, transfer);
+  if (call.call === "close") {
+    close(model);
+    return reply(undefined);
+  }
+  if (!hosted || !models.has(model)) throw new HomefireError("cancelled", "The model was closed.");
+  if (call.call === "run") {
+    const values = await run(network(hosted), call.run);
+    const buffers: Transferable[] = [];
+    collect(values, buffers);
+    reply(values, buffers);
+  } else if (call.call === "read") reply(await network(hosted).read(call.kept));
+  else if (call.call === "drop") {
+    network(hosted).drop(call.kept);
+    reply(undefined);
+  } else if (call.call === "profile") reply((hosted.network ?? hosted.encoder ?? language(hosted)).profile());
+  else if (call.call === "tokenize") reply((hosted.encoder ?? language(hosted)).tokenize(call.text, call.special));
+  else if (call.call === "detokenize") reply((hosted.encoder ?? language(hosted)).detokenize(call.ids));
+  else if (call.call === "score") {
+    const ids = promptIds(hosted, call.text);
+    reply({ ids, logprobs: await language(hosted).score(ids) });
+  } else if (call.call === "embed") {
+    const vectors = await embed(id, hosted, call.texts, call.options);
+    if (vectors) reply(vectors, [vectors.buffer as ArrayBuffer]);
+  } else await generate(id, hosted, call.prompt, call.options);
 }
 
-function loaded(): WasmModel {
-  if (network) throw new HomefireError("invalid-input", "This model is no language model: it is used by run().");
-  if (encoder) throw new HomefireError("invalid-input", "This model is no language model: it is used by embed().");
-  if (!model) throw new HomefireError("internal", "The model is not loaded.");
-  return model;
+function language({ language, encoder }: Hosted): WasmModel {
+  if (!language) throw new HomefireError("invalid-input", `This model is no language model: it is used by ${encoder ? "embed" : "run"}().`);
+  return language;
 }
 
-async function load(id: number, options: WireLoad): Promise<ModelInfo> {
-  const glue = await openVariant();
+function network({ network }: Hosted): WasmNetwork {
+  if (!network) throw new HomefireError("invalid-input", "This model is no network: it is used by chat() and complete(), or by embed().");
+  return network;
+}
+
+/** Forgets a model and frees what it has in the wasm. */
+function close(model: number): void {
+  const hosted = models.get(model);
+  models.delete(model);
+  hosted?.language?.free();
+  hosted?.network?.free();
+  hosted?.encoder?.free();
+}
+
+async function load(id: number, options: WireLoad, known: Compiled | undefined): Promise<void> {
+  const stopped = (): void => {
+    if (cancelled.has(id)) throw new HomefireError("cancelled", "Loading was cancelled.");
+  };
+  opened ??= openVariant(known);
+  const { glue, compiled } = await opened.catch((thrown) => {
+    opened = undefined;
+    throw thrown;
+  });
+  if (compiled.module !== known?.module) scope.postMessage({ id, compiled });
   if (options.network === "none") forbidNetwork();
   const loader = new glue.Loader({
     device: options.device,
     exact: options.exact,
     ...(options.contextLength === undefined ? {} : { contextLength: options.contextLength }),
   });
-  const device = await loader.openDevice();
-  const pull = (part: number): Promise<Uint8Array | null> =>
-    new Promise((resolve, reject) => {
-      chunks.set(id, ({ bytes, error }) => {
-        try {
-          resolve(chunkOf(bytes, error));
-        } catch (thrown) {
-          reject(thrown);
-        }
+  try {
+    const device = await loader.openDevice();
+    const pull = (part: number): Promise<Uint8Array | null> =>
+      new Promise((resolve, reject) => {
+        chunks.set(id, ({ bytes, error }) => {
+          try {
+            resolve(chunkOf(bytes, error));
+          } catch (thrown) {
+            reject(thrown);
+          }
+        });
+        scope.postMessage({ id, pull: part });
       });
-      scope.postMessage({ id, pull: part });
-    });
-  const tell = await readParts(loader, options.parts, pull, (progress) => scope.postMessage({ id, progress }));
-  tell("compile");
-  if (loader.isNetwork()) {
-    network = loader.finishNetwork();
+    const tell = await readParts(loader, options.parts, pull, (progress) => scope.postMessage({ id, progress }), stopped);
+    tell("compile");
+    const hosted: Hosted = { queue: Promise.resolve() };
+    let value: ModelInfo;
+    if (loader.isNetwork()) {
+      hosted.network = loader.finishNetwork();
+      const info = hosted.network.info();
+      value = { ...NO_LANGUAGE, ...info, device: { ...device, ...info.device } };
+    } else if (loader.isEncoder()) {
+      hosted.encoder = loader.finishEncoder();
+      const info = hosted.encoder.info();
+      value = { ...NO_LANGUAGE, ...info, device: { ...device, ...info.device }, inputs: [], outputs: [] };
+    } else {
+      hosted.language = loader.finish();
+      const own = hosted.language.chatTemplate();
+      hosted.template = {
+        template: options.chatTemplate ?? own.template ?? undefined,
+        bosToken: own.bosToken ?? undefined,
+        eosToken: own.eosToken ?? undefined,
+      };
+      const info = hosted.language.info();
+      const hasChatTemplate = hosted.template.template !== undefined;
+      value = { ...info, embeddingLength: 0, device: { ...device, ...info.device }, hasChatTemplate, inputs: [], outputs: [], metadata: {} };
+    }
+    models.set(id, hosted);
+    if (cancelled.has(id)) return close(id);
     tell("ready");
-    const info = network.info();
-    return { ...NO_LANGUAGE, ...info, device: { ...device, ...info.device } };
+    scope.postMessage({ id, value });
+  } finally {
+    chunks.delete(id);
+    try {
+      loader.free();
+    } catch {
+      // After a fault inside the wasm it is borrowed for ever.
+    }
   }
-  if (loader.isEncoder()) {
-    encoder = loader.finishEncoder();
-    tell("ready");
-    const info = encoder.info();
-    return { ...NO_LANGUAGE, ...info, device: { ...device, ...info.device }, inputs: [], outputs: [] };
-  }
-  model = loader.finish();
-  tell("ready");
-  const own = model.chatTemplate();
-  template = {
-    template: options.chatTemplate ?? own.template ?? undefined,
-    bosToken: own.bosToken ?? undefined,
-    eosToken: own.eosToken ?? undefined,
-  };
-  const info = model.info();
-  return { ...info, embeddingLength: 0, device: { ...device, ...info.device }, hasChatTemplate: template.template !== undefined, inputs: [], outputs: [] };
 }
 
 /** What other models have instead of what language models have. */
@@ -121,10 +188,14 @@ const NO_LANGUAGE = {
   vocabularySize: 0,
   embeddingLength: 0,
   hasChatTemplate: false,
+  metadata: {},
 };
 
+let forbidden = false;
 /** Nothing in this worker can reach the network from here on. */
 function forbidNetwork(): void {
+  if (forbidden) return;
+  forbidden = true;
   const inner = scope.fetch;
   scope.fetch = (input, init) => {
     const url = input instanceof Request ? input.url : String(input);
@@ -136,53 +207,48 @@ function forbidNetwork(): void {
   }
 }
 
-function promptIds(prompt: Prompt): Uint32Array {
+function promptIds(hosted: Hosted, prompt: Prompt): Uint32Array {
   if ("ids" in prompt) return prompt.ids;
-  if ("text" in prompt) return loaded().promptIds(prompt.text);
-  if (template.template === undefined) {
+  if ("text" in prompt) return language(hosted).promptIds(prompt.text);
+  const template = hosted.template;
+  if (template?.template === undefined) {
     throw new HomefireError(
       "invalid-input",
       "This model has no chat template. Pass one to load() as chatTemplate, or use complete() with a prompt in the model's own form.",
     );
   }
-  return loaded().tokenize(renderChat(template.template, prompt.messages, template), true);
+  return language(hosted).tokenize(renderChat(template.template, prompt.messages, template), true);
 }
 
-async function score(id: number, text: { text: string } | { ids: Uint32Array }): Promise<void> {
-  const ids = promptIds(text);
-  scope.postMessage({ id, value: { ids, logprobs: await loaded().score(ids) } });
+const run = (network: WasmNetwork, { names, values, outputs, keep }: WireRun): Promise<WireValue[]> =>
+  network.run(names, values, outputs, keep);
+
+/** The buffers in values, to be moved. */
+function collect(value: WireValue, into: Transferable[]): void {
+  if (Array.isArray(value)) for (const item of value) collect(item, into);
+  else if (value !== null && "data" in value && value.data instanceof Uint8Array) into.push(value.data.buffer as ArrayBuffer);
 }
 
-async function embed(id: number, texts: string[], options: WireEmbed): Promise<void> {
-  if (cancelled.delete(id)) return;
+/** The vectors of texts, unless they are cancelled. */
+async function embed(id: number, { encoder }: Hosted, texts: string[], options: WireEmbed): Promise<Float32Array | undefined> {
   if (!encoder) throw new HomefireError("invalid-input", "This model is no encoder: embed() wants one, such as MiniLM.");
   const work = encoder.begin(texts, options);
   try {
     for (;;) {
       const vectors = await work.next();
-      if (vectors) return scope.postMessage({ id, value: vectors }, [vectors.buffer]);
+      if (vectors) return vectors;
       await turn();
-      if (cancelled.has(id)) return;
+      if (cancelled.has(id)) return undefined;
     }
   } finally {
-    cancelled.delete(id);
     work.free();
   }
 }
 
-async function run(id: number, inputs: WireTensor[], outputs: readonly string[]): Promise<void> {
-  if (cancelled.delete(id)) return;
-  if (!network) throw new HomefireError("invalid-input", "This model is no network: it is used by chat() and complete(), or by embed().");
-  const value = await network.run(inputs, outputs);
-  cancelled.delete(id);
-  scope.postMessage({ id, value }, value.map(({ data }) => data.buffer));
-}
-
-async function generate(id: number, prompt: Prompt, options: WireGenerate): Promise<void> {
-  if (cancelled.delete(id)) throw new HomefireError("cancelled", "The generation was cancelled before it began.");
+async function generate(id: number, hosted: Hosted, prompt: Prompt, options: WireGenerate): Promise<void> {
   // Without a seed, each answer is drawn anew.
   const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
-  const generation = loaded().generate(promptIds(prompt), { ...options, seed });
+  const generation = language(hosted).generate(promptIds(hosted, prompt), { ...options, seed });
   try {
     for (;;) {
       const { text, ids, logprobs, done } = await generation.next();
@@ -194,17 +260,16 @@ async function generate(id: number, prompt: Prompt, options: WireGenerate): Prom
       if (cancelled.has(id)) throw new HomefireError("cancelled", "The generation was cancelled.");
     }
   } finally {
-    cancelled.delete(id);
     generation.free();
   }
 }
 
 const { port1, port2 } = new MessageChannel();
-let turned = (): void => {};
-port2.onmessage = () => turned();
+const turns: (() => void)[] = [];
+port2.onmessage = () => turns.shift()?.();
 /** One turn of the event loop, without the delay that timers have. */
 const turn = (): Promise<void> =>
   new Promise((resolve) => {
-    turned = resolve;
+    turns.push(resolve);
     port1.postMessage(0);
   });

@@ -1,19 +1,42 @@
 //! `Network`: a loaded ONNX model, run by name.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
-use js_sys::{Array, Reflect, Uint8Array};
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use super::loader::Device;
 use super::model::busy;
 use super::object::{Object, array};
-use super::options::Options;
 use crate::error::{Error, Result, ensure, fail};
 use crate::session::{self, Port, PortDim};
 use crate::tensor::Tensor;
 use crate::types::DType;
+
+#[wasm_bindgen]
+extern "C" {
+    /// A value as it is posted: `WireValue` of `js/wire.ts`. The glue reads and writes its fields directly, which
+    /// costs a tenth of asking for them by name.
+    type Wire;
+    #[wasm_bindgen(method, getter)]
+    fn kept(this: &Wire) -> Option<u32>;
+    #[wasm_bindgen(method, setter)]
+    fn set_kept(this: &Wire, kept: u32);
+    #[wasm_bindgen(method, getter, js_name = type)]
+    fn dtype(this: &Wire) -> String;
+    #[wasm_bindgen(method, setter, js_name = type)]
+    fn set_dtype(this: &Wire, dtype: &str);
+    #[wasm_bindgen(method, getter)]
+    fn dims(this: &Wire) -> Vec<f64>;
+    #[wasm_bindgen(method, setter)]
+    fn set_dims(this: &Wire, dims: Vec<f64>);
+    #[wasm_bindgen(method, getter)]
+    fn data(this: &Wire) -> Uint8Array;
+    #[wasm_bindgen(method, setter)]
+    fn set_data(this: &Wire, data: Uint8Array);
+}
 
 /// The dtypes that JavaScript has a typed array for, by their names there.
 const TYPES: &[(&str, DType)] = &[
@@ -39,14 +62,48 @@ fn name_of(dtype: DType) -> &'static str {
 /// A model that is ready to run.
 #[wasm_bindgen]
 pub struct Network {
-    inner: Rc<RefCell<session::Network>>,
+    inner: RefCell<session::Network>,
+    /// Outputs of earlier runs that stay here, by number.
+    kept: RefCell<HashMap<u32, Rc<Tensor>>>,
     device: Device,
     bytes: u64,
 }
 
 impl Network {
     pub(super) fn new(inner: session::Network, device: Device, bytes: u64) -> Self {
-        Self { inner: Rc::new(RefCell::new(inner)), device, bytes }
+        Self { inner: RefCell::new(inner), kept: RefCell::default(), device, bytes }
+    }
+
+    fn kept(&self, number: u32) -> Result<Rc<Tensor>> {
+        match self.kept.borrow().get(&number) {
+            Some(tensor) => Ok(Rc::clone(tensor)),
+            None => fail!(InvalidInput, "no tensor of the number {number} is kept"),
+        }
+    }
+
+    /// A value of JavaScript for the input `name`.
+    fn read_value(&self, name: &str, value: &JsValue) -> Result<Tensor> {
+        if !value.is_object() || Array::is_array(value) {
+            return fail!(
+                UnsupportedOp,
+                "the input '{name}' is a sequence or an absent value, which no operator takes as yet"
+            );
+        }
+        let wire: &Wire = value.unchecked_ref();
+        match wire.kept() {
+            Some(number) => Ok(Tensor::clone(&*self.kept(number)?)),
+            None => read(name, wire),
+        }
+    }
+
+    /// Keeps a tensor and gives what stands for it.
+    fn keep(&self, tensor: Tensor) -> JsValue {
+        let mut kept = self.kept.borrow_mut();
+        let number = (1..).find(|number| !kept.contains_key(number)).unwrap_or(0);
+        let wire = describe(&tensor);
+        wire.set_kept(number);
+        kept.insert(number, Rc::new(tensor));
+        wire.into()
     }
 }
 
@@ -58,24 +115,46 @@ impl Network {
         let info =
             Object::new().with("kind", "network").with("architecture", "onnx").count("bytes", self.bytes);
         let info = info.count("layers", network.n_nodes() as u64).with("device", self.device.object());
+        let metadata =
+            network.metadata().iter().fold(Object::new(), |all, (key, text)| all.with(key, text.as_str()));
+        let info = info.with("metadata", metadata);
         Ok(info.with("inputs", ports(network.inputs())).with("outputs", ports(network.outputs())).into())
     }
 
-    /// Runs on `[{ name, type, dims, data: Uint8Array }]` and gives the outputs named, in the same form; all of
-    /// the model's where none are named.
+    /// Runs on `values` for the inputs `names` and gives the outputs named, in that order; those also in `keep`
+    /// stay here, and their number comes.
     #[allow(
         clippy::await_holding_refcell_ref,
         reason = "all others that borrow the model fail, and say it is busy"
     )]
-    pub async fn run(&self, inputs: Array, outputs: Vec<String>) -> std::result::Result<JsValue, Error> {
+    pub async fn run(
+        &self,
+        names: Vec<String>,
+        values: Array,
+        outputs: Vec<String>,
+        keep: Vec<String>,
+    ) -> std::result::Result<Array, Error> {
         let mut network = self.inner.try_borrow_mut().map_err(|_| busy())?;
-        let feeds = inputs.iter().map(|input| read(&input)).collect::<Result<Vec<_>>>()?;
-        let feeds = feeds.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())).collect();
-        let all: Vec<String> = network.outputs().iter().map(|port| port.name.clone()).collect();
-        let wanted = if outputs.is_empty() { all } else { outputs };
-        let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        let computed = network.run(feeds, &names).await?;
-        Ok(array(wanted.iter().zip(&computed).map(|(name, tensor)| write(name, tensor))))
+        let given = names.iter().zip(values.iter());
+        let feeds = given.map(|(name, value)| Ok((name.as_str(), self.read_value(name, &value)?)));
+        let feeds = feeds.collect::<Result<Vec<_>>>()?;
+        let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        let computed = network.run(feeds, &wanted).await?;
+        let given_back = outputs
+            .iter()
+            .zip(computed)
+            .map(|(name, tensor)| if keep.contains(name) { self.keep(tensor) } else { write(&tensor) });
+        Ok(given_back.collect())
+    }
+
+    /// A copy of a kept tensor.
+    pub async fn read(&self, kept: u32) -> std::result::Result<JsValue, Error> {
+        Ok(write(&*self.kept(kept)?))
+    }
+
+    /// Frees a kept tensor; runs that have it still have it.
+    pub fn drop(&self, kept: u32) {
+        self.kept.borrow_mut().remove(&kept);
     }
 
     /// What the last run launched: `Profile` of `js/types.ts`.
@@ -102,26 +181,22 @@ fn ports(ports: &[Port]) -> JsValue {
     }))
 }
 
-/// A tensor of JavaScript with its name.
-fn read(input: &JsValue) -> Result<(String, Tensor)> {
-    let options = Options(input);
-    let (Some(name), Some(ty)) = (options.text("name")?, options.text("type")?) else {
-        return fail!(InvalidInput, "an input has no name or no type");
-    };
+/// A tensor of JavaScript for the input `name`.
+fn read(name: &str, wire: &Wire) -> Result<Tensor> {
+    let ty = wire.dtype();
     let Some((_, dtype)) = TYPES.iter().find(|(known, _)| *known == ty) else {
         let known: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
         return fail!(InvalidInput, "the input '{name}' has the type '{ty}'; it may be {}", known.join(", "));
     };
-    let field = |field: &str| Reflect::get(input, &field.into()).unwrap_or(JsValue::UNDEFINED);
-    let dims: Vec<f64> = Array::from(&field("dims")).iter().map(|dim| dim.as_f64().unwrap_or(-1.0)).collect();
+    let dims = wire.dims();
     let whole = dims.iter().all(|dim| *dim >= 0.0 && dim.fract() == 0.0 && *dim < 4e9);
     ensure!(
         whole,
         InvalidInput,
-        "the input '{name}' has the dimensions {dims:?}, which are not all whole numbers"
+        "the input '{name}' has the dimensions {dims:?}, which are not all whole numbers below 2^32"
     );
     let shape: Vec<usize> = dims.iter().map(|dim| *dim as usize).collect();
-    let data: Uint8Array = field("data").unchecked_into();
+    let data = wire.data();
     let n = shape.iter().try_fold(dtype.block_bytes(), |n, dim| n.checked_mul(*dim));
     ensure!(
         n == Some(data.length() as usize),
@@ -131,12 +206,20 @@ fn read(input: &JsValue) -> Result<(String, Tensor)> {
     );
     let mut tensor = Tensor::zeros(*dtype, &shape)?;
     data.copy_to(tensor.view_mut().bytes);
-    Ok((name, tensor))
+    Ok(tensor)
 }
 
-/// A tensor with its name for JavaScript.
-fn write(name: &str, tensor: &Tensor) -> JsValue {
-    let dims = array(tensor.shape().iter().map(|n| JsValue::from(*n as f64)));
-    let object = Object::new().with("name", name).with("type", name_of(tensor.dtype())).with("dims", dims);
-    object.with("data", Uint8Array::from(tensor.bytes())).into()
+/// An object with the type and dimensions of a tensor.
+fn describe(tensor: &Tensor) -> Wire {
+    let wire: Wire = js_sys::Object::new().unchecked_into();
+    wire.set_dtype(name_of(tensor.dtype()));
+    wire.set_dims(tensor.shape().iter().map(|n| *n as f64).collect());
+    wire
+}
+
+/// A tensor for JavaScript: its bytes are copied once, into a buffer that can be moved to the page.
+fn write(tensor: &Tensor) -> JsValue {
+    let wire = describe(tensor);
+    wire.set_data(Uint8Array::from(tensor.bytes()));
+    wire.into()
 }

@@ -4,18 +4,20 @@
 
 use super::{Backend, Feed, Pending, Profiled};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
-use crate::graph::{Graph, Source, ValueId};
+use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::kernels::conv::Filters;
 use crate::kernels::gemm::{PackedMatrix, Packer};
 use crate::kernels::threads::Threads;
-use crate::ops::{CpuContext, Input};
-use crate::plan::{Place, Plan, PlanOptions, PlanOutput, Step};
+use crate::ops::{CpuContext, Input, Packing};
+use crate::plan::{Place, Plan, PlanId, PlanOptions, PlanOutput, Step};
 use crate::tensor::{Buffer, Chunk, Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A weight in its place.
 enum Weight {
     Packed { matrix: PackedMatrix, packer: Packer },
+    Filters(Filters),
     Plain(Tensor),
 }
 
@@ -29,6 +31,7 @@ impl Weight {
                 }
                 packer.push(matrix, bytes)
             }
+            Self::Filters(_) => fail!(Internal, "filters are packed from a constant"),
             Self::Plain(tensor) => {
                 let row_bytes = tensor.bytes().len() / tensor.shape().first().copied().unwrap_or(1).max(1);
                 let start = first_row * row_bytes + offset;
@@ -49,6 +52,8 @@ pub struct CpuBackend {
     slots: Vec<Buffer>,
     threads: Threads,
     exact: bool,
+    /// The plans whose constants are repacked, where that waits for plans.
+    prepared: Option<HashSet<PlanId>>,
 }
 
 impl CpuBackend {
@@ -62,7 +67,7 @@ impl CpuBackend {
         Self::with_weights(graph, true, false)
     }
 
-    fn with_weights(graph: &Graph, exact: bool, constants: bool) -> Result<Self> {
+    fn with_weights(graph: &Graph, exact: bool, at_once: bool) -> Result<Self> {
         let mut weights = HashMap::new();
         let mut states = HashMap::new();
         for (id, value) in graph.values() {
@@ -75,8 +80,10 @@ impl CpuBackend {
                     let weight = new_weight(graph, id, &users).map_err(|e| e.at(&*value.name))?;
                     weights.insert(id, weight);
                 }
-                Source::Const(tensor) if constants && packs(graph, id, &users) => {
-                    weights.insert(id, packed(graph, id, tensor)?);
+                Source::Const(tensor) if at_once => {
+                    if let Some(weight) = packed(graph, id, &users, tensor).map_err(|e| e.at(&*value.name))? {
+                        weights.insert(id, weight);
+                    }
                 }
                 Source::State => {
                     states.insert(id, Buffer::zeros(value.known_ty()?.n_bytes()?)?);
@@ -84,7 +91,8 @@ impl CpuBackend {
                 _ => {}
             }
         }
-        Ok(Self { weights, states, slots: Vec::new(), threads: Threads::single(), exact })
+        let prepared = (!at_once).then(HashSet::new);
+        Ok(Self { weights, states, slots: Vec::new(), threads: Threads::single(), exact, prepared })
     }
 
     /// Runs a plan to its end.
@@ -196,6 +204,7 @@ impl CpuBackend {
             }
             Place::Fixed(id) => match (&graph.value(id).source, self.weights.get(&id)) {
                 (_, Some(Weight::Packed { matrix, .. })) => return Ok(Input::Packed(matrix)),
+                (_, Some(Weight::Filters(filters))) => return Ok(Input::Filters(filters)),
                 (_, Some(Weight::Plain(tensor))) => tensor.bytes(),
                 (Source::Const(tensor), None) => tensor.bytes(),
                 (_, None) => return fail!(Internal, "a weight was not allocated"),
@@ -222,16 +231,24 @@ impl Backend for CpuBackend {
     }
 
     fn prepare(&mut self, graph: &Graph, plan: &Plan) -> Result<()> {
-        let used = plan.steps.iter().flat_map(|step| step.inputs.iter().flatten());
-        for &place in used {
+        let Some(prepared) = &mut self.prepared else { return Ok(()) };
+        if !prepared.insert(plan.id) {
+            return Ok(());
+        }
+        for &place in plan.steps.iter().flat_map(|step| step.inputs.iter().flatten()) {
             let Place::Fixed(id) = place else { continue };
             if let (Source::Const(tensor), false) = (&graph.value(id).source, self.weights.contains_key(&id))
-                && packs(graph, id, &graph.consumers(id))
             {
-                self.weights.insert(id, packed(graph, id, tensor)?);
+                let weight = packed(graph, id, &graph.consumers(id), tensor);
+                self.weights
+                    .extend(weight.map_err(|e| e.at(&*graph.value(id).name))?.map(|weight| (id, weight)));
             }
         }
         Ok(())
+    }
+
+    fn forget(&mut self, plan: &Plan) {
+        self.prepared.iter_mut().for_each(|prepared| _ = prepared.remove(&plan.id));
     }
 
     fn submit(&mut self, graph: &Graph, plan: &Plan, feeds: HashMap<ValueId, Feed>) -> Result<Pending> {
@@ -257,6 +274,7 @@ impl Backend for CpuBackend {
     fn memory_bytes(&self) -> usize {
         let weights = self.weights.values().map(|w| match w {
             Weight::Packed { matrix, .. } => matrix.memory_bytes(),
+            Weight::Filters(filters) => filters.memory_bytes(),
             Weight::Plain(tensor) => tensor.bytes().len(),
         });
         let buffers = self.states.values().chain(&self.slots).map(Buffer::n_bytes);
@@ -264,28 +282,37 @@ impl Backend for CpuBackend {
     }
 }
 
-/// A constant, repacked.
-fn packed(graph: &Graph, id: ValueId, tensor: &Tensor) -> Result<Weight> {
-    let name = &graph.value(id).name;
-    let mut weight = new_weight(graph, id, &graph.consumers(id)).map_err(|e| e.at(&**name))?;
-    weight.write(0, 0, tensor.bytes())?;
-    Ok(weight)
-}
-
-fn new_weight(graph: &Graph, id: ValueId, users: &[crate::graph::NodeId]) -> Result<Weight> {
+fn new_weight(graph: &Graph, id: ValueId, users: &[NodeId]) -> Result<Weight> {
     let ty = graph.ty(id)?;
     let shape = ty.known_shape()?;
-    if let (true, &[n, k]) = (packs(graph, id, users), &shape[..]) {
+    if let (Some(Packing::Matrix), &[n, k]) = (packing(graph, id, users, &shape), &shape[..]) {
         let matrix = PackedMatrix::new(ty.dtype, n, k)?;
         return Ok(Weight::Packed { packer: Packer::new(ty.dtype, k), matrix });
     }
     Ok(Weight::Plain(Tensor::zeros(ty.dtype, &shape)?))
 }
 
-/// Whether all users of a weight want it repacked.
-fn packs(graph: &Graph, id: ValueId, users: &[crate::graph::NodeId]) -> bool {
-    users.iter().all(|&node| {
+/// A constant as its users want it; none where they take it as it is.
+fn packed(graph: &Graph, id: ValueId, users: &[NodeId], tensor: &Tensor) -> Result<Option<Weight>> {
+    match packing(graph, id, users, tensor.shape()) {
+        Some(Packing::Matrix) if tensor.dtype().is_float() => {
+            let packer = Packer::new(tensor.dtype(), 0);
+            Ok(Some(Weight::Packed { matrix: PackedMatrix::of(tensor.view())?, packer }))
+        }
+        Some(packing @ Packing::Filters { .. }) if tensor.dtype() == DType::F32 => {
+            Ok(Some(Weight::Filters(packing.filters(tensor.view())?)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// How all users of a weight want it, where they agree.
+fn packing(graph: &Graph, id: ValueId, users: &[NodeId], shape: &[usize]) -> Option<Packing> {
+    let mut wanted = users.iter().flat_map(|&node| {
         let node = graph.node(node);
-        (0..node.inputs.len()).filter(|&i| node.inputs[i] == Some(id)).all(|i| node.op.def().packs(i))
-    })
+        let uses = (0..node.inputs.len()).filter(|&i| node.inputs[i] == Some(id));
+        uses.map(|i| node.op.def().packs(i, shape))
+    });
+    let first = wanted.next()??;
+    wanted.all(|other| other == Some(first)).then_some(first)
 }

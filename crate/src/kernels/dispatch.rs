@@ -40,6 +40,9 @@ pub struct Dispatch {
     pub params: Vec<u8>,
     /// Workgroups in each dimension, at most 65,535 each.
     pub groups: [u32; 3],
+    /// A table that is read, by the number of the shader's binding: what the launch knows beforehand and is too long
+    /// for `params`.
+    pub table: Option<(u32, Vec<u8>)>,
 }
 
 /// The most workgroups in one dimension, by the default limits.
@@ -67,7 +70,19 @@ impl Dispatch {
         if groups.iter().any(|&n| n > MAX_GROUPS) {
             return fail!(UnsupportedOp, "{name} would need {groups:?} workgroups on the GPU: use the CPU");
         }
-        Ok(Self { shader: shader.name, bindings, params, groups })
+        Ok(Self { shader: shader.name, bindings, params, groups, table: None })
+    }
+
+    /// A launch of one thread for each of `n` things, in workgroups of 64.
+    pub fn of_each(
+        kernel: &str,
+        features: &[&str],
+        bindings: Vec<(u32, Operand)>,
+        params: Vec<u8>,
+        n: usize,
+    ) -> Result<Self> {
+        let (x, z) = spread(n.div_ceil(64));
+        Self::new(kernel, features, bindings, params, [x, 1, z])
     }
 }
 

@@ -3,15 +3,19 @@
 
 pub mod attention;
 pub mod conv;
+pub mod conv_launch;
 pub mod dispatch;
+pub mod full_attention;
 pub mod gemm;
 pub mod math;
 pub mod planes;
 pub mod product;
+pub mod product_launch;
 pub mod resize;
 pub mod rope_table;
 pub mod shaders;
 pub mod simd;
 pub mod strided;
 pub mod threads;
+pub mod walk;
 pub mod window;

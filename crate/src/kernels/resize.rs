@@ -61,6 +61,11 @@ pub struct Axis {
 }
 
 impl Axis {
+    /// Whether anything becomes of it.
+    pub fn moves(&self) -> bool {
+        self.output != self.input || self.scale != 1.0 || self.crop != (0.0, 1.0)
+    }
+
     fn coordinate(&self, x: usize) -> f32 {
         let (x, n) = (x as f32, self.input as f32);
         // The size that the scale asks for, which need not be whole.

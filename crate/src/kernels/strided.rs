@@ -64,7 +64,7 @@ pub fn copy(size: usize, src: &[u8], offset: isize, strides: &[isize], dst: &mut
 
 fn copy_as<T: bytemuck::Pod>(src: &[u8], offset: isize, strides: &[isize], dst: &mut [u8], shape: &[usize]) {
     let (src, dst): (&[T], &mut [T]) = (bytemuck::cast_slice(src), bytemuck::cast_slice_mut(dst));
-    let (shape, strides) = merged(shape, strides);
+    let (shape, [strides]) = merged(shape, [strides]);
     let n = shape.last().copied().unwrap_or(1);
     let step = strides.last().copied().unwrap_or(1);
     let mut rows = dst.chunks_exact_mut(n.max(1));
@@ -79,23 +79,27 @@ fn copy_as<T: bytemuck::Pod>(src: &[u8], offset: isize, strides: &[isize], dst: 
     });
 }
 
-/// The same walk with as few dimensions as possible: neighbours that follow each other are one.
-fn merged(shape: &[usize], strides: &[isize]) -> (Vec<usize>, Vec<isize>) {
-    let mut out: (Vec<usize>, Vec<isize>) = (Vec::new(), Vec::new());
-    for (&n, &stride) in shape.iter().zip(strides) {
-        match (out.0.last_mut(), out.1.last_mut()) {
-            (Some(last), Some(outer)) if *outer == stride * n as isize => {
+/// The same walk with as few dimensions as possible: neighbours that follow each other in all sources are one.
+pub fn merged<const N: usize>(shape: &[usize], strides: [&[isize]; N]) -> (Vec<usize>, [Vec<isize>; N]) {
+    let mut sizes: Vec<usize> = Vec::new();
+    let mut out = [(); N].map(|()| Vec::<isize>::new());
+    for (i, &n) in shape.iter().enumerate().filter(|(_, n)| **n != 1) {
+        let follows = |own: &Vec<isize>, strides: &[isize]| own.last() == Some(&(strides[i] * n as isize));
+        match sizes.last_mut() {
+            Some(last) if out.iter().zip(strides).all(|(own, strides)| follows(own, strides)) => {
                 *last *= n;
-                *outer = stride;
+                out.iter_mut().zip(strides).for_each(|(own, strides)| {
+                    own.pop();
+                    own.push(strides[i]);
+                });
             }
-            _ if n == 1 => {}
             _ => {
-                out.0.push(n);
-                out.1.push(stride);
+                sizes.push(n);
+                out.iter_mut().zip(strides).for_each(|(own, strides)| own.push(strides[i]));
             }
         }
     }
-    out
+    (sizes, out)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Channels scaled by statistics of the training data: `(x - mean) / √(variance + ε) · scale + bias`. ONNX
 //! BatchNormalization in inference; Ioffe and Szegedy 2015, arXiv:1502.03167.
 
-use super::{CpuContext, Input, Known, OpDef, expect_dtype};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -45,7 +46,23 @@ impl OpDef for BatchNorm {
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 0)]
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let shape = types.input(0)?;
+        let n = types.n_out()?;
+        let params = Params {
+            n: n as u32,
+            channels: shape.get(1).copied().unwrap_or(1) as u32,
+            plane: shape.iter().skip(2).product::<usize>() as u32,
+            epsilon: self.epsilon,
+        };
+        let mut bindings: Vec<_> = (0..5).map(|i| (i as u32, Input(i))).collect();
+        bindings.push((5, Output(0)));
+        Lowered::one(Dispatch::of_each("batch_norm", &[], bindings, params.bytes(), n)?)
+    }
 }
+
+params!("batch_norm": n: u32, channels: u32, plane: u32, epsilon: f32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

@@ -3,13 +3,13 @@
 
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure, fail};
-use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::strided;
+use crate::kernels::walk::{Walk, vec4u};
 use crate::tensor::{TensorView, TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
 
-/// `(a, b) → y` of one dtype; comparisons give bool. Where both are f32 and `b` is `a`'s last dimension or column,
-/// the GPU has a kernel.
+/// `(a, b) → y` of one dtype; comparisons give bool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binary {
     /// Which function.
@@ -166,20 +166,42 @@ impl OpDef for Binary {
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
-        let (a, b) = (types.input(0)?, types.input(1)?);
-        use BinaryFunction::{Add, Div, Mul, Sub};
-        let plain = matches!(self.function, Add | Div | Mul | Sub) && types.dtype(0) == Some(DType::F32);
-        let row = b.len() == 1 && b.last() == a.last();
-        if !plain || !(a == b || row || is_column(&a, &b)) {
-            return Lowered::not_on_gpu("this operator has no GPU kernel for this function, dtype or broadcast");
-        }
-        let n: usize = a.iter().product();
-        let n_b = b.iter().product::<usize>() as u32;
-        let each = if is_column(&a, &b) { a.last().copied().unwrap_or(1) as u32 } else { 1 };
-        let params = Params { n: n as u32, n_b, each, function: self.function as u32 }.bytes();
-        let (x, z) = spread(n.div_ceil(64));
+        use BinaryFunction::*;
+        let (a, b, y) = (types.input(0)?, types.input(1)?, types.output(0)?);
+        let arithmetic = matches!(self.function, Add | Mul | Sub | Max | Min | PRelu);
+        let logical = matches!(self.function, And | Or | Xor);
+        let features: &[&str] = match (types.dtype(0), types.dtype(1)) {
+            (Some(DType::F32), Some(DType::F32)) if arithmetic || matches!(self.function, Div | Pow) => &[],
+            (Some(DType::I32), Some(DType::I32)) if arithmetic || matches!(self.function, BitAnd | BitOr | BitXor) => {
+                &["int"]
+            }
+            (Some(DType::F32), Some(DType::F32)) if self.function.compares() && !logical => &["compare"],
+            (Some(DType::I32), Some(DType::I32)) if self.function.compares() && !logical => &["int", "compare"],
+            (Some(DType::Bool), Some(DType::Bool)) if logical || self.function == Equal => &["bools", "compare"],
+            _ => return Lowered::not_on_gpu("no kernel has this function of this dtype"),
+        };
+        let (a, b) = (strided::broadcast(&a, &y), strided::broadcast(&b, &y));
+        let Some(walk) = Walk::new(&y, [&a, &b]) else {
+            return Lowered::not_on_gpu("it broadcasts along more dimensions than the kernel has");
+        };
+        let n: usize = y.iter().product();
+        let [[a_strides, more_a_strides], [b_strides, more_b_strides]] = walk.strides;
+        let [sizes, more_sizes] = walk.sizes;
+        let params = Params {
+            n: n as u32,
+            rank: walk.rank,
+            function: self.function as u32,
+            unused: 0,
+            sizes,
+            more_sizes,
+            a_strides,
+            more_a_strides,
+            b_strides,
+            more_b_strides,
+        };
         let bindings = vec![(0, Input(0)), (1, Input(1)), (2, Output(0))];
-        Lowered::one(Dispatch::new("binary", &[], bindings, params, [x, 1, z])?)
+        let threads = if self.function.compares() { n.div_ceil(4) } else { n };
+        Lowered::one(Dispatch::of_each("binary", features, bindings, params.bytes(), threads)?)
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
@@ -280,15 +302,8 @@ fn last(strides: &[isize]) -> usize {
     strides.last().map_or(0, |stride| *stride as usize)
 }
 
-params!("binary": n: u32, n_b: u32, each: u32, function: u32);
-
-/// Whether `b` has one element for each row of `a`.
-fn is_column<T: PartialEq + From<usize>>(a: &[T], b: &[T]) -> bool {
-    match (a, b) {
-        ([rows_a @ .., _], [rows_b @ .., last]) => rows_a == rows_b && *last == T::from(1),
-        _ => false,
-    }
-}
+params!("binary": n: u32, rank: u32, function: u32, unused: u32, sizes: vec4u, more_sizes: vec4u, a_strides: vec4u,
+    more_a_strides: vec4u, b_strides: vec4u, more_b_strides: vec4u);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

@@ -1,7 +1,8 @@
 //! Elements in another dtype. ONNX Cast and CastLike.
 
-use super::{CpuContext, Input, Known, OpDef, values};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, values};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::{Narrowing, Tensor, TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
 use std::sync::Arc;
@@ -61,6 +62,25 @@ impl OpDef for Cast {
         };
         Ok(Some(vec![y]))
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let name = |dtype: Option<DType>, names: [&'static str; 3]| match dtype {
+            Some(DType::F32) => Some(names[0]),
+            Some(DType::I32) => Some(names[1]),
+            Some(DType::Bool) => Some(names[2]),
+            _ => None,
+        };
+        let (dtype, to) = (types.dtype(0), types.outputs[0].dtype);
+        let from_name = name(dtype, ["from_float", "from_int", "from_truth"]);
+        let to_name = name(Some(to), ["to_float", "to_int", "to_truth"]);
+        let (Some(from), Some(into), true) = (from_name, to_name, dtype != Some(to)) else {
+            return Lowered::not_on_gpu("no kernel casts between these dtypes");
+        };
+        let n = types.n_out()?;
+        let threads = if to == DType::Bool { n.div_ceil(4) } else { n };
+        let (bindings, params) = (vec![(0, Input(0)), (1, Output(0))], Params { n: n as u32 }.bytes());
+        Lowered::one(Dispatch::of_each("cast", &[from, into], bindings, params, threads)?)
+    }
 }
 
 fn written(x: &Tensor) -> Result<Vec<Arc<str>>> {
@@ -94,6 +114,8 @@ fn read(texts: &[Arc<str>], to: DType) -> Result<Wide> {
     let int = |text: &Arc<str>| text.trim().parse::<i128>().or_else(|_| float(text).map(|x| x as i128));
     Ok(Wide::Ints(texts.iter().map(int).collect::<Result<_>>()?))
 }
+
+params!("cast": n: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

@@ -1,7 +1,9 @@
 //! Tensors one after the other along a dimension. ONNX Concat.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::strided;
+use crate::kernels::walk::Moved;
 use crate::tensor::TensorViewMut;
 use crate::types::{Shape, TensorType};
 
@@ -48,6 +50,21 @@ impl OpDef for Concat {
             at += own;
         }
         Ok(())
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let y = types.output(0)?;
+        let axis = super::axis_of(self.axis, y.len())?;
+        let to = strided::row_major(&y);
+        let shapes = (0..types.inputs.len()).map(|i| types.input(i)).collect::<Result<Vec<_>>>()?;
+        let from: Vec<_> = shapes.iter().map(|x| strided::row_major(x)).collect();
+        let mut at = 0;
+        let mut parts = Vec::with_capacity(shapes.len());
+        for (i, (x, from)) in shapes.iter().zip(&from).enumerate() {
+            parts.push(Moved { shape: x, from: (i, 0, from), to: (0, at, &to) });
+            at += x[axis] as isize * to[axis];
+        }
+        Lowered::moved(&parts, types)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Convolution of images, and its gradient with respect to them. ONNX Conv and ConvTranspose.
 
 use super::unary::UnaryFunction;
-use super::{CpuContext, Input, Known, OpDef, expect_dtype};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types, expect_dtype};
 use crate::error::{Result, ensure};
-use crate::kernels::conv;
+use crate::kernels::conv::{self, Sizes};
+use crate::kernels::conv_launch::ConvLaunch;
+use crate::kernels::gemm::tile::Epilogue;
 use crate::kernels::window::{Padding, Sliding, Windows};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
@@ -102,30 +104,83 @@ impl OpDef for Conv {
     }
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
-        let (x, w, y) = (inputs[0].tensor()?, inputs[1].tensor()?, &mut outputs[0]);
-        let (windows, out) = self.windows(x.shape, w.shape)?;
-        let (input, pixels) = (&x.shape[2..], x.shape[1..].iter().product::<usize>());
-        let (filters, each) = (y.shape[1], y.shape[1..].iter().product::<usize>());
-        let (x, w, y) = (x.data::<f32>()?, w.data::<f32>()?, y.data::<f32>()?);
-        let kernel = if self.transposed.is_some() { conv::conv_transpose } else { conv::conv };
-        if self.transposed.is_some() {
-            y.fill(0.0);
+        let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
+        let (packed, shape) = match &inputs[1] {
+            Input::Filters(filters) => (Some(*filters), filters.shape()),
+            other => (None, other.tensor()?.shape),
+        };
+        let (windows, out) = self.windows(x.shape, shape)?;
+        let floats = |i: usize| {
+            let input = inputs.get(i).map_or(Ok(None), Input::optional)?;
+            input.map(|tensor| tensor.data::<f32>()).transpose()
+        };
+        let apply = self.activation.map(|activation| move |y: &mut [f32]| activation.apply_all(y));
+        let activation = apply.as_ref().map(|apply| apply as &dyn Fn(&mut [f32]));
+        let epilogue = Epilogue { row_bias: floats(2)?, residual: floats(3)?, activation, column_bias: None };
+        let (input, x, y) = (&x.shape[2..], x.data::<f32>()?, y.data::<f32>()?);
+        let sizes = match self.transposed {
+            None => Sizes::new(&windows, input, &out),
+            Some(_) => Sizes::new(&windows, &out, input),
+        };
+        if self.sums_directly(shape) {
+            return conv::depthwise(x, inputs[1].tensor()?.data()?, y, &sizes, &epilogue);
         }
-        for (x, y) in x.chunks_exact(pixels.max(1)).zip(y.chunks_exact_mut(each.max(1))) {
-            kernel(x, w, y, &windows, self.groups, input, &out);
+        let made;
+        let filters = match packed {
+            Some(filters) => filters,
+            None => {
+                made = self.packing().filters(inputs[1].tensor()?)?;
+                &made
+            }
+        };
+        match self.transposed {
+            None => conv::conv(x, filters, y, &sizes, &epilogue),
+            Some(_) => conv::conv_transpose(x, filters, y, &sizes, &epilogue),
         }
-        if let Some(bias) = inputs.get(2).map_or(Ok(None), Input::optional)? {
-            let bias = bias.data::<f32>()?;
-            let planes = y.chunks_exact_mut((each / filters.max(1)).max(1)).enumerate();
-            planes.for_each(|(i, plane)| plane.iter_mut().for_each(|y| *y += bias[i % filters]));
+    }
+
+    fn work(&self, types: &Types) -> u64 {
+        let elements = |shape: Result<Vec<usize>>| shape.map_or(0, |shape| shape.iter().product::<usize>());
+        let filters = types.input(1).ok().and_then(|w| w.first().copied()).unwrap_or(1).max(1);
+        let image = if self.transposed.is_some() { types.input(0) } else { types.output(0) };
+        (elements(image) as u64).saturating_mul((elements(types.input(1)) / filters) as u64)
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, w, y) = (types.input(0)?, types.input(1)?, types.output(0)?);
+        let Some(function) = UnaryFunction::code_of(self.activation) else {
+            return Lowered::not_on_gpu("no kernel applies the activation");
+        };
+        if x.len() > 4 || types.dtype(0) != Some(DType::F32) {
+            return Lowered::not_on_gpu("no kernel has windows of this dtype or so many dimensions");
         }
-        if let Some(residual) = inputs.get(3).map_or(Ok(None), Input::optional)? {
-            y.iter_mut().zip(residual.data::<f32>()?).for_each(|(y, r)| *y += r);
-        }
-        if let Some(activation) = self.activation {
-            activation.apply_all(y);
-        }
-        Ok(())
+        let (windows, out) = self.windows(&x, &w)?;
+        let launch = ConvLaunch {
+            images: x[0],
+            channels: [x[1], y[1]],
+            groups: self.groups,
+            sizes: [&x[2..], &out],
+            windows: &windows,
+            transposed: self.transposed.is_some(),
+            added: [types.has(2), types.has(3)],
+            function,
+        };
+        Lowered::one(launch.dispatch()?)
+    }
+
+    fn packs(&self, index: usize, shape: &[usize]) -> Option<Packing> {
+        (index == 1 && shape.len() > 2 && !self.sums_directly(shape)).then(|| self.packing())
+    }
+}
+
+impl Conv {
+    /// Whether there is one channel and one filter a group, so that nothing is to be packed.
+    fn sums_directly(&self, w: &[usize]) -> bool {
+        self.transposed.is_none() && w.len() <= 4 && w[0] == self.groups && w[1] == 1
+    }
+
+    fn packing(&self) -> Packing {
+        Packing::Filters { groups: self.groups, transposed: self.transposed.is_some() }
     }
 }
 

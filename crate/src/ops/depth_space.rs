@@ -1,7 +1,8 @@
 //! Blocks of pixels become channels, or channels blocks of pixels. ONNX SpaceToDepth and DepthToSpace.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::walk::Moved;
 use crate::kernels::strided;
 use crate::tensor::TensorViewMut;
 use crate::types::{Shape, TensorType};
@@ -52,9 +53,23 @@ impl OpDef for DepthSpace {
     }
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
-        let (x, y, b) = (inputs[0].tensor()?, &mut outputs[0], self.block);
-        let [n, c, h, w] = x.shape[..] else { return Ok(()) };
-        // The walk over y, with dimensions split, and the stride of each in x.
+        let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
+        let (shape, strides) = self.walk(x.shape);
+        strided::copy(x.dtype.block_bytes(), x.bytes, 0, &strides, y.bytes, &shape);
+        Ok(())
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (shape, from) = self.walk(&types.input(0)?);
+        let moved = Moved { shape: &shape, from: (0, 0, &from), to: (0, 0, &strided::row_major(&shape)) };
+        Lowered::moved(&[moved], types)
+    }
+}
+
+impl DepthSpace {
+    /// The walk over y, with dimensions split, and the stride of each in x.
+    fn walk(&self, x: &[usize]) -> (Vec<usize>, Vec<isize>) {
+        let (&[n, c, h, w], b) = (x, self.block) else { return Default::default() };
         let (shape, strides) = match self.way {
             DepthSpaceWay::ToDepth => {
                 (vec![n, b, b, c, h / b, w / b], vec![c * h * w, w, 1, h * w, b * w, b])
@@ -71,9 +86,7 @@ impl OpDef for DepthSpace {
                 (vec![n, c, h, b, w, b], vec![c * b * b * h * w, b * b * h * w, w, b * h * w, 1, h * w])
             }
         };
-        let strides: Vec<isize> = strides.into_iter().map(|stride| stride as isize).collect();
-        strided::copy(x.dtype.block_bytes(), x.bytes, 0, &strides, y.bytes, &shape);
-        Ok(())
+        (shape, strides.into_iter().map(|stride: usize| stride as isize).collect())
     }
 }
 

@@ -1,7 +1,8 @@
 //! A tensor repeated to a larger shape. ONNX Expand (broadcasting) and Tile (whole copies).
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::walk::Moved;
 use crate::kernels::strided;
 use crate::tensor::TensorViewMut;
 use crate::types::{Shape, TensorType};
@@ -13,6 +14,16 @@ pub enum Expand {
     Broadcast,
     /// As often along each dimension as input 1 says.
     Tile,
+}
+
+/// The walk over `y`, whole copies of `x`: each dimension [n·t] as [t, n], of which only the second moves in `x`.
+fn tiles(x: &[usize], y: &[usize]) -> (Vec<usize>, Vec<isize>) {
+    let (mut shape, mut strides) = (Vec::new(), Vec::new());
+    for ((&n, &out), stride) in x.iter().zip(y).zip(strided::row_major(x)) {
+        shape.extend([out / n.max(1), n]);
+        strides.extend([0, stride]);
+    }
+    (shape, strides)
 }
 
 impl OpDef for Expand {
@@ -43,12 +54,7 @@ impl OpDef for Expand {
                 strided::copy(size, x.bytes, 0, &strided::broadcast(x.shape, y.shape), y.bytes, y.shape);
             }
             Self::Tile => {
-                // Each dimension [n·t] is walked as [t, n], of which only the second moves in x.
-                let (mut shape, mut strides) = (Vec::new(), Vec::new());
-                for ((&n, &out), stride) in x.shape.iter().zip(y.shape).zip(strided::row_major(x.shape)) {
-                    shape.extend([out / n.max(1), n]);
-                    strides.extend([0, stride]);
-                }
+                let (shape, strides) = tiles(x.shape, y.shape);
                 strided::copy(size, x.bytes, 0, &strides, y.bytes, &shape);
             }
         }
@@ -57,6 +63,16 @@ impl OpDef for Expand {
 
     fn needs_values(&self) -> &'static [usize] {
         &[1]
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, y) = (types.input(0)?, types.output(0)?);
+        let (shape, from) = match self {
+            Self::Broadcast => (y.clone(), strided::broadcast(&x, &y)),
+            Self::Tile => tiles(&x, &y),
+        };
+        let moved = Moved { shape: &shape, from: (0, 0, &from), to: (0, 0, &strided::row_major(&shape)) };
+        Lowered::moved(&[moved], types)
     }
 }
 

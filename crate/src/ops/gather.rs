@@ -1,7 +1,7 @@
 //! Rows of a table by index: `y[i] = table[indices[i]]`. ONNX Gather on axis 0; also the embedding lookup,
 //! whose table may be a repacked weight in any block format.
 
-use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::{Dispatch, Operand, params};
 use crate::kernels::planes::Planes;
@@ -78,8 +78,8 @@ impl OpDef for Gather {
         Lowered::one(Dispatch::new("gather", &planes.features(), bindings, params.bytes(), [n, 1, 1])?)
     }
 
-    fn packs(&self, index: usize) -> bool {
-        index == 0
+    fn packs(&self, index: usize, shape: &[usize]) -> Option<Packing> {
+        (index == 0 && shape.len() == 2).then_some(Packing::Matrix)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Groups of channels of zero mean and unit variance, then scaled by channel. ONNX GroupNormalization and
 //! InstanceNormalization; Wu and He 2018, arXiv:1803.08494.
 
-use super::{CpuContext, Input, Known, OpDef, expect_dtype};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -53,7 +54,25 @@ impl OpDef for GroupNorm {
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 0)]
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let shape = types.input(0)?;
+        let &[n, c, ..] = &shape[..] else { return Lowered::not_on_gpu("there are no channels") };
+        let groups = self.groups.unwrap_or(c);
+        let params = Params {
+            rows: (n * groups) as u32,
+            channels: (c / groups.max(1)) as u32,
+            groups: groups as u32,
+            plane: shape[2..].iter().product::<usize>() as u32,
+            epsilon: self.epsilon,
+        };
+        let bindings = vec![(0, Input(0)), (1, Input(1)), (2, Input(2)), (3, Output(0))];
+        let (x, z) = spread(n * groups);
+        Lowered::one(Dispatch::new("group_norm", &[], bindings, params.bytes(), [x, 1, z])?)
+    }
 }
+
+params!("group_norm": rows: u32, channels: u32, groups: u32, plane: u32, epsilon: f32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

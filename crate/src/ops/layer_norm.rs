@@ -2,8 +2,11 @@
 //! Ba et al. 2016, arXiv:1607.06450. Without the mean, ONNX RMSNormalization. ([`rms_norm`](super::rms_norm) is the
 //! same for rows of the last dimension, on both back ends.)
 
-use super::{CpuContext, Input, Known, OpDef, expect_dtype};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
+use crate::kernels::math;
+use crate::kernels::simd::{Best as S, Simd};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -48,12 +51,18 @@ impl OpDef for LayerNorm {
             y.copy_from_slice(x.data()?);
         }
         for (i, row) in y.chunks_exact_mut(n).enumerate() {
-            let mean = if self.centre { sum(row.iter().copied()) / n as f32 } else { 0.0 };
-            let variance = sum(row.iter().map(|x| (x - mean) * (x - mean))) / n as f32;
+            let mean = if self.centre { math::sum::<S>(row, |x| x) / n as f32 } else { 0.0 };
+            let middle = S::splat(mean);
+            let square = |x| {
+                let x = S::sub(x, middle);
+                S::mul(x, x)
+            };
+            let variance = math::sum::<S>(row, square) / n as f32;
             let factor = 1.0 / (variance + self.epsilon).sqrt();
-            row.iter_mut().zip(scale).for_each(|(x, scale)| *x = (*x - mean) * factor * scale);
+            let by = S::splat(factor);
+            math::zip::<S>(row, scale, |x, scale| S::mul(S::mul(S::sub(x, middle), by), scale));
             if let Some(bias) = bias {
-                row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+                math::zip::<S>(row, bias, S::add);
             }
             for (statistic, value) in statistics.iter_mut().zip([mean, factor]) {
                 statistic.data::<f32>()?[i] = value;
@@ -65,14 +74,29 @@ impl OpDef for LayerNorm {
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 0)]
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        if self.outputs > 1 {
+            return Lowered::not_on_gpu("no kernel gives the statistics of a norm");
+        }
+        let shape = types.input(0)?;
+        let n: usize = shape[super::axis_of(self.axis, shape.len())?..].iter().product();
+        let rows = shape.iter().product::<usize>() / n.max(1);
+        let params = Params {
+            rows: rows as u32,
+            n: n as u32,
+            epsilon: self.epsilon,
+            centre: self.centre.into(),
+            has_bias: types.has(2).into(),
+        };
+        let mut bindings = vec![(0, Input(0)), (1, Input(1)), (3, Output(0))];
+        bindings.extend(types.has(2).then_some((2, Input(2))));
+        let (x, z) = spread(rows);
+        Lowered::one(Dispatch::new("layer_norm", &[], bindings, params.bytes(), [x, 1, z])?)
+    }
 }
 
-/// A sum in eight lanes, which vectorises and rounds less than one after the other.
-fn sum(values: impl ExactSizeIterator<Item = f32>) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    values.enumerate().for_each(|(i, x)| lanes[i % 8] += x);
-    lanes.iter().sum()
-}
+params!("layer_norm": rows: u32, n: u32, epsilon: f32, centre: u32, has_bias: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

@@ -5,11 +5,13 @@
 //! dtype, nothing else changes.
 
 use super::unary::UnaryFunction;
-use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
-use crate::error::{Result, ensure, fail};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types, expect_dtype};
+use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand, params, spread};
+use crate::kernels::gemm::PackedMatrix;
 use crate::kernels::gemm::tile::Epilogue;
 use crate::kernels::planes::Planes;
+use crate::kernels::product_launch::ProductLaunch;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -22,6 +24,9 @@ pub struct MatMul {
     /// What the sums become.
     pub activation: Option<UnaryFunction>,
 }
+
+/// Rows of x from which on tiles in workgroup memory pay.
+const TILED: usize = 8;
 
 impl OpDef for MatMul {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
@@ -61,8 +66,13 @@ impl OpDef for MatMul {
     fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let x = inputs[0].tensor()?;
         let (m, _) = x.as_rows();
-        let Input::Packed(weight) = &inputs[1] else {
-            return fail!(Internal, "the weight of a matrix product was not repacked");
+        let made;
+        let weight = match &inputs[1] {
+            Input::Packed(weight) => *weight,
+            other => {
+                made = PackedMatrix::of(other.tensor()?)?;
+                &made
+            }
         };
         let floats = |i: usize| {
             let input = inputs.get(i).map_or(Ok(None), Input::optional)?;
@@ -92,23 +102,33 @@ impl OpDef for MatMul {
     }
 
     fn lower_gpu(&self, caps: &GpuCaps, types: &Types) -> Result<Lowered> {
-        if self.activation.is_some() {
-            return Lowered::not_on_gpu("no kernel applies the activation");
-        }
         let [n_rows, k] = types.input(1)?[..] else { return Lowered::not_on_gpu("the weight is no matrix") };
         let Some(planes) = types.dtype(1).and_then(Planes::of) else {
             return Lowered::not_on_gpu("no kernel reads a weight of this type");
         };
-        if !k.is_multiple_of(4) {
-            return Lowered::not_on_gpu(format!("its rows of {k} values are no multiple of 4"));
-        }
         if let Some(why) = planes.too_large(n_rows * k, caps.max_binding_bytes) {
             return Lowered::not_on_gpu(why);
         }
         let y = types.output(0)?;
         let n = y.last().copied().unwrap_or(1);
         let m = y.iter().product::<usize>() / n.max(1);
-        let has = |index: usize| matches!(types.inputs.get(index), Some(Some(_)));
+        let has = |index: usize| types.has(index);
+        let tiled = planes == Planes::Dense && !self.swiglu && (m >= TILED || self.activation.is_some());
+        if let (true, Some(function)) = (tiled, UnaryFunction::code_of(self.activation)) {
+            let (sizes, batch) = ([m, k, n], (&[][..], [&[][..], &[]]));
+            let added = [has(2), has(3)];
+            let launch =
+                ProductLaunch { sizes, batch, transposed: [false, true], scale: 1.0, added, function };
+            if let Some(dispatch) = launch.dispatch()? {
+                return Lowered::one(dispatch);
+            }
+        }
+        if self.activation.is_some() {
+            return Lowered::not_on_gpu("no kernel applies the activation");
+        }
+        if !k.is_multiple_of(4) {
+            return Lowered::not_on_gpu(format!("its rows of {k} values are no multiple of 4"));
+        }
         let params = Params {
             m: m as u32,
             n: n as u32,
@@ -129,8 +149,14 @@ impl OpDef for MatMul {
         Lowered::one(Dispatch::new("matmul", &[levels, mins, swiglu, rows4], bindings, params.bytes(), groups)?)
     }
 
-    fn packs(&self, index: usize) -> bool {
-        index == 1
+    fn work(&self, types: &Types) -> u64 {
+        let elements = |shape: Result<Vec<usize>>| shape.map_or(0, |shape| shape.iter().product::<usize>());
+        let k = types.input(1).ok().and_then(|w| w.last().copied()).unwrap_or(1).max(1);
+        (elements(types.input(0)) as u64 / k as u64).saturating_mul(elements(types.input(1)) as u64)
+    }
+
+    fn packs(&self, index: usize, shape: &[usize]) -> Option<Packing> {
+        (index == 1 && shape.len() == 2).then_some(Packing::Matrix)
     }
 }
 

@@ -13,9 +13,11 @@ pub use known::Known;
 pub use values::ValueOp;
 
 use crate::error::{Result, ensure, fail};
+use crate::kernels::conv::Filters;
 use crate::kernels::dispatch::Dispatch;
 use crate::kernels::gemm::PackedMatrix;
 use crate::kernels::threads::Threads;
+use crate::kernels::walk::Moved;
 use crate::tensor::{Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
 
@@ -35,8 +37,35 @@ pub enum Input<'a> {
     Absent,
     /// A tensor, contiguous and row-major.
     Tensor(TensorView<'a>),
-    /// A weight that was repacked at load, because the operator's [`OpDef::packs`] asked for it.
+    /// A weight that was repacked at load, because the operator's [`OpDef::packs`] asked for [`Packing::Matrix`].
     Packed(&'a PackedMatrix),
+    /// The same for [`Packing::Filters`].
+    Filters(&'a Filters),
+}
+
+/// How a weight is stored for the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// A matrix `[n, k]`, as its rows are multiplied with.
+    Matrix,
+    /// Filters of a convolution, `[groups · each, c, kernel…]`, or of its gradient, `[groups · c, each, kernel…]`.
+    Filters {
+        /// Parts of the channels that do not meet.
+        groups: usize,
+        /// Whether it is the gradient.
+        transposed: bool,
+    },
+}
+
+impl Packing {
+    /// Packs an f32 weight as the filters that this asks for.
+    pub fn filters(self, w: TensorView) -> Result<Filters> {
+        match self {
+            Self::Filters { groups, transposed: false } => Filters::new(w.data()?, w.shape, groups),
+            Self::Filters { groups, transposed: true } => Filters::transposed(w.data()?, w.shape, groups),
+            Self::Matrix => fail!(Internal, "a matrix has no filters"),
+        }
+    }
 }
 
 impl<'a> Input<'a> {
@@ -45,7 +74,7 @@ impl<'a> Input<'a> {
         match self {
             Self::Tensor(view) => Ok(*view),
             Self::Absent => fail!(InvalidGraph, "an input that the operator needs is missing"),
-            Self::Packed(_) => {
+            Self::Packed(_) | Self::Filters(_) => {
                 fail!(Internal, "a repacked weight reached an operator that did not ask for it")
             }
         }
@@ -166,6 +195,19 @@ impl Lowered {
         Ok(Self::Dispatches(vec![dispatch]))
     }
 
+    /// Launches that move elements of input 0's dtype.
+    fn moved(parts: &[Moved], types: &Types) -> Result<Self> {
+        let mut launches = Vec::with_capacity(parts.len());
+        for part in parts.iter().filter(|part| !part.shape.contains(&0)) {
+            let launch = types.dtype(0).map_or(Ok(None), |dtype| part.launch(dtype))?;
+            let Some(launch) = launch else {
+                return Self::not_on_gpu("no kernel moves elements of this dtype along so many dimensions");
+            };
+            launches.push(launch);
+        }
+        Ok(Self::Dispatches(launches))
+    }
+
     /// No kernel, and why.
     fn not_on_gpu(why: impl Into<String>) -> Result<Self> {
         Ok(Self::NotOnGpu { why: why.into() })
@@ -243,9 +285,10 @@ pub trait OpDef {
         &[]
     }
 
-    /// Whether input `index`, when it is a 2-D weight, is wanted repacked as a matrix `[n, k]`.
-    fn packs(&self, _index: usize) -> bool {
-        false
+    /// How input `index`, when it is a weight or constant of that shape, is wanted. It may come as it is all the same:
+    /// when it is computed, or others use it too.
+    fn packs(&self, _index: usize, _shape: &[usize]) -> Option<Packing> {
+        None
     }
 }
 
@@ -304,6 +347,7 @@ operators! {
     Dequantize => dequantize,
     Expand => expand,
     Fill => fill,
+    FullAttention => full_attention,
     Gather => gather,
     GatherNd => gather_nd,
     GroupNorm => group_norm,

@@ -1,7 +1,10 @@
 //! A tensor with something around it, or cut. ONNX Pad.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure, fail};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
+use crate::kernels::strided;
+use crate::kernels::walk::{eight, vec4u};
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{Shape, TensorType};
 
@@ -104,7 +107,40 @@ impl OpDef for Pad {
     fn needs_values(&self) -> &'static [usize] {
         &[1, 3]
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, y) = (types.input(0)?, types.output(0)?);
+        if y.len() > 8 || types.dtype(0).is_none_or(|dtype| dtype.block_bytes() != 4) {
+            return Lowered::not_on_gpu("no kernel pads elements of this dtype along so many dimensions");
+        }
+        let pads = pads_of(x.len(), &types.ints(1)?.unwrap_or_default(), types.ints(3)?)?;
+        let [sizes, more_sizes] = eight(y.iter().map(|n| *n as u32), 1);
+        let [x_sizes, more_x_sizes] = eight(x.iter().map(|n| *n as u32), 1);
+        let [x_strides, more_x_strides] = eight(strided::row_major(&x).into_iter().map(|stride| stride as u32), 0);
+        let [before, more_before] = eight(pads.iter().map(|(before, _)| *before as i32 as u32), 0);
+        let n = types.n_out()?;
+        let params = Params {
+            n: n as u32,
+            rank: y.len() as u32,
+            mode: self.mode as u32,
+            unused: 0,
+            sizes,
+            more_sizes,
+            x_sizes,
+            more_x_sizes,
+            x_strides,
+            more_x_strides,
+            before,
+            more_before,
+        };
+        let mut bindings = vec![(0, Input(0)), (2, Output(0))];
+        bindings.extend(types.has(2).then_some((1, Input(2))));
+        Lowered::one(Dispatch::of_each("pad", &[], bindings, params.bytes(), n)?)
+    }
 }
+
+params!("pad": n: u32, rank: u32, mode: u32, unused: u32, sizes: vec4u, more_sizes: vec4u, x_sizes: vec4u,
+    more_x_sizes: vec4u, x_strides: vec4u, more_x_strides: vec4u, before: vec4u, more_before: vec4u);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

@@ -1,7 +1,8 @@
 //! One number of each window of an image. ONNX MaxPool, AveragePool, LpPool and their global kin.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::window::{Sliding, Windows, for_each_index};
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
@@ -95,6 +96,53 @@ impl OpDef for Pool {
             None => Ok(()),
         }
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, y) = (types.input(0)?, types.output(0)?);
+        let function = match self.function {
+            PoolFunction::Max { .. } if self.outputs == 1 => 0,
+            PoolFunction::Average { count_pads } => 1 + u32::from(count_pads),
+            _ => return Lowered::not_on_gpu("no kernel gives where the largest are, or roots of powers"),
+        };
+        let input = &x[2..];
+        if types.dtype(0) != Some(DType::F32) || input.len() > 2 {
+            return Lowered::not_on_gpu("no kernel has windows of this dtype or so many dimensions");
+        }
+        let (windows, _) = self.windows(input)?;
+        let two = |all: Vec<usize>, one: u32| -> [u32; 2] {
+            match all[..] {
+                [h, w] => [h as u32, w as u32],
+                _ => [one, all[0] as u32],
+            }
+        };
+        let pads = windows.pads;
+        let padded = input.iter().zip(&pads).map(|(n, (before, after))| n + before + after).collect();
+        let ([in_h, in_w], [out_h, out_w]) = (two(input.to_vec(), 1), two(y[2..].to_vec(), 1));
+        let [pad_h, pad_w] = two(pads.iter().map(|(before, _)| *before).collect(), 0);
+        let ([kernel_h, kernel_w], [stride_h, stride_w]) = (two(windows.kernel, 1), two(windows.strides, 1));
+        let ([dilation_h, dilation_w], [padded_h, padded_w]) = (two(windows.dilations, 1), two(padded, 1));
+        let n = types.n_out()?;
+        let params = Params {
+            n: n as u32,
+            in_h,
+            in_w,
+            out_h,
+            out_w,
+            kernel_h,
+            kernel_w,
+            stride_h,
+            stride_w,
+            dilation_h,
+            dilation_w,
+            pad_h,
+            pad_w,
+            padded_h,
+            padded_w,
+            function,
+        };
+        let bindings = vec![(0, Input(0)), (1, Output(0))];
+        Lowered::one(Dispatch::of_each("pool", &[], bindings, params.bytes(), n)?)
+    }
 }
 
 impl Pool {
@@ -147,6 +195,9 @@ impl Window {
         }
     }
 }
+
+params!("pool": n: u32, in_h: u32, in_w: u32, out_h: u32, out_w: u32, kernel_h: u32, kernel_w: u32, stride_h: u32,
+    stride_w: u32, dilation_h: u32, dilation_w: u32, pad_h: u32, pad_w: u32, padded_h: u32, padded_w: u32, function: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

@@ -3,8 +3,9 @@
 
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::Result;
-use crate::kernels::dispatch::{Dispatch, Operand::*, params};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
 use crate::kernels::strided;
+use crate::kernels::walk::{Walk, vec4u};
 use crate::tensor::{TensorView, TensorViewMut, Wide};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -156,19 +157,39 @@ impl OpDef for Reduce {
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
-        let factor = |columns: usize| match self.function {
-            ReduceFunction::Mean => Some(1.0 / columns as f32),
-            ReduceFunction::Sum => Some(1.0),
-            _ => None,
-        };
         let x = types.input(0)?;
-        let columns = x.last().copied().unwrap_or(1);
-        let (Some(factor), ReduceAxes::Last, Some(DType::F32)) = (factor(columns), self.axes, types.dtype(0)) else {
-            return Lowered::not_on_gpu("this operator has no GPU kernel for this function, dtype or these axes");
+        if types.dtype(0) != Some(DType::F32) {
+            return Lowered::not_on_gpu("no kernel reduces elements of this dtype");
+        }
+        let gone = self.gone(x.len(), types.ints(1)?)?;
+        let strides = strided::row_major(&x);
+        // What stays and what goes, each with its neighbours together, up to four dimensions.
+        let part = |goes: bool| -> Option<(usize, vec4u, vec4u)> {
+            let of = (0..x.len()).filter(|&i| gone[i] == goes);
+            let (shape, own): (Vec<usize>, Vec<isize>) = of.map(|i| (x[i], strides[i])).unzip();
+            let walk = Walk::new(&shape, [&own]).filter(|walk| walk.rank <= 4)?;
+            Some((shape.iter().product(), walk.sizes[0], walk.strides[0][0]))
         };
-        let rows = x.iter().product::<usize>() / columns.max(1);
-        let params = Params { columns: columns as u32, factor }.bytes();
-        Lowered::one(Dispatch::new("reduce", &[], vec![(0, Input(0)), (1, Output(0))], params, [rows, 1, 1])?)
+        let (Some((n, kept_sizes, kept_strides)), Some((count, gone_sizes, gone_strides))) = (part(false), part(true))
+        else {
+            return Lowered::not_on_gpu("no kernel reduces along so many dimensions");
+        };
+        let params = Params {
+            n: n as u32,
+            count: count as u32,
+            function: self.function as u32,
+            unused: 0,
+            kept_sizes,
+            kept_strides,
+            gone_sizes,
+            gone_strides,
+        };
+        let bindings = vec![(0, Input(0)), (1, Output(0))];
+        if count < 64 || self.function == ReduceFunction::Prod {
+            return Lowered::one(Dispatch::of_each("reduce", &["each"], bindings, params.bytes(), n)?);
+        }
+        let (x, z) = spread(n);
+        Lowered::one(Dispatch::new("reduce", &[], bindings, params.bytes(), [x, 1, z])?)
     }
 }
 
@@ -180,7 +201,8 @@ fn sum(row: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest.iter().sum::<f32>()
 }
 
-params!("reduce": columns: u32, factor: f32);
+params!("reduce": n: u32, count: u32, function: u32, unused: u32, kept_sizes: vec4u, kept_strides: vec4u,
+    gone_sizes: vec4u, gone_strides: vec4u);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

@@ -1,7 +1,8 @@
 //! A tensor with other sizes, its elements interpolated. ONNX Resize and Upsample.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::resize::{self, Axis, Coordinates, Method};
 use crate::tensor::{TensorView, TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
@@ -113,8 +114,7 @@ impl OpDef for Resize {
         };
         let mut shape = x.shape.to_vec();
         for (i, axis) in axes.iter().enumerate() {
-            let moves = axis.output != axis.input || axis.scale != 1.0 || axis.crop != (0.0, 1.0);
-            if moves && axis.input > 0 {
+            if axis.moves() && axis.input > 0 {
                 let inner: usize = shape[i + 1..].iter().product();
                 values = resize::along(&values, shape[i], inner, &axis.taps(self.method), self.outside);
                 shape[i] = axis.output;
@@ -130,7 +130,50 @@ impl OpDef for Resize {
     fn needs_values(&self) -> &'static [usize] {
         &[1, 2, 3]
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let x = types.input(0)?;
+        let axes = self.axes(&x, &types.floats(1)?, &types.floats(2)?, &types.ints(3)?.unwrap_or_default())?;
+        let moving: Vec<usize> = (0..axes.len()).filter(|&i| axes[i].moves()).collect();
+        let (&[.., columns], true) = (&moving[..], types.dtype(0) == Some(DType::F32) && moving.len() < 3) else {
+            return Lowered::not_on_gpu("no kernel resizes elements of this dtype along none or so many dimensions");
+        };
+        let rows = (moving.len() == 2).then(|| moving[0]);
+        // Pairs of position and weight, as many for each output; and how many.
+        let table = |axis: usize| -> Option<(Vec<u32>, usize)> {
+            let taps = axes[axis].taps(self.method).into_iter().collect::<Option<Vec<_>>>()?;
+            let most = taps.iter().map(Vec::len).max()?;
+            let pairs = taps.iter().flat_map(|own| (0..most).map(|i| own.get(i).copied().unwrap_or((0, 0.0))));
+            Some((pairs.flat_map(|(at, weight)| [at as u32, weight.to_bits()]).collect(), most))
+        };
+        let of_rows = rows.map_or(Some((vec![0, 1f32.to_bits()], 1)), table);
+        let (Some((mut all, row_taps)), Some((of_columns, column_taps))) = (of_rows, table(columns)) else {
+            return Lowered::not_on_gpu("no kernel has a value outside the image");
+        };
+        all.extend(of_columns);
+        let between = rows.map_or(columns..columns, |rows| rows + 1..columns);
+        let size = |axis: Option<usize>, of: fn(&Axis) -> usize| axis.map_or(1, |axis| of(&axes[axis])) as u32;
+        let n = types.n_out()?;
+        let params = Params {
+            n: n as u32,
+            in_rows: size(rows, |axis| axis.input),
+            rows: size(rows, |axis| axis.output),
+            row_taps: row_taps as u32,
+            mid: x[between].iter().product::<usize>() as u32,
+            in_columns: axes[columns].input as u32,
+            columns: axes[columns].output as u32,
+            column_taps: column_taps as u32,
+            inner: x[columns + 1..].iter().product::<usize>() as u32,
+        };
+        let bindings = vec![(0, Input(0)), (2, Output(0))];
+        let mut dispatch = Dispatch::of_each("resize", &[], bindings, params.bytes(), n)?;
+        dispatch.table = Some((1, bytemuck::cast_slice(&all).to_vec()));
+        Lowered::one(dispatch)
+    }
 }
+
+params!("resize": n: u32, in_rows: u32, rows: u32, row_taps: u32, mid: u32, in_columns: u32, columns: u32,
+    column_taps: u32, inner: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

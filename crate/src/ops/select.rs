@@ -1,7 +1,9 @@
 //! Elements of one tensor or another. ONNX Where.
 
-use super::{CpuContext, Input, Known, OpDef, expect_dtype};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
+use crate::kernels::walk::{Walk, vec4u};
 use crate::kernels::strided;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
@@ -40,7 +42,38 @@ impl OpDef for Select {
         });
         Ok(())
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let y = types.output(0)?;
+        let strides = [types.input(0)?, types.input(1)?, types.input(2)?].map(|from| strided::broadcast(&from, &y));
+        let words = types.dtype(1).is_some_and(|dtype| dtype.block_bytes() == 4);
+        let Some(walk) = Walk::new(&y, [&strides[0], &strides[1], &strides[2]]).filter(|_| words) else {
+            return Lowered::not_on_gpu("no kernel selects elements of this dtype along so many dimensions");
+        };
+        let [sizes, more_sizes] = walk.sizes;
+        let [[c_strides, more_c_strides], [a_strides, more_a_strides], [b_strides, more_b_strides]] = walk.strides;
+        let n = types.n_out()?;
+        let params = Params {
+            n: n as u32,
+            rank: walk.rank,
+            unused0: 0,
+            unused1: 0,
+            sizes,
+            more_sizes,
+            c_strides,
+            more_c_strides,
+            a_strides,
+            more_a_strides,
+            b_strides,
+            more_b_strides,
+        };
+        let bindings = vec![(0, Input(0)), (1, Input(1)), (2, Input(2)), (3, Output(0))];
+        Lowered::one(Dispatch::of_each("select", &[], bindings, params.bytes(), n)?)
+    }
 }
+
+params!("select": n: u32, rank: u32, unused0: u32, unused1: u32, sizes: vec4u, more_sizes: vec4u, c_strides: vec4u,
+    more_c_strides: vec4u, a_strides: vec4u, more_a_strides: vec4u, b_strides: vec4u, more_b_strides: vec4u);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

@@ -1,7 +1,8 @@
 //! Every so-many-th element of a range along some dimensions. ONNX Slice.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::walk::Moved;
 use crate::kernels::strided;
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{Shape, TensorType};
@@ -61,6 +62,18 @@ impl OpDef for Slice {
 
     fn needs_values(&self) -> &'static [usize] {
         &[1, 2, 3, 4]
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, y) = (types.input(0)?, types.output(0)?);
+        let ints = |i: usize| types.ints(i);
+        let ranges = ranges(&x, &ints(1)?.unwrap_or_default(), &ints(2)?.unwrap_or_default(), ints(3)?, ints(4)?)?;
+        let strides = strided::row_major(&x);
+        let start = ranges.iter().zip(&strides).map(|((start, ..), stride)| start * stride).sum();
+        let strides: Vec<isize> =
+            ranges.iter().zip(&strides).map(|((_, step, _), stride)| step * stride).collect();
+        let moved = Moved { shape: &y, from: (0, start, &strides), to: (0, 0, &strided::row_major(&y)) };
+        Lowered::moved(&[moved], types)
     }
 }
 

@@ -1,8 +1,11 @@
 //! Rows that sum to one: `exp(x - max) / Σ exp(x - max)`, its logarithm, or a one at the largest. ONNX Softmax,
 //! LogSoftmax and Hardmax over one or several neighbouring dimensions.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::Result;
+use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
+use crate::kernels::math;
+use crate::kernels::simd::{Best as S, Simd};
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
 
@@ -28,21 +31,23 @@ pub enum SoftmaxFunction {
 
 impl SoftmaxFunction {
     fn apply(self, row: &mut [f32]) {
-        let largest = row.iter().fold(f32::NEG_INFINITY, |a, x| a.max(*x));
+        let largest = math::largest::<S>(row);
         match self {
             Self::Hard => {
                 let first = row.iter().position(|x| *x == largest);
                 row.iter_mut().enumerate().for_each(|(i, x)| *x = if Some(i) == first { 1.0 } else { 0.0 });
             }
             Self::Softmax => {
-                row.iter_mut().for_each(|x| *x = (*x - largest).exp());
-                let scale = 1.0 / row.iter().sum::<f32>();
-                row.iter_mut().for_each(|x| *x *= scale);
+                let top = S::splat(largest);
+                math::map::<S>(row, |x| math::exp_negative::<S>(S::sub(x, top)));
+                let scale = S::splat(1.0 / math::sum::<S>(row, |x| x));
+                math::map::<S>(row, |x| S::mul(x, scale));
             }
             Self::Log => {
-                let sum = row.iter().map(|x| (*x - largest).exp()).sum::<f32>();
-                let shift = largest + sum.ln();
-                row.iter_mut().for_each(|x| *x -= shift);
+                let top = S::splat(largest);
+                let sum = math::sum::<S>(row, |x| math::exp_negative::<S>(S::sub(x, top)));
+                let shift = S::splat(largest + sum.ln());
+                math::map::<S>(row, |x| S::sub(x, shift));
             }
         }
     }
@@ -81,12 +86,34 @@ impl OpDef for Softmax {
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 0)]
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let shape = types.input(0)?;
+        let function = match self.function {
+            SoftmaxFunction::Softmax => 0,
+            SoftmaxFunction::Log => 1,
+            SoftmaxFunction::Hard => return Lowered::not_on_gpu("no kernel has this function"),
+        };
+        if types.dtype(0) != Some(DType::F32) || shape.is_empty() {
+            return Lowered::not_on_gpu("no kernel has rows of this dtype");
+        }
+        let axis = super::axis_of(self.axis, shape.len())?;
+        let n: usize = if self.flatten { shape[axis..].iter().product() } else { shape[axis] };
+        let inner: usize = if self.flatten { 1 } else { shape[axis + 1..].iter().product() };
+        let rows = shape.iter().product::<usize>() / n.max(1);
+        let params = Params { rows: rows as u32, n: n as u32, inner: inner as u32, function }.bytes();
+        let (x, z) = spread(rows);
+        Lowered::one(Dispatch::new("softmax", &[], vec![(0, Input(0)), (1, Output(0))], params, [x, 1, z])?)
+    }
 }
 
 /// Applies the function to each line of `n` elements that are `inner` apart.
 fn over(values: &mut [f32], n: usize, inner: usize, function: SoftmaxFunction) {
     if inner == 1 {
         return values.chunks_exact_mut(n).for_each(|row| function.apply(row));
+    }
+    if function == SoftmaxFunction::Softmax {
+        return values.chunks_exact_mut(n * inner).for_each(|block| columns(block, inner));
     }
     let mut row = vec![0.0; n];
     for block in values.chunks_exact_mut(n * inner) {
@@ -97,6 +124,19 @@ fn over(values: &mut [f32], n: usize, inner: usize, function: SoftmaxFunction) {
         }
     }
 }
+
+/// Softmax of all columns of `[n, inner]` at once.
+fn columns(block: &mut [f32], inner: usize) {
+    let (mut largest, mut sums) = (block[..inner].to_vec(), vec![0.0; inner]);
+    block.chunks_exact(inner).for_each(|row| math::zip::<S>(&mut largest, row, S::max));
+    for row in block.chunks_exact_mut(inner) {
+        math::zip::<S>(row, &largest, |x, top| math::exp_negative::<S>(S::sub(x, top)));
+        math::zip::<S>(&mut sums, row, S::add);
+    }
+    block.chunks_exact_mut(inner).for_each(|row| math::zip::<S>(row, &sums, S::div));
+}
+
+params!("softmax": rows: u32, n: u32, inner: u32, function: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

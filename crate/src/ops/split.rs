@@ -1,7 +1,9 @@
 //! A tensor cut along a dimension. ONNX Split.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::strided;
+use crate::kernels::walk::Moved;
 use crate::tensor::TensorViewMut;
 use crate::types::{Shape, TensorType};
 
@@ -65,6 +67,21 @@ impl OpDef for Split {
 
     fn needs_values(&self) -> &'static [usize] {
         &[1]
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let x = types.input(0)?;
+        let axis = super::axis_of(self.axis, x.len())?;
+        let from = strided::row_major(&x);
+        let shapes = (0..types.outputs.len()).map(|i| types.output(i)).collect::<Result<Vec<_>>>()?;
+        let to: Vec<_> = shapes.iter().map(|y| strided::row_major(y)).collect();
+        let mut at = 0;
+        let mut parts = Vec::with_capacity(shapes.len());
+        for (i, (y, to)) in shapes.iter().zip(&to).enumerate() {
+            parts.push(Moved { shape: y, from: (0, at, &from), to: (i, 0, to) });
+            at += y[axis] as isize * from[axis];
+        }
+        Lowered::moved(&parts, types)
     }
 }
 

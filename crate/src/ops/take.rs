@@ -1,10 +1,11 @@
 //! Slices of a tensor by index along one dimension, of any dtype. ONNX Gather, numpy's take. ([`gather`](super::gather) is
 //! the same for rows of a weight.)
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
-use crate::types::{Shape, TensorType};
+use crate::types::{DType, Shape, TensorType};
 
 /// `(x, indices integers) → y`: the dimension becomes those of the indices, which may be negative.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +43,33 @@ impl OpDef for Take {
         }
         Ok(())
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, indices) = (types.input(0)?, types.input(1)?);
+        let axis = super::axis_of(self.axis, x.len())?;
+        let words = types.dtype(0).map_or(0, |dtype| dtype.block_bytes() / 4);
+        let features: &[&str] = match types.dtype(1) {
+            Some(DType::I32) => &[],
+            Some(DType::I64) => &["wide"],
+            _ => return Lowered::not_on_gpu("no kernel takes indices of this dtype"),
+        };
+        if words == 0 {
+            return Lowered::not_on_gpu("no kernel takes elements of this dtype");
+        }
+        // Indices that are known are looked at now: the kernel cannot fail.
+        for index in types.ints(1)?.unwrap_or_default() {
+            wrapped(index, x[axis])?;
+        }
+        let n = types.n_out()? * words;
+        let params = Params {
+            n: n as u32,
+            inner: (x[axis + 1..].iter().product::<usize>() * words) as u32,
+            count: indices.iter().product::<usize>() as u32,
+            size: x[axis] as u32,
+        };
+        let bindings = vec![(0, Input(0)), (1, Input(1)), (2, Output(0))];
+        Lowered::one(Dispatch::of_each("take", features, bindings, params.bytes(), n)?)
+    }
 }
 
 /// An index that may be negative, of a dimension of `n`.
@@ -50,6 +78,8 @@ pub(super) fn wrapped(index: i64, n: usize) -> Result<usize> {
     ensure!((0..n as i64).contains(&at), InvalidInput, "the index {index} is outside a dimension of {n}");
     Ok(at as usize)
 }
+
+params!("take": n: u32, inner: u32, count: u32, size: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

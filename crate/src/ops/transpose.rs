@@ -1,7 +1,8 @@
 //! Dimensions in another order. ONNX Transpose.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::walk::Moved;
 use crate::kernels::strided;
 use crate::tensor::TensorViewMut;
 use crate::types::{Shape, TensorType};
@@ -39,6 +40,14 @@ impl OpDef for Transpose {
         let strides: Vec<isize> = self.order(x.shape.len())?.iter().map(|&i| strides[i]).collect();
         strided::copy(x.dtype.block_bytes(), x.bytes, 0, &strides, y.bytes, y.shape);
         Ok(())
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, y) = (types.input(0)?, types.output(0)?);
+        let strides = strided::row_major(&x);
+        let strides: Vec<isize> = self.order(x.len())?.iter().map(|&i| strides[i]).collect();
+        let moved = Moved { shape: &y, from: (0, 0, &strides), to: (0, 0, &strided::row_major(&y)) };
+        Lowered::moved(&[moved], types)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::Result;
-use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::math::{self, map};
 use crate::kernels::simd::{Best as S, Simd};
 use crate::tensor::{TensorViewMut, Wide};
@@ -94,18 +94,49 @@ pub enum UnaryFunction {
 }
 
 impl UnaryFunction {
-    /// The number by which the shader knows it.
-    fn code(self) -> Option<u32> {
-        Some(match self {
-            Self::Exp => 0,
-            Self::Neg => 1,
-            Self::Reciprocal => 2,
-            Self::Sigmoid => 3,
-            Self::Silu => 4,
-            Self::Sqrt => 5,
-            Self::Tanh => 6,
-            _ => return None,
-        })
+    /// The number by which shaders know it, and its attributes (`shared/functions.wgsl`). None where they do not.
+    pub(super) fn code(self) -> Option<(u32, f32, f32)> {
+        let plain = |code: u32| Some((code, 0.0, 0.0));
+        match self {
+            Self::Exp => plain(0),
+            Self::Neg => plain(1),
+            Self::Reciprocal => plain(2),
+            Self::Sigmoid => plain(3),
+            Self::Silu => plain(4),
+            Self::Sqrt => plain(5),
+            Self::Tanh => plain(6),
+            Self::Abs => plain(7),
+            Self::Ceil => plain(8),
+            Self::Floor => plain(9),
+            Self::Round => plain(10),
+            Self::Sign => plain(11),
+            Self::Relu => plain(12),
+            Self::LeakyRelu { alpha } => Some((13, alpha, 0.0)),
+            Self::Clip { min, max } => Some((14, min, max)),
+            Self::HardSigmoid { alpha, beta } => Some((15, alpha, beta)),
+            Self::HardSwish => plain(16),
+            Self::Elu { alpha } => Some((17, alpha, 0.0)),
+            Self::Celu { alpha } => Some((18, alpha, 0.0)),
+            Self::Selu { alpha, gamma } => Some((19, alpha, gamma)),
+            Self::Erf => plain(20),
+            Self::Gelu { tanh: false } => plain(21),
+            Self::Gelu { tanh: true } => plain(22),
+            Self::Ln => plain(23),
+            Self::Softplus => plain(24),
+            Self::Softsign => plain(25),
+            Self::Mish => plain(26),
+            Self::ThresholdedRelu { alpha } => Some((27, alpha, 0.0)),
+            Self::Swish { alpha } => Some((28, alpha, 0.0)),
+            Self::Sin => plain(29),
+            Self::Cos => plain(30),
+            Self::Shrink { bias, lambda } => Some((31, bias, lambda)),
+            _ => None,
+        }
+    }
+
+    /// The code of a function that may be none.
+    pub(super) fn code_of(function: Option<Self>) -> Option<(u32, f32, f32)> {
+        function.map_or(Some((u32::MAX, 0.0, 0.0)), Self::code)
     }
 
     fn tests(self) -> bool {
@@ -330,13 +361,12 @@ impl OpDef for Unary {
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
-        let (Some(function), Some(DType::F32)) = (self.function.code(), types.dtype(0)) else {
-            return Lowered::not_on_gpu("this operator has no GPU kernel for this function or dtype");
+        let (Some((function, alpha, beta)), Some(DType::F32)) = (self.function.code(), types.dtype(0)) else {
+            return Lowered::not_on_gpu("no kernel has this function of this dtype");
         };
-        let n: usize = types.input(0)?.iter().product();
-        let params = Params { n: n as u32, function }.bytes();
-        let (x, z) = spread(n.div_ceil(64));
-        Lowered::one(Dispatch::new("unary", &[], vec![(0, Input(0)), (1, Output(0))], params, [x, 1, z])?)
+        let n = types.n_out()?;
+        let params = Params { n: n as u32, function, alpha, beta }.bytes();
+        Lowered::one(Dispatch::of_each("unary", &[], vec![(0, Input(0)), (1, Output(0))], params, n)?)
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
@@ -344,7 +374,7 @@ impl OpDef for Unary {
     }
 }
 
-params!("unary": n: u32, function: u32);
+params!("unary": n: u32, function: u32, alpha: f32, beta: f32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

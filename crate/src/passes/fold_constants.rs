@@ -24,7 +24,7 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
     Ok(made)
 }
 
-/// The outputs of a node, where its inputs are constants and its operator takes them as they are.
+/// The outputs of a node, where its inputs are constants.
 fn fold(graph: &Graph, id: NodeId) -> Result<Option<Vec<Tensor>>> {
     let Node { name, op, inputs, .. } = graph.node(id);
     let def = op.def();
@@ -32,10 +32,10 @@ fn fold(graph: &Graph, id: NodeId) -> Result<Option<Vec<Tensor>>> {
         return Ok(None);
     }
     let mut known = Vec::new();
-    for (i, input) in inputs.iter().enumerate() {
+    for input in inputs {
         known.push(match input.map(|id| &graph.value(id).source) {
             None => None,
-            Some(Source::Const(tensor)) if !def.packs(i) => Some(&**tensor),
+            Some(Source::Const(tensor)) => Some(&**tensor),
             Some(_) => return Ok(None),
         });
     }

@@ -40,6 +40,7 @@ pub struct Network {
     session: Session,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    metadata: Vec<(String, String)>,
     n_nodes: usize,
 }
 
@@ -70,7 +71,8 @@ impl Network {
             |info: &&ValueInfo| model.graph.initializers.iter().all(|tensor| tensor.name != info.name);
         let inputs = model.graph.inputs.iter().filter(is_input).map(port).collect();
         let outputs = model.graph.outputs.iter().map(port).collect();
-        Ok(Self { n_nodes: graph.nodes().count(), session: open(graph)?, inputs, outputs })
+        let metadata = model.metadata.iter().map(|(key, text)| (key.to_string(), text.to_string())).collect();
+        Ok(Self { n_nodes: graph.nodes().count(), session: open(graph)?, inputs, outputs, metadata })
     }
 
     /// What it wants.
@@ -81,6 +83,11 @@ impl Network {
     /// What it gives.
     pub fn outputs(&self) -> &[Port] {
         &self.outputs
+    }
+
+    /// What its file says beside the graph: keys and texts, such as the characters that a recogniser knows.
+    pub fn metadata(&self) -> &[(String, String)] {
+        &self.metadata
     }
 
     /// How many operators its graph has.

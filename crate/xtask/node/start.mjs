@@ -1,5 +1,5 @@
-// `npm start`: installs what is missing, builds, gets the default model, serves the demo.
-import { ensureModel } from './model.mjs';
+// `npm start`: installs what is missing, builds, gets the models, serves the demo.
+import { ensureModels } from './get_models.mjs';
 import { fail, run } from './run.mjs';
 import { serveDemo } from './serve.mjs';
 import { setUpBuild } from './setup.mjs';
@@ -8,7 +8,8 @@ try {
   setUpBuild();
   console.log('Building (the first time takes some minutes) …');
   run('cargo', ['run', '-q', '-p', 'xtask', '--', 'build']);
-  await ensureModel();
+  // A model that cannot be had takes its tab away, not the demo.
+  for (const failure of await ensureModels()) console.warn(`\n!!! ${failure}`);
   await serveDemo();
 } catch (error) {
   fail(error);

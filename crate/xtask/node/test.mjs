@@ -1,5 +1,5 @@
 // `npm test` runs every step; `npm run check` (argument "check") the quick ones.
-import { ensureModel } from './model.mjs';
+import { ensureModels } from './get_models.mjs';
 import { at } from './paths.mjs';
 import { fail, run } from './run.mjs';
 import { setUpBrowser, setUpBuild } from './setup.mjs';
@@ -18,7 +18,12 @@ try {
     setUpBuild();
     if (!quick) setUpBrowser();
   });
-  if (!quick) await step('model', ensureModel);
+  if (!quick) {
+    await step('models', async () => {
+      const failures = await ensureModels();
+      if (failures.length > 0) throw new Error(failures.join('\n\n'));
+    });
+  }
   await step('format', () => cargo('fmt', '--all', '--check'));
   await step('clippy', () => {
     cargo('clippy', '-q', '--workspace', '--all-targets', '--', '-D', 'warnings');

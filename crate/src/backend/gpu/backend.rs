@@ -151,8 +151,16 @@ impl GpuBackend {
             fixed.extend(read.filter_map(Place::fixed));
         }
         fixed.into_iter().for_each(|id| self.upload(graph, id));
+        let tables: Vec<Option<(u32, wgpu::Buffer)>> = (lowered.iter_mut())
+            .map(|(_, dispatch)| {
+                let (binding, bytes) = dispatch.table.take()?;
+                let buffer = self.device.buffer("table", bytes.len());
+                self.device.write(&buffer, 0, &padded(&bytes));
+                Some((binding, buffer))
+            })
+            .collect();
         let mut launches = Vec::with_capacity(lowered.len());
-        for (step, dispatch) in lowered {
+        for ((step, dispatch), table) in lowered.into_iter().zip(&tables) {
             let name = &graph.node(step.node).name;
             let buffers = dispatch.bindings.iter().map(|&(binding, operand)| {
                 let buffer = self.buffer(plan, step, operand).ok_or_else(|| {
@@ -163,6 +171,7 @@ impl GpuBackend {
                 });
                 Ok((binding, buffer.map_err(|e| e.at(&**name))?))
             });
+            let buffers = buffers.chain(table.iter().map(|(binding, buffer)| Ok((*binding, buffer))));
             launches.push(Launch {
                 shader: dispatch.shader,
                 buffers: buffers.collect::<Result<_>>()?,
@@ -250,10 +259,13 @@ impl Backend for GpuBackend {
                 return Ok(Some("there is nothing to compute".to_string()));
             }
         }
-        Ok(match node.op.def().lower_gpu(&self.device.caps(), types)? {
-            Lowered::NotOnGpu { why } => Some(why),
-            Lowered::Dispatches(_) => None,
-        })
+        match node.op.def().lower_gpu(&self.device.caps(), types) {
+            Ok(Lowered::NotOnGpu { why }) => Ok(Some(why)),
+            Ok(Lowered::Dispatches(_)) => Ok(None),
+            // It would take more workgroups than there may be.
+            Err(error) if error.kind() == ErrorKind::UnsupportedOp => Ok(Some(error.message().to_string())),
+            Err(error) => Err(error),
+        }
     }
 
     fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, chunk: &Chunk) -> Result<()> {

@@ -155,7 +155,7 @@ pub fn build(config: &HfConfig, tensors: &[TensorInfo]) -> Result<EncoderModel> 
     for layer in 0..n_layers {
         x = b.layer(&names, &format!("{}.{layer}", names.layer), x, mask)?;
     }
-    let pooled = b.apply("pooled", Product, &[weights, x]);
+    let pooled = b.apply("pooled", Product::default(), &[weights, x]);
     b.graph.output("pooled", pooled);
 
     let first_position = match kind {
@@ -255,14 +255,14 @@ impl Builder<'_> {
             self.heads(projected, part, order)
         });
         let [queries, keys, values] = heads;
-        let scores = self.apply(&name("scores"), Product, &[queries?, keys?]);
+        let scores = self.apply(&name("scores"), Product::default(), &[queries?, keys?]);
         let scale = 1.0 / ((self.hidden_dim / self.n_heads) as f32).sqrt();
         let scale = self.graph.constant(&name("scale"), Tensor::new(&[], &[scale])?);
         let scaled = self.apply(&name("scaled"), Binary { function: BinaryFunction::Mul }, &[scores, scale]);
         let masked = self.add(&name("masked"), scaled, mask);
         let softmax = Softmax { function: SoftmaxFunction::Softmax, axis: -1, flatten: false };
         let shares = self.apply(&name("shares"), softmax, &[masked]);
-        let attended = self.apply(&name("attended"), Product, &[shares, values?]);
+        let attended = self.apply(&name("attended"), Product::default(), &[shares, values?]);
         let turned = Transpose { order: Some(vec![0, 2, 1, 3]) };
         let turned = self.apply(&name("attended.turned"), turned, &[attended]);
         let shape =

@@ -19,7 +19,7 @@ pub(super) fn matmul(of: &mut Use) -> Result<Vec<ValueId>> {
     let (a, b) = (of.input(0)?, of.input(1)?);
     match weight(of, 1, false)? {
         Some(weight) => of.outputs(MatMul::default(), &[Some(a), Some(weight)]),
-        None => of.outputs(Product, &[Some(a), Some(b)]),
+        None => of.outputs(Product::default(), &[Some(a), Some(b)]),
     }
 }
 
@@ -52,7 +52,7 @@ pub(super) fn gemm(of: &mut Use) -> Result<Vec<ValueId>> {
             if of.flag("transB")? {
                 b = of.step("b", transposed(), &[Some(b)]);
             }
-            of.step("product", Product, &[Some(a), Some(b)])
+            of.step("product", Product::default(), &[Some(a), Some(b)])
         }
     };
     y = scaled(of, "alpha", y, alpha)?;

@@ -57,5 +57,5 @@ pub(super) fn matmul_integer(of: &mut Use) -> Result<Vec<ValueId>> {
         }
         *side = Some(x);
     }
-    of.outputs(Product, &sides)
+    of.outputs(Product::default(), &sides)
 }

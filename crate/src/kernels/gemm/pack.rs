@@ -14,6 +14,7 @@
 
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::quant::{AffineBlock, AffineLayout, codec};
+use crate::tensor::TensorView;
 use crate::types::DType;
 
 /// Rows of a panel.
@@ -86,6 +87,16 @@ impl PackedMatrix {
         };
         units.resize(total, 0);
         Ok(Self { n, k, layout, panel_units, units })
+    }
+
+    /// A matrix `[n, k]`, packed.
+    pub fn of(tensor: TensorView) -> Result<Self> {
+        let &[n, k] = tensor.shape else {
+            return fail!(ShapeMismatch, "a weight {:?} is no matrix", tensor.shape);
+        };
+        let mut matrix = Self::new(tensor.dtype, n, k)?;
+        Packer::new(tensor.dtype, k).push(&mut matrix, tensor.bytes)?;
+        Ok(matrix)
     }
 
     /// Rows: the columns of a product.

@@ -1,0 +1,84 @@
+//! Convolution with a filter for each channel alone. A row of outputs is summed in registers, sixteen at a time, over
+//! the elements of the window: their neighbours lie side by side in the framed image.
+
+use super::frame::Frame;
+use super::{Sizes, product_of, zeros};
+use crate::error::Result;
+use crate::kernels::gemm::tile::Epilogue;
+use crate::kernels::simd::{Best, Simd};
+
+/// Outputs that are read beyond the end of a row.
+const SLACK: usize = 16;
+
+pub(super) fn run(x: &[f32], w: &[f32], y: &mut [f32], sizes: &Sizes, epilogue: &Epilogue) -> Result<()> {
+    let frame = Frame::new(sizes)?;
+    let covered = Frame::rows(sizes, sizes.out[0]);
+    let slab = frame.slab()?;
+    let mut framed = zeros(product_of([covered, slab])?.saturating_add(SLACK))?;
+    let taps = frame.taps(sizes);
+    let (pixels, outputs, width) = (sizes.pixels(), sizes.outputs(), sizes.out[1]);
+    let channels = w.len() / taps.len().max(1);
+    for (plane, y) in y.chunks_exact_mut(outputs.max(1)).enumerate() {
+        let channel = plane % channels.max(1);
+        let w = &w[channel * taps.len()..][..taps.len()];
+        frame.fill(sizes, &x[plane * pixels..][..pixels], 0, covered, &mut framed);
+        let bias = epilogue.row_bias.map_or(0.0, |bias| bias[channel]);
+        for (row, out) in y.chunks_exact_mut(width.max(1)).enumerate() {
+            let start = row * sizes.windows.strides[0] * slab;
+            line::<Best>(&framed[start..], &taps, w, bias, out);
+        }
+        epilogue.finish(y, plane * outputs);
+    }
+    Ok(())
+}
+
+/// One row of outputs: output `i` is the sum of `w[t] · image[taps[t] + i]`.
+fn line<S: Simd>(image: &[f32], taps: &[u32], w: &[f32], bias: f32, out: &mut [f32]) {
+    let most = taps.iter().copied().max().unwrap_or(0) as usize;
+    assert!(most + out.len().next_multiple_of(SLACK) <= image.len());
+    let mut done = 0;
+    while done < out.len() {
+        let (image, out) = (&image[done..], &mut out[done..]);
+        // SAFETY: at each tap the image has all outputs of a row, filled up to whole sixteens, and this is as many as
+        // begin before the last output ends.
+        done += unsafe {
+            match out.len() {
+                13.. => sums::<S, 4>(image, taps, w, bias, out),
+                5.. => sums::<S, 2>(image, taps, w, bias, out),
+                _ => sums::<S, 1>(image, taps, w, bias, out),
+            }
+        };
+    }
+}
+
+/// The first `4 · V` outputs, or as many as there are; gives their number.
+///
+/// # Safety
+/// At each tap the image has `4 · V` values.
+#[inline(always)]
+unsafe fn sums<S: Simd, const V: usize>(
+    image: &[f32],
+    taps: &[u32],
+    w: &[f32],
+    bias: f32,
+    out: &mut [f32],
+) -> usize {
+    let mut sums = [S::splat(bias); V];
+    for (&tap, &w) in taps.iter().zip(w) {
+        let w = S::splat(w);
+        // SAFETY: the caller vouches for these values; f32 align as arrays of them do.
+        let vectors = unsafe { &*image.as_ptr().add(tap as usize).cast::<[[f32; 4]; V]>() };
+        for (sum, vector) in sums.iter_mut().zip(vectors) {
+            *sum = S::mul_add(w, S::load(vector), *sum);
+        }
+    }
+    let (whole, _) = out.as_chunks_mut::<4>();
+    if whole.len() >= V {
+        sums.iter().zip(whole).for_each(|(sum, to)| S::store(*sum, to));
+        return 4 * V;
+    }
+    let mut all = [[0.0; 4]; V];
+    sums.iter().zip(&mut all).for_each(|(sum, to)| S::store(*sum, to));
+    out.copy_from_slice(&all.as_flattened()[..out.len()]);
+    out.len()
+}

@@ -1,0 +1,123 @@
+//! Images with their padding around them, so that no window looks beyond an edge. Along the last dimension, elements
+//! that are a stride apart lie side by side, so that neighbouring windows read neighbouring elements.
+
+use super::{Sizes, product_of};
+use crate::error::Result;
+
+/// How a strip of an image lies in memory: rows `first..first + rows` of the padded first dimension, the others whole.
+pub(super) struct Frame {
+    /// Padded sizes of all dimensions but the first and the last.
+    middle: Vec<usize>,
+    /// Elements of one phase of a row.
+    phase: usize,
+    /// Elements of a row: as many phases as the stride.
+    row: usize,
+    /// Whether the image needs no copy.
+    pub bare: bool,
+}
+
+impl Frame {
+    pub(super) fn new(sizes: &Sizes) -> Result<Self> {
+        let w = &sizes.windows;
+        let last = sizes.input.len() - 1;
+        let padded = |i: usize| {
+            let sum = sizes.input[i].checked_add(w.pads[i].0).and_then(|n| n.checked_add(w.pads[i].1));
+            product_of([sum.unwrap_or(usize::MAX)])
+        };
+        let bare = w.pads.iter().all(|pad| *pad == (0, 0)) && w.strides[last] == 1;
+        let phase = padded(last)?.div_ceil(w.strides[last]);
+        let row = product_of([phase, w.strides[last]])?;
+        let middle = (1..last).map(padded).collect::<Result<_>>()?;
+        Ok(Self { middle, phase, row, bare })
+    }
+
+    /// Elements of one step along the first dimension.
+    pub(super) fn slab(&self) -> Result<usize> {
+        product_of(self.middle.iter().copied().chain([self.row]))
+    }
+
+    /// Rows of the padded first dimension that `out` windows along it cover.
+    pub(super) fn rows(sizes: &Sizes, out: usize) -> usize {
+        let w = &sizes.windows;
+        out.saturating_sub(1) * w.strides[0] + (w.kernel[0] - 1) * w.dilations[0] + 1
+    }
+
+    /// Distances along all dimensions but the last.
+    fn strides(&self) -> Vec<usize> {
+        let mut strides = vec![self.row];
+        for n in self.middle.iter().rev() {
+            strides.insert(0, strides[0] * n);
+        }
+        strides
+    }
+
+    /// Where each element of the window lies, from where the window begins.
+    pub(super) fn taps(&self, sizes: &Sizes) -> Vec<u32> {
+        let w = &sizes.windows;
+        let (last, stride) = (w.kernel.len() - 1, w.strides[w.kernel.len() - 1]);
+        let mut at = vec![0];
+        for (i, step) in self.strides().into_iter().enumerate() {
+            at = spread(&at, w.kernel[i], w.dilations[i] * step);
+        }
+        let along = (0..w.kernel[last]).map(|t| t * w.dilations[last]);
+        let along: Vec<usize> = along.map(|t| t % stride * self.phase + t / stride).collect();
+        at.iter().flat_map(|at| along.iter().map(move |t| (at + t) as u32)).collect()
+    }
+
+    /// Where each of `rows` rows of windows begins.
+    pub(super) fn starts(&self, sizes: &Sizes, rows: usize) -> Vec<u32> {
+        let w = &sizes.windows;
+        let mut at = vec![0];
+        for (i, step) in self.strides().into_iter().enumerate() {
+            at = spread(&at, if i == 0 { rows } else { sizes.out[i] }, w.strides[i] * step);
+        }
+        let along = sizes.out[sizes.out.len() - 1];
+        at.iter().flat_map(|at| (0..along).map(move |i| (at + i) as u32)).collect()
+    }
+
+    /// Copies rows `first..first + rows` of the padded first dimension of one channel.
+    pub(super) fn fill(&self, sizes: &Sizes, image: &[f32], first: usize, rows: usize, out: &mut [f32]) {
+        let w = &sizes.windows;
+        let last = sizes.input.len() - 1;
+        let width = sizes.input[last];
+        let lines = rows * self.middle.iter().product::<usize>();
+        for (line, out) in out.chunks_exact_mut(self.row.max(1)).take(lines).enumerate() {
+            let mut rest = line;
+            let mut at = Some((0, 1));
+            for i in (0..last).rev() {
+                let size = if i == 0 { rows } else { self.middle[i - 1] };
+                let index = rest % size + if i == 0 { first } else { 0 };
+                rest /= size;
+                let inside = index.checked_sub(w.pads[i].0).filter(|index| *index < sizes.input[i]);
+                at = at.zip(inside).map(|((at, step), index)| (at + index * step, step * sizes.input[i]));
+            }
+            match at {
+                Some((at, _)) => self.line(&image[at * width..][..width], w.pads[last].0, out),
+                None => out.fill(0.0),
+            }
+        }
+    }
+
+    fn line(&self, from: &[f32], before: usize, out: &mut [f32]) {
+        let stride = self.row / self.phase.max(1);
+        if stride == 1 {
+            out[..before].fill(0.0);
+            out[before..][..from.len()].copy_from_slice(from);
+            out[before + from.len()..].fill(0.0);
+            return;
+        }
+        for (phase, out) in out.chunks_exact_mut(self.phase).enumerate() {
+            // The first element of this phase that is in the image.
+            let skipped = before.saturating_sub(phase).div_ceil(stride).min(out.len());
+            let (zeros, rest) = out.split_at_mut(skipped);
+            zeros.fill(0.0);
+            let start = (phase + skipped * stride).saturating_sub(before).min(from.len());
+            let mut values = from[start..].iter().step_by(stride);
+            rest.iter_mut().for_each(|to| *to = values.next().copied().unwrap_or(0.0));
+        }
+    }
+}
+
+fn spread(at: &[usize], n: usize, step: usize) -> Vec<usize> {
+    at.iter().flat_map(|at| (0..n).map(move |i| at + i * step)).collect()
+}
