@@ -89,6 +89,15 @@ fn wrong_inputs_are_named() {
         kind == ErrorKind::ShapeMismatch && message.contains("[8, 8]") && message.contains("3"),
         "{message}"
     );
+    let int = Tensor::zeros(homefire::types::DType::I32, &[1, 3, 8, 8]).unwrap();
+    let (kind, message) = fails(vec![("image", int)], "logits");
+    assert_eq!(kind, ErrorKind::ShapeMismatch);
+    assert!(
+        message.contains("i32") && message.contains("f32") && message.contains("Its only input is 'image'"),
+        "{message}"
+    );
+    let (_, message) = fails(vec![("image", image()), ("image", image())], "logits");
+    assert!(message.contains("twice"), "{message}");
     let (kind, message) = fails(vec![("image", image())], "label");
     assert!(kind == ErrorKind::InvalidInput && message.contains("label"), "{message}");
 }

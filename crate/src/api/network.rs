@@ -11,7 +11,7 @@ use super::loader::Device;
 use super::model::busy;
 use super::object::{Object, array};
 use crate::error::{Error, Result, ensure, fail};
-use crate::session::{self, Port, PortDim};
+use crate::session::{self, Port, PortDim, PortKind};
 use crate::tensor::Tensor;
 use crate::types::DType;
 
@@ -177,7 +177,13 @@ fn ports(ports: &[Port]) -> JsValue {
     array(ports.iter().map(|port| {
         let shape = port.shape.as_ref().map(|shape| array(shape.iter().map(dim)));
         let object = Object::new().with("name", port.name.as_str());
-        object.maybe("type", port.dtype.map(name_of)).maybe("dims", shape).into()
+        let kind = match port.kind {
+            PortKind::Tensor => None,
+            PortKind::Sequence => Some("sequence"),
+            PortKind::Optional => Some("optional"),
+            PortKind::Map => Some("map"),
+        };
+        object.maybe("kind", kind).maybe("type", port.dtype.map(name_of)).maybe("dims", shape).into()
     }))
 }
 

@@ -1,5 +1,6 @@
 //! A session: a model loaded from a file's bytes as they come, optimised, planned, and run.
 
+mod check_feeds;
 mod headers;
 mod iterate;
 mod loader;
@@ -8,5 +9,5 @@ mod session;
 
 pub use headers::HeaderState;
 pub use loader::{Kind, Loaded, Loader, LoaderOptions, Progress};
-pub use network::{Network, Port, PortDim};
+pub use network::{Network, Port, PortDim, PortKind};
 pub use session::{Given, Session};

@@ -1,10 +1,10 @@
 //! A model in an ONNX file: tensors by name in, tensors by name out.
 
-use super::Session;
+use super::{Session, check_feeds};
 use crate::backend::cpu::CpuBackend;
 use crate::backend::gpu::{GpuBackend, GpuDevice};
 use crate::backend::{Backend, Profiled};
-use crate::error::{Result, fail};
+use crate::error::Result;
 use crate::formats::onnx::{self, DimInfo, ValueInfo, ValueType};
 use crate::graph::Graph;
 use crate::import;
@@ -18,10 +18,22 @@ use crate::types::DType;
 pub struct Port {
     /// Its name.
     pub name: String,
-    /// Its element type, where the file says it.
+    /// What kind of value it is.
+    pub kind: PortKind,
+    /// Its element type, where it is a tensor and the file says it.
     pub dtype: Option<DType>,
     /// Its dimensions, where the file says how many there are: numbers, names, or nothing.
     pub shape: Option<Vec<PortDim>>,
+}
+
+/// The kinds of values that networks take and give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PortKind {
+    Tensor,
+    Sequence,
+    Optional,
+    Map,
 }
 
 /// A dimension as the file declares it.
@@ -95,14 +107,10 @@ impl Network {
         self.n_nodes
     }
 
-    /// Computes the outputs named, in that order. Fails, naming the input, when one is missing, unknown, given
-    /// twice, or of another type than the file declares.
+    /// Computes the outputs named, in that order. Fails, naming the input and listing them, when one is missing,
+    /// unknown, given twice, or of another type or shape than the file declares.
     pub async fn run(&mut self, feeds: Vec<(&str, Tensor)>, outputs: &[&str]) -> Result<Vec<Tensor>> {
-        for (i, (name, _)) in feeds.iter().enumerate() {
-            if feeds[..i].iter().any(|(other, _)| other == name) {
-                return fail!(InvalidInput, "the input '{name}' was given twice");
-            }
-        }
+        check_feeds::check(&self.inputs, &feeds)?;
         self.session.run(feeds, outputs).await
     }
 
@@ -127,5 +135,16 @@ fn port(info: &ValueInfo) -> Port {
         Some(ValueType::Tensor { elem, shape }) => (elem.and_then(|elem| elem.dtype()), shape.as_ref()),
         _ => (None, None),
     };
-    Port { name: info.name.to_string(), dtype, shape: shape.map(|shape| shape.iter().map(dim).collect()) }
+    let kind = match &info.ty {
+        Some(ValueType::Sequence(_)) => PortKind::Sequence,
+        Some(ValueType::Optional(_)) => PortKind::Optional,
+        Some(ValueType::Map { .. }) => PortKind::Map,
+        _ => PortKind::Tensor,
+    };
+    Port {
+        name: info.name.to_string(),
+        kind,
+        dtype,
+        shape: shape.map(|shape| shape.iter().map(dim).collect()),
+    }
 }

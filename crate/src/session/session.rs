@@ -158,7 +158,10 @@ impl Session {
     fn fed<'f>(&self, fed: &'f HashMap<ValueId, Tensor>, id: ValueId) -> Result<&'f Tensor> {
         match fed.get(&id) {
             Some(tensor) => Ok(tensor),
-            None => fail!(InvalidInput, "the input '{}' was not given", self.graph.value(id).name),
+            None => {
+                let name = &self.graph.value(id).name;
+                fail!(InvalidInput, "the input '{name}' was not given; {}", self.inputs())
+            }
         }
     }
 
@@ -277,8 +280,7 @@ impl Session {
     fn input(&self, name: &str) -> Result<ValueId> {
         let found = self.graph.inputs().iter().find(|id| &*self.graph.value(**id).name == name);
         let Some(&id) = found else {
-            let names: Vec<_> = self.graph.inputs().iter().map(|id| &*self.graph.value(*id).name).collect();
-            return fail!(InvalidInput, "there is no input '{name}'; the inputs are {}", names.join(", "));
+            return fail!(InvalidInput, "there is no input '{name}'; {}", self.inputs());
         };
         Ok(id)
     }
@@ -312,10 +314,18 @@ impl Session {
         Ok(())
     }
 
+    fn inputs(&self) -> String {
+        let names: Vec<_> = self.graph.inputs().iter().map(|id| &*self.graph.value(*id).name).collect();
+        format!("the inputs are {}", names.join(", "))
+    }
+
     fn output(&self, name: &str) -> Result<ValueId> {
         match self.graph.outputs().iter().find(|(n, _)| &**n == name) {
             Some((_, id)) => Ok(*id),
-            None => fail!(InvalidInput, "there is no output '{name}'"),
+            None => {
+                let names: Vec<_> = self.graph.outputs().iter().map(|(name, _)| &**name).collect();
+                fail!(InvalidInput, "there is no output '{name}'; the outputs are {}", names.join(", "))
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-// Bundles the TypeScript face into dist/: index.js for the page, worker.js with the glue of every wasm
-// variant, and the types. Arguments: the glue folders, in the order of `names`.
+// Bundles the TypeScript face into dist/: index.js for the page, ort.js on top of it, worker.js with the glue of every
+// wasm variant, and the types. Arguments: the glue folders, in the order of `names`.
 import fs from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
@@ -7,7 +7,7 @@ import { at } from './paths.mjs';
 import { run } from './run.mjs';
 
 const names = ['simd', 'relaxed'];
-const folders = process.argv.slice(2);
+const folders = process.argv.slice(2).map((folder) => path.resolve(folder));
 const texts = folders.map((folder) => fs.readFileSync(path.join(folder, 'homefire.js'), 'utf8'));
 const oneGlue = texts.every((text) => text === texts[0]);
 
@@ -21,8 +21,20 @@ const glue = {
   },
 };
 
+/** What builds on index.js imports it, and does not hold a copy. */
+const onIndex = {
+  name: 'on-index',
+  setup(builder) {
+    builder.onResolve({ filter: /^\.\.\/index\.js$/ }, () => ({ path: './index.js', external: true }));
+  },
+};
+
 await build({
-  entryPoints: [at('crate/js/index.ts'), at('crate/js/worker.ts')],
+  entryPoints: {
+    index: at('crate/js/index.ts'),
+    worker: at('crate/js/worker.ts'),
+    ort: at('crate/js/ort/index.ts'),
+  },
   outdir: at('dist'),
   bundle: true,
   minify: true,
@@ -30,6 +42,6 @@ await build({
   target: 'es2022',
   legalComments: 'none',
   logLevel: 'warning',
-  plugins: [glue],
+  plugins: [glue, onIndex],
 });
 run(process.execPath, [at('node_modules/typescript/bin/tsc'), '-p', at('tsconfig.json')]);

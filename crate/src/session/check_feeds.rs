@@ -1,0 +1,86 @@
+//! What a caller feeds, held against what the model's file declares, so that an error names the input, what came
+//! and what was wanted, and lists the inputs.
+
+use super::network::{Port, PortDim};
+use crate::error::{Result, fail};
+use crate::tensor::Tensor;
+use std::fmt::Write;
+
+/// Fails when a feed has no input of its name, comes twice, or is of another type or shape than its input. An input
+/// that is missing is found when the plan is known to need it.
+pub(super) fn check(ports: &[Port], feeds: &[(&str, Tensor)]) -> Result<()> {
+    let mut sizes: Vec<(&str, usize, &str)> = Vec::new();
+    for (i, (name, tensor)) in feeds.iter().enumerate() {
+        if feeds[..i].iter().any(|(other, _)| other == name) {
+            return fail!(InvalidInput, "the input '{name}' was given twice");
+        }
+        let Some(port) = ports.iter().find(|port| port.name == *name) else {
+            return fail!(InvalidInput, "the model has no input '{name}'. {}", listed(ports));
+        };
+        if let Some(why) = mismatch(port, tensor, &mut sizes) {
+            return fail!(
+                ShapeMismatch,
+                "the input '{name}' came as {} {:?} and is wanted as {}: {why}. {}",
+                tensor.dtype(),
+                tensor.shape(),
+                declared(port),
+                listed(ports)
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Why a tensor does not fit an input. `sizes` has what the named dimensions were so far, and of which input.
+fn mismatch<'a>(
+    port: &'a Port,
+    tensor: &Tensor,
+    sizes: &mut Vec<(&'a str, usize, &'a str)>,
+) -> Option<String> {
+    if port.dtype.is_some_and(|dtype| dtype != tensor.dtype()) {
+        return Some("its type is another".into());
+    }
+    let (dims, shape) = (port.shape.as_ref()?, tensor.shape());
+    if dims.len() != shape.len() {
+        return Some(format!("it has {} dimensions, not {}", shape.len(), dims.len()));
+    }
+    for (i, (dim, &size)) in dims.iter().zip(shape).enumerate() {
+        match dim {
+            PortDim::Known(n) if *n != size => return Some(format!("its dimension {i} is {size}, not {n}")),
+            PortDim::Named(name) => match sizes.iter().find(|(known, ..)| known == name) {
+                Some((_, n, of)) if *n != size => {
+                    return Some(format!("{name} is {size} here and {n} in '{of}'"));
+                }
+                Some(_) => {}
+                None => sizes.push((name, size, &port.name)),
+            },
+            _ => {}
+        }
+    }
+    None
+}
+
+/// An input's type and dimensions, as `f32 [n, 3, ?]`.
+fn declared(port: &Port) -> String {
+    let mut text = port.dtype.map_or("any type".into(), |dtype| dtype.to_string());
+    if let Some(shape) = &port.shape {
+        let dims = shape.iter().map(|dim| match dim {
+            PortDim::Known(n) => n.to_string(),
+            PortDim::Named(name) => name.clone(),
+            PortDim::Unknown => "?".into(),
+        });
+        // Writing to a String cannot fail.
+        let _ = write!(text, " [{}]", dims.collect::<Vec<_>>().join(", "));
+    }
+    text
+}
+
+/// All inputs in one sentence.
+pub(super) fn listed(ports: &[Port]) -> String {
+    let each = ports.iter().map(|port| format!("'{}' ({})", port.name, declared(port)));
+    match ports.len() {
+        0 => "It has no inputs".into(),
+        1 => format!("Its only input is {}", each.collect::<String>()),
+        _ => format!("Its inputs are {}", each.collect::<Vec<_>>().join(", ")),
+    }
+}
