@@ -6,9 +6,10 @@ use super::{Backend, Feed, Pending, Profiled};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::kernels::conv::Filters;
+use crate::kernels::gemm::integer::IntegerMatrix;
 use crate::kernels::gemm::{PackedMatrix, Packer};
 use crate::kernels::threads::Threads;
-use crate::ops::{CpuContext, Input, Packing};
+use crate::ops::{CpuContext, Input, Packing, integer_product};
 use crate::plan::{Place, Plan, PlanId, PlanOptions, PlanOutput, Step};
 use crate::tensor::{Buffer, Chunk, Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
@@ -18,6 +19,7 @@ use std::collections::{HashMap, HashSet};
 enum Weight {
     Packed { matrix: PackedMatrix, packer: Packer },
     Filters(Filters),
+    Integers(IntegerMatrix),
     Plain(Tensor),
 }
 
@@ -31,7 +33,9 @@ impl Weight {
                 }
                 packer.push(matrix, bytes)
             }
-            Self::Filters(_) => fail!(Internal, "filters are packed from a constant"),
+            Self::Filters(_) | Self::Integers(_) => {
+                fail!(Internal, "filters and integers are packed from a constant")
+            }
             Self::Plain(tensor) => {
                 let row_bytes = tensor.bytes().len() / tensor.shape().first().copied().unwrap_or(1).max(1);
                 let start = first_row * row_bytes + offset;
@@ -205,6 +209,7 @@ impl CpuBackend {
             Place::Fixed(id) => match (&graph.value(id).source, self.weights.get(&id)) {
                 (_, Some(Weight::Packed { matrix, .. })) => return Ok(Input::Packed(matrix)),
                 (_, Some(Weight::Filters(filters))) => return Ok(Input::Filters(filters)),
+                (_, Some(Weight::Integers(matrix))) => return Ok(Input::Integers(matrix)),
                 (_, Some(Weight::Plain(tensor))) => tensor.bytes(),
                 (Source::Const(tensor), None) => tensor.bytes(),
                 (_, None) => return fail!(Internal, "a weight was not allocated"),
@@ -275,6 +280,7 @@ impl Backend for CpuBackend {
         let weights = self.weights.values().map(|w| match w {
             Weight::Packed { matrix, .. } => matrix.memory_bytes(),
             Weight::Filters(filters) => filters.memory_bytes(),
+            Weight::Integers(matrix) => matrix.memory_bytes(),
             Weight::Plain(tensor) => tensor.bytes().len(),
         });
         let buffers = self.states.values().chain(&self.slots).map(Buffer::n_bytes);
@@ -301,6 +307,9 @@ fn packed(graph: &Graph, id: ValueId, users: &[NodeId], tensor: &Tensor) -> Resu
         }
         Some(packing @ Packing::Filters { .. }) if tensor.dtype() == DType::F32 => {
             Ok(Some(Weight::Filters(packing.filters(tensor.view())?)))
+        }
+        Some(Packing::Integers) if matches!(tensor.dtype(), DType::U8 | DType::I8) => {
+            Ok(Some(Weight::Integers(integer_product::pack(tensor.view())?)))
         }
         _ => Ok(None),
     }

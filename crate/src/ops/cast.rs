@@ -43,6 +43,15 @@ impl OpDef for Cast {
             (DType::I64, DType::I32) => {
                 y.data::<i32>()?.iter_mut().zip(x.data::<i64>()?).for_each(|(y, x)| *y = *x as i32);
             }
+            (DType::I32, DType::F32) => {
+                y.data::<f32>()?.iter_mut().zip(x.data::<i32>()?).for_each(|(y, x)| *y = *x as f32);
+            }
+            (DType::U8 | DType::Bool, DType::F32) => {
+                y.data::<f32>()?.iter_mut().zip(x.bytes).for_each(|(y, x)| *y = f32::from(*x));
+            }
+            (DType::I32, DType::I64) => {
+                y.data::<i64>()?.iter_mut().zip(x.data::<i32>()?).for_each(|(y, x)| *y = i64::from(*x));
+            }
             _ => y.narrow_by(x.widen()?, self.narrowing)?,
         }
         Ok(())

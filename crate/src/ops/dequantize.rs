@@ -73,6 +73,18 @@ impl OpDef for Dequantize {
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, scale) = (inputs[0].tensor()?, inputs[1].tensor()?);
+        let dtypes = (x.dtype, scale.dtype, outputs[0].dtype);
+        if let ((DType::U8 | DType::I8, DType::F32, DType::F32), 1) = (dtypes, scale.len()) {
+            let zero = match inputs.get(2).map_or(Ok(None), Input::optional)? {
+                Some(zero) => zero.to_ints()?.first().copied().unwrap_or(0) as i32,
+                None => 0,
+            };
+            let (scale, y) = (scale.data::<f32>()?[0], outputs[0].data::<f32>()?);
+            let signed = x.dtype == DType::I8;
+            let number = |x: u8| if signed { i32::from(x.cast_signed()) } else { i32::from(x) };
+            y.iter_mut().zip(x.bytes).for_each(|(y, x)| *y = (number(*x) - zero) as f32 * scale);
+            return Ok(());
+        }
         let which = scale_of(x.shape, scale.shape, self.axis, self.block)?;
         let zero = match inputs.get(2).map_or(Ok(None), Input::optional)? {
             Some(zero) => zero.to_floats()?,

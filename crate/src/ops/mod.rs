@@ -16,6 +16,7 @@ use crate::error::{Result, ensure, fail};
 use crate::kernels::conv::Filters;
 use crate::kernels::dispatch::Dispatch;
 use crate::kernels::gemm::PackedMatrix;
+use crate::kernels::gemm::integer::IntegerMatrix;
 use crate::kernels::threads::Threads;
 use crate::kernels::walk::Moved;
 use crate::tensor::{Tensor, TensorView, TensorViewMut};
@@ -41,6 +42,8 @@ pub enum Input<'a> {
     Packed(&'a PackedMatrix),
     /// The same for [`Packing::Filters`].
     Filters(&'a Filters),
+    /// The same for [`Packing::Integers`].
+    Integers(&'a IntegerMatrix),
 }
 
 /// How a weight is stored for the CPU.
@@ -55,6 +58,8 @@ pub enum Packing {
         /// Whether it is the gradient.
         transposed: bool,
     },
+    /// A matrix `[k, n]` of 8-bit integers.
+    Integers,
 }
 
 impl Packing {
@@ -63,7 +68,7 @@ impl Packing {
         match self {
             Self::Filters { groups, transposed: false } => Filters::new(w.data()?, w.shape, groups),
             Self::Filters { groups, transposed: true } => Filters::transposed(w.data()?, w.shape, groups),
-            Self::Matrix => fail!(Internal, "a matrix has no filters"),
+            Self::Matrix | Self::Integers => fail!(Internal, "a matrix has no filters"),
         }
     }
 }
@@ -74,7 +79,7 @@ impl<'a> Input<'a> {
         match self {
             Self::Tensor(view) => Ok(*view),
             Self::Absent => fail!(InvalidGraph, "an input that the operator needs is missing"),
-            Self::Packed(_) | Self::Filters(_) => {
+            Self::Packed(_) | Self::Filters(_) | Self::Integers(_) => {
                 fail!(Internal, "a repacked weight reached an operator that did not ask for it")
             }
         }
@@ -352,6 +357,7 @@ operators! {
     GatherNd => gather_nd,
     GroupNorm => group_norm,
     Iterate => iterate,
+    IntegerProduct => integer_product,
     LayerNorm => layer_norm,
     MatMul => matmul,
     NonZero => non_zero,

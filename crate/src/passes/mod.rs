@@ -3,6 +3,7 @@
 
 mod dead_code;
 mod fold_constants;
+mod fuse_integer_product;
 mod fuse_qkv;
 mod fuse_residual;
 mod fuse_rms_norm;
@@ -22,6 +23,7 @@ type Pass = fn(&mut Graph) -> Result<usize>;
 const PASSES: &[(&str, Pass)] = &[
     ("dead_code", dead_code::run),
     ("fold_constants", fold_constants::run),
+    ("fuse_integer_product", fuse_integer_product::run),
     ("fuse_rms_norm", fuse_rms_norm::run),
     ("fuse_qkv", fuse_qkv::run),
     ("fuse_swiglu", fuse_swiglu::run),

@@ -185,3 +185,46 @@ fn a_norm_is_seen_in_its_parts_unless_they_are_of_use_elsewhere() {
         assert_eq!(count(&graph, "rms_norm"), 0);
     }
 }
+
+/// `x · W` in integers, cast, scaled and shifted; the scale is the quantisation's times one of `scale_len` numbers.
+fn integer_graph(scale_len: usize, sums_are_output: bool) -> Graph {
+    use crate::ops::cast::Cast;
+    use crate::ops::integer_product::IntegerProduct;
+    use crate::ops::quantize::Quantize;
+    let mut graph = Graph::new();
+    let x = activations(&mut graph);
+    let quantised = graph.defer("quantised", Quantize::Dynamic, &[Some(x)], &["levels", "scale", "zero"]);
+    let weight = graph.constant("weight", Tensor::new(&[64, 8], &[3i8; 512]).unwrap());
+    let zero = graph.constant("zero", Tensor::new(&[], &[0i8]).unwrap());
+    let inputs = [Some(quantised[0]), Some(weight), Some(quantised[2]), Some(zero)];
+    let sums = graph.defer("sums", IntegerProduct, &inputs, &["sums"])[0];
+    let cast = graph.defer("cast", Cast::to(DType::F32), &[Some(sums)], &["cast"])[0];
+    let own = graph.constant("own", Tensor::new(&[scale_len], &vec![0.5f32; scale_len]).unwrap());
+    let mut binary =
+        |name: &str, function, a, b| graph.defer(name, Binary { function }, &[Some(a), Some(b)], &[name])[0];
+    let scale = binary("times", BinaryFunction::Mul, quantised[1], own);
+    let scaled = binary("scaled", BinaryFunction::Mul, cast, scale);
+    let bias = graph.constant("bias", Tensor::new(&[8], &[1.0f32; 8]).unwrap());
+    let add = Binary { function: BinaryFunction::Add };
+    let y = graph.defer("y", add, &[Some(bias), Some(scaled)], &["y"])[0];
+    graph.output("y", y);
+    if sums_are_output {
+        graph.output("sums", sums);
+    }
+    graph
+}
+
+#[test]
+fn integer_sums_are_scaled_where_they_are_made() {
+    for len in [1, 8] {
+        let mut graph = integer_graph(len, false);
+        optimise(&mut graph).unwrap();
+        let counts = ["integer_product", "cast", "binary"].map(|name| count(&graph, name));
+        assert_eq!(counts, [1, 0, 1], "only the scales still meet");
+    }
+    for (len, output) in [(2, false), (1, true)] {
+        let mut graph = integer_graph(len, output);
+        optimise(&mut graph).unwrap();
+        assert_eq!((count(&graph, "cast"), count(&graph, "binary")), (1, 3));
+    }
+}

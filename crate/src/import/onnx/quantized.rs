@@ -6,6 +6,7 @@ use crate::graph::ValueId;
 use crate::ops::binary::{Binary, BinaryFunction};
 use crate::ops::cast::Cast;
 use crate::ops::dequantize::Dequantize;
+use crate::ops::integer_product::IntegerProduct;
 use crate::ops::product::Product;
 use crate::ops::quantize::Quantize;
 use crate::types::DType;
@@ -42,6 +43,12 @@ pub(super) fn quantize_dynamic(of: &mut Use) -> Result<Vec<ValueId>> {
 
 /// The product of what two integer matrices stand for, but for scales: `(a - zero) · (b - zero)` in i32.
 pub(super) fn matmul_integer(of: &mut Use) -> Result<Vec<ValueId>> {
+    let is_one = |of: &Use, i: usize| {
+        of.optional(i).is_none() || of.known(i).is_some_and(|zero| zero.shape().len() < 2)
+    };
+    if of.known(1).is_some_and(|b| b.shape().len() == 2) && is_one(of, 3) {
+        return of.as_is(IntegerProduct);
+    }
     let mut sides = [0; 2].map(|_| None);
     for (i, side) in sides.iter_mut().enumerate() {
         let name = ["a", "b"][i];

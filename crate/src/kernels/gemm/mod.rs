@@ -5,6 +5,7 @@
 
 mod activations;
 mod float;
+pub mod integer;
 mod pack;
 mod quantized;
 pub mod tile;

@@ -7,7 +7,7 @@ mod slices;
 mod tests;
 
 pub use scalar::{exp as exp_scalar, silu as silu_scalar};
-pub use slices::{dot, largest, map, sum, zip};
+pub use slices::{dot, largest, map, smallest, sum, zip};
 
 use super::simd::Simd;
 

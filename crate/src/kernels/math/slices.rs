@@ -74,6 +74,14 @@ pub fn largest<S: Simd>(values: &[f32]) -> f32 {
     lanes::<S>(most).iter().chain(rest).fold(f32::NEG_INFINITY, |a, x| if a < *x { *x } else { a })
 }
 
+/// The smallest element that is a number; infinity where there is none.
+#[inline(always)]
+pub fn smallest<S: Simd>(values: &[f32]) -> f32 {
+    let (vectors, rest) = values.as_chunks::<4>();
+    let least = vectors.iter().fold(S::splat(f32::INFINITY), |least, x| S::min(least, S::load(x)));
+    lanes::<S>(least).iter().chain(rest).fold(f32::INFINITY, |a, x| if *x < a { *x } else { a })
+}
+
 /// Dot products of `R` neighbouring rows `[R, k]` with `x` `[k]`.
 #[inline(always)]
 pub fn dot<S: Simd, const R: usize>(rows: &[f32], x: &[f32]) -> [f32; R] {

@@ -102,6 +102,7 @@ fn slices_are_worked_on_to_their_last_element() {
         let one = S::splat(1.0);
         assert_eq!(sum::<S>(&x, |x| S::add(x, one)), x.iter().map(|x| x + 1.0).sum::<f32>());
         assert_eq!(largest::<S>(&x), x.last().copied().unwrap_or(f32::NEG_INFINITY));
+        assert_eq!(smallest::<S>(&x), x.first().copied().unwrap_or(f32::INFINITY));
         let rows: Vec<f32> = (0..2 * n).map(|i| (i % 7) as f32).collect();
         let want: Vec<f32> = (0..2).map(|r| (0..n).map(|i| rows[r * n + i] * x[i]).sum()).collect();
         assert_eq!(dot::<S, 2>(&rows, &x)[..], want);

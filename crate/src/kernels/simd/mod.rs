@@ -82,4 +82,12 @@ pub trait Simd: Copy {
     fn and(a: Self::I, b: Self::I) -> Self::I;
     /// Bitwise or.
     fn or(a: Self::I, b: Self::I) -> Self::I;
+    /// Writes sixteen bytes.
+    fn store_i(x: Self::I, to: &mut [u8; 16]);
+    /// Four i32: `acc[i] + a[2i] · b[2i] + a[2i+1] · b[2i+1]` of eight i16 each, modulo 2³².
+    fn dot_pairs(acc: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    /// Four i32 multiplied, modulo 2³².
+    fn mul_i32(a: Self::I, b: Self::I) -> Self::I;
+    /// Sixteen whole numbers of 0 to 255 as bytes; what is no number is 0.
+    fn to_bytes(x: [Self::F; 4]) -> Self::I;
 }

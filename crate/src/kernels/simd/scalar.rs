@@ -152,4 +152,23 @@ impl Simd for Scalar {
     fn or(a: Self::I, b: Self::I) -> Self::I {
         std::array::from_fn(|i| a[i] | b[i])
     }
+    #[inline(always)]
+    fn store_i(x: Self::I, to: &mut [u8; 16]) {
+        *to = x;
+    }
+    #[inline(always)]
+    fn dot_pairs(acc: Self::I, a: Self::I, b: Self::I) -> Self::I {
+        let (acc, a, b) = (i32s(acc), i16s(a).map(i32::from), i16s(b).map(i32::from));
+        let sum = |i: usize| (a[2 * i] * b[2 * i]).wrapping_add(a[2 * i + 1] * b[2 * i + 1]);
+        from_i32s(std::array::from_fn(|i| acc[i].wrapping_add(sum(i))))
+    }
+    #[inline(always)]
+    fn mul_i32(a: Self::I, b: Self::I) -> Self::I {
+        let (a, b) = (i32s(a), i32s(b));
+        from_i32s(std::array::from_fn(|i| a[i].wrapping_mul(b[i])))
+    }
+    #[inline(always)]
+    fn to_bytes(x: [Self::F; 4]) -> Self::I {
+        std::array::from_fn(|i| x[i / 4][i % 4] as u8)
+    }
 }

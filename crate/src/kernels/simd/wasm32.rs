@@ -160,4 +160,22 @@ impl Simd for Wasm {
     fn or(a: v128, b: v128) -> v128 {
         v128_or(a, b)
     }
+    #[inline(always)]
+    fn store_i(x: v128, to: &mut [u8; 16]) {
+        // SAFETY: the reference covers the sixteen bytes that are written.
+        unsafe { v128_store(to.as_mut_ptr().cast(), x) }
+    }
+    #[inline(always)]
+    fn dot_pairs(acc: v128, a: v128, b: v128) -> v128 {
+        i32x4_add(acc, i32x4_dot_i16x8(a, b))
+    }
+    #[inline(always)]
+    fn mul_i32(a: v128, b: v128) -> v128 {
+        i32x4_mul(a, b)
+    }
+    #[inline(always)]
+    fn to_bytes(x: [v128; 4]) -> v128 {
+        let x = x.map(|x| i32x4_trunc_sat_f32x4(x));
+        u8x16_narrow_i16x8(i16x8_narrow_i32x4(x[0], x[1]), i16x8_narrow_i32x4(x[2], x[3]))
+    }
 }
