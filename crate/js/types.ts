@@ -203,7 +203,7 @@ export interface Score {
 export interface Profile {
   device: DeviceInfo;
   /** What one token launches, in order: the node of the graph, and the operator or shader variant that runs it. */
-  nodes: { node: string; kernel: string }[];
+  nodes: { node: string; kernel: string; ms?: number }[];
   /** On WebGPU: launches for one token, launches in its first layer, submits for one token. */
   gpu?: { dispatchesPerToken: number; dispatchesPerLayer: number; submitsPerToken: number };
 }

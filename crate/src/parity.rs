@@ -156,6 +156,7 @@ mod tests {
         "conv",
         "depth_space",
         "expand",
+        "full_attention",
         "gather",
         "group_norm",
         "layer_norm",

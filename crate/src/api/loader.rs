@@ -16,6 +16,7 @@ use crate::embed;
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::formats::safetensors::looks_like_safetensors;
 use crate::generate::TextModel;
+use crate::plan::Crossing;
 use crate::session::{self, HeaderState, LoaderOptions};
 use crate::tensor::Chunk;
 
@@ -54,6 +55,7 @@ impl Device {
 pub struct Loader {
     wanted: String,
     device: Option<Device>,
+    gpu: Option<GpuDevice>,
     inner: Option<session::Loader>,
     /// The bytes of an ONNX file, which is read when it is whole.
     network: Option<Vec<u8>>,
@@ -71,7 +73,7 @@ impl Loader {
             exact: options.flag("exact", false)?,
         });
         let wanted = options.text("device")?.unwrap_or_else(|| "auto".to_string());
-        Ok(Self { wanted, device: None, inner: Some(inner), network: None, begun: false })
+        Ok(Self { wanted, device: None, gpu: None, inner: Some(inner), network: None, begun: false })
     }
 
     /// Picks the device and says which and why. Fails with `no-webgpu` where WebGPU was demanded and cannot run.
@@ -83,6 +85,7 @@ impl Loader {
             None => Device::cpu(reason),
         };
         if let Some(gpu) = gpu {
+            self.gpu = Some(gpu.clone());
             self.inner()?.use_gpu(gpu);
         }
         let object = device.object().into();
@@ -149,25 +152,21 @@ impl Loader {
         self.network.is_some()
     }
 
-    /// The model of an ONNX file, on the CPU. Fails when the file is broken, when WebGPU was demanded, and when
-    /// operators are not supported, naming them all.
+    /// The model of an ONNX file: on the GPU where there is one, with the CPU beside it. Fails when the file is broken,
+    /// and when operators are not supported, naming them all.
     #[wasm_bindgen(js_name = finishNetwork)]
     pub fn finish_network(&mut self) -> std::result::Result<Network, Error> {
-        let Some(bytes) = self.network.take() else {
-            return fail!(Internal, "finishNetwork() comes once, after the bytes of an ONNX file");
-        };
-        if self.wanted == "webgpu" {
+        let (Some(bytes), Some(device)) = (self.network.take(), self.device.clone()) else {
             return fail!(
-                UnsupportedOp,
-                "ONNX models run on the CPU only, as yet. Load with device \"cpu\" or \"auto\""
+                Internal,
+                "finishNetwork() comes once, after openDevice() and the bytes of an ONNX file"
             );
-        }
-        let network = session::Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
-        let reason = match self.wanted.as_str() {
-            "cpu" => "device: \"cpu\" was asked for",
-            _ => "ONNX models run on the CPU only, as yet",
         };
-        Ok(Network::new(network, Device::cpu(reason.into()), bytes.len() as u64))
+        let network = match self.gpu.take() {
+            Some(gpu) => session::Network::on_gpu(&bytes, gpu, Crossing::TYPICAL)?,
+            None => session::Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?,
+        };
+        Ok(Network::new(network, device, bytes.len() as u64))
     }
 
     /// Whether the model turns texts into vectors: [`finish_encoder`](Self::finish_encoder) then gives it.

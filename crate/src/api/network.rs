@@ -162,7 +162,9 @@ impl Network {
         let network = self.inner.try_borrow().map_err(|_| busy())?;
         let nodes = network.profile();
         let nodes = nodes.iter().map(|launch| {
-            Object::new().with("node", launch.node.as_str()).with("kernel", launch.kernel.as_str()).into()
+            let object =
+                Object::new().with("node", launch.node.as_str()).with("kernel", launch.kernel.as_str());
+            object.maybe("ms", launch.ms).into()
         });
         Ok(Object::new().with("device", self.device.object()).with("nodes", array(nodes)).into())
     }

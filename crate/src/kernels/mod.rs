@@ -2,6 +2,7 @@
 //! of weights and launches for the GPU. Nothing here knows an operator.
 
 pub mod attention;
+pub mod clock;
 pub mod conv;
 pub mod conv_launch;
 pub mod dispatch;
@@ -9,6 +10,7 @@ pub mod full_attention;
 pub mod gemm;
 pub mod math;
 pub mod planes;
+pub mod pool;
 pub mod product;
 pub mod product_launch;
 pub mod resize;

@@ -1,8 +1,9 @@
 //! Attention without a cache, as encoders have it: `softmax(q · kᵀ · scale + mask) · v` of every head, with grouped heads
 //! of keys and values. Vaswani et al. 2017, arXiv:1706.03762; ONNX Attention without its past.
 
-use super::{CpuContext, Input, Known, OpDef, expect_dtype};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
+use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::full_attention::{Heads, Mask, MaskValues, Scoring, Sizes, attend};
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{DType, Dim, Shape, TensorType};
@@ -23,6 +24,9 @@ pub struct FullAttention {
     /// Whether `y` is `[batch, queries, heads · depth]`, else `[batch, heads, queries, depth]`.
     pub merged: bool,
 }
+
+/// The most elements of a head that the kernel of the GPU has room for.
+const MAX_DEPTH: usize = 256;
 
 /// Batch, rows and elements of a head.
 type Parts<D> = [D; 3];
@@ -115,16 +119,80 @@ impl OpDef for FullAttention {
             Sizes { batch, heads: self.heads, kv_heads: self.kv_heads, queries, keys, depth, value_depth };
         attend(sizes, &scoring, [(q.data()?, of_q), (k.data()?, of_k), (v.data()?, of_v)], (y.data()?, of_y))
     }
+
+    fn work(&self, types: &Types) -> u64 {
+        let (q, k) = (types.input(0).unwrap_or_default(), types.input(1).unwrap_or_default());
+        let Ok(([_, keys, _], _)) = heads_of(&k, self.kv_heads) else { return 0 };
+        2 * (q.iter().product::<usize>() as u64).saturating_mul(keys as u64)
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let [q, k, v, y] = [types.input(0)?, types.input(1)?, types.input(2)?, types.output(0)?];
+        let ([batch, queries, depth], of_q) = heads_of(&q, self.heads)?;
+        let ([_, keys, _], of_k) = heads_of(&k, self.kv_heads)?;
+        let ([_, _, value_depth], of_v) = heads_of(&v, self.kv_heads)?;
+        let (_, of_y) = heads_of(&y, self.heads)?;
+        if depth.max(value_depth) > MAX_DEPTH {
+            return Lowered::not_on_gpu("no kernel has heads of so many elements");
+        }
+        let mask = match types.dtype(3) {
+            None => 0,
+            Some(DType::F32) => 1,
+            Some(_) => 2,
+        };
+        let strides = if mask == 0 { [0; 4] } else { mask_strides(&types.input(3)?) };
+        let [mask_batch, mask_head, mask_row, mask_key] = strides.map(|stride| stride as u32);
+        let params = Params {
+            heads: self.heads as u32,
+            share: (self.heads / self.kv_heads.max(1)) as u32,
+            keys: keys as u32,
+            depth: depth as u32,
+            value_depth: value_depth as u32,
+            causal: self.causal.into(),
+            mask,
+            scale: self.scale,
+            q_batch: of_q.batch as u32,
+            q_head: of_q.head as u32,
+            q_row: of_q.row as u32,
+            k_batch: of_k.batch as u32,
+            k_head: of_k.head as u32,
+            k_row: of_k.row as u32,
+            v_batch: of_v.batch as u32,
+            v_head: of_v.head as u32,
+            v_row: of_v.row as u32,
+            y_batch: of_y.batch as u32,
+            y_head: of_y.head as u32,
+            y_row: of_y.row as u32,
+            mask_batch,
+            mask_head,
+            mask_row,
+            mask_key,
+        };
+        let mut bindings = vec![(0, Input(0)), (1, Input(1)), (2, Input(2)), (4, Output(0))];
+        bindings.extend(types.has(3).then_some((3, Input(3))));
+        let groups = [queries, self.heads, batch];
+        Lowered::one(Dispatch::new("full_attention", &[], bindings, params.bytes(), groups)?)
+    }
 }
 
-/// A mask with its strides along the four dimensions of the scores.
-fn mask_of(mask: TensorView) -> Result<Mask> {
+/// The strides of a mask along the four dimensions of the scores.
+fn mask_strides(shape: &[usize]) -> [usize; 4] {
     let mut strides = [0; 4];
     let mut stride = 1;
-    for (i, &n) in mask.shape.iter().rev().enumerate().take(4) {
+    for (i, &n) in shape.iter().rev().enumerate().take(4) {
         strides[3 - i] = if n == 1 { 0 } else { stride };
         stride *= n;
     }
+    strides
+}
+
+params!("full_attention": heads: u32, share: u32, keys: u32, depth: u32, value_depth: u32, causal: u32, mask: u32,
+    scale: f32, q_batch: u32, q_head: u32, q_row: u32, k_batch: u32, k_head: u32, k_row: u32, v_batch: u32, v_head: u32,
+    v_row: u32, y_batch: u32, y_head: u32, y_row: u32, mask_batch: u32, mask_head: u32, mask_row: u32, mask_key: u32);
+
+/// A mask with its strides.
+fn mask_of(mask: TensorView) -> Result<Mask> {
+    let strides = mask_strides(mask.shape);
     let values = match mask.dtype {
         DType::F32 => MaskValues::Added(mask.data()?),
         _ => MaskValues::Seen(mask.bytes),

@@ -162,7 +162,14 @@ impl OpDef for Reduce {
             return Lowered::not_on_gpu("no kernel reduces elements of this dtype");
         }
         let gone = self.gone(x.len(), types.ints(1)?)?;
-        let strides = strided::row_major(&x);
+        self.function.launch(&x, &gone)
+    }
+}
+
+impl ReduceFunction {
+    /// The launch that reduces input 0, of shape `x`, along those dimensions.
+    pub(super) fn launch(self, x: &[usize], gone: &[bool]) -> Result<Lowered> {
+        let strides = strided::row_major(x);
         // What stays and what goes, each with its neighbours together, up to four dimensions.
         let part = |goes: bool| -> Option<(usize, vec4u, vec4u)> {
             let of = (0..x.len()).filter(|&i| gone[i] == goes);
@@ -177,7 +184,7 @@ impl OpDef for Reduce {
         let params = Params {
             n: n as u32,
             count: count as u32,
-            function: self.function as u32,
+            function: self as u32,
             unused: 0,
             kept_sizes,
             kept_strides,
@@ -185,7 +192,7 @@ impl OpDef for Reduce {
             gone_strides,
         };
         let bindings = vec![(0, Input(0)), (1, Output(0))];
-        if count < 64 || self.function == ReduceFunction::Prod {
+        if count < 64 || self == Self::Prod {
             return Lowered::one(Dispatch::of_each("reduce", &["each"], bindings, params.bytes(), n)?);
         }
         let (x, z) = spread(n);

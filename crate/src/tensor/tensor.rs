@@ -5,7 +5,7 @@ use crate::error::{Result, ensure, fail};
 use crate::types::{DType, Shape, TensorType};
 use std::sync::Arc;
 
-/// A tensor that owns its elements. Copies share them until one is written.
+/// A tensor that owns its elements. A clone shares them until one of the two is written.
 ///
 /// Its elements are bytes, aligned to 16, but for three dtypes: texts; values of any type, of which a list is a tensor
 /// of one dimension; and the absent value. Views of such a tensor have no bytes.
@@ -64,6 +64,22 @@ impl Tensor {
             data.len()
         );
         elements.copy_from_slice(data);
+        Ok(tensor)
+    }
+
+    /// A copy of what is borrowed.
+    pub fn copied(view: TensorView) -> Result<Self> {
+        let TensorView { dtype, shape, bytes } = view;
+        if let (Ok(units), true) = (bytemuck::try_cast_slice::<u8, u128>(bytes), dtype.has_bytes()) {
+            let mut storage = Vec::new();
+            let fits = storage.try_reserve_exact(units.len()).is_ok();
+            ensure!(fits, OutOfMemory, "no memory for {} bytes of results: use a smaller input", bytes.len());
+            storage.extend_from_slice(units);
+            let elements = Elements::Bytes { storage: Arc::new(storage), n_bytes: bytes.len() };
+            return Ok(Self { dtype, shape: shape.to_vec(), elements });
+        }
+        let mut tensor = Self::zeros(dtype, shape)?;
+        tensor.view_mut().bytes.copy_from_slice(bytes);
         Ok(tensor)
     }
 
