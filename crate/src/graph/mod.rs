@@ -8,6 +8,7 @@
 mod display;
 mod graph;
 mod order;
+mod rewrite;
 mod verify;
 
 pub use graph::{Derivation, Graph, Node, NodeId, Source, Value, ValueId, WeightSource};

@@ -22,6 +22,11 @@ impl Cast {
     pub fn to(dtype: DType) -> Self {
         Self { to: Some(dtype), narrowing: Narrowing::default() }
     }
+
+    /// To the dtype of the second input.
+    pub fn like() -> Self {
+        Self { to: None, narrowing: Narrowing::default() }
+    }
 }
 
 impl OpDef for Cast {

@@ -246,7 +246,7 @@ impl Resolver<'_> {
             self.later.extend(&node.outputs);
             return Ok(());
         }
-        let plain = def.updates_state().is_empty();
+        let plain = def.updates_state().is_empty() && !def.varies();
         let small = outputs
             .iter()
             .try_fold(true, |small, ty| Ok::<_, Error>(small && ty.n_bytes()? <= MAX_KNOWN_BYTES))?;
