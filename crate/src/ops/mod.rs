@@ -360,6 +360,7 @@ operators! {
     Iterate => iterate,
     IntegerProduct => integer_product,
     LayerNorm => layer_norm,
+    List => list,
     LinearAttention => linear_attention,
     Lrn => lrn,
     MatMul => matmul,

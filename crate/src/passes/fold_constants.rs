@@ -2,9 +2,10 @@
 //! that are known already.
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Node, NodeId, Source};
-use crate::ops::Known;
+use crate::graph::{Graph, Node, NodeId, Source, ValueId};
+use crate::ops::choose::Choose;
 use crate::ops::hint::Int;
+use crate::ops::{Known, Op};
 use crate::tensor::Tensor;
 use crate::types::DType;
 
@@ -19,7 +20,13 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
         if graph.is_dead(id) {
             continue;
         }
-        let mut results = fold(graph, id)?;
+        if let Some((output, taken)) = choice(graph, id) {
+            graph.replace(output, taken)?;
+            made += 1;
+            continue;
+        }
+        // What fails may be on a branch that is never taken: then a run never meets it.
+        let mut results = fold(graph, id).unwrap_or(None);
         if results.is_none() {
             graph.renew_hints(id);
             results = ints(graph, id)?;
@@ -35,11 +42,19 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
     Ok(made)
 }
 
+/// The output of a choice whose condition is known, and what is taken for it.
+fn choice(graph: &Graph, id: NodeId) -> Option<(ValueId, ValueId)> {
+    let Node { op: Op::Choose(_), inputs, outputs, .. } = graph.node(id) else { return None };
+    let Source::Const(condition) = &graph.value(inputs.first().copied()??).source else { return None };
+    let taken = inputs.get(Choose::taken(condition.view()).ok()?).copied()??;
+    Some((*outputs.first()?, taken))
+}
+
 /// The outputs of a node, where its inputs are constants.
 fn fold(graph: &Graph, id: NodeId) -> Result<Option<Vec<Tensor>>> {
     let Node { name, op, inputs, .. } = graph.node(id);
     let def = op.def();
-    if inputs.is_empty() || !def.updates_state().is_empty() {
+    if inputs.is_empty() || !def.updates_state().is_empty() || def.body().is_some() {
         return Ok(None);
     }
     let mut known = Vec::new();
@@ -49,6 +64,9 @@ fn fold(graph: &Graph, id: NodeId) -> Result<Option<Vec<Tensor>>> {
             Some(Source::Const(tensor)) => Some(&**tensor),
             Some(_) => return Ok(None),
         });
+    }
+    if def.needs_all_values() {
+        return op.eval_now(&known).map(Some);
     }
     let types: Vec<_> = known.iter().map(|tensor| tensor.map(Tensor::ty)).collect();
     let types: Vec<_> = types.iter().map(Option::as_ref).collect();

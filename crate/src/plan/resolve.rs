@@ -149,6 +149,9 @@ impl Resolver<'_> {
             return fail!(InvalidGraph, "a choice lacks an input");
         };
         let Some(value) = self.value(condition) else {
+            if !self.later.contains(&condition) {
+                self.ty(condition)?;
+            }
             self.wait_for(condition);
             self.later.extend(&node.outputs);
             return Ok(());

@@ -59,8 +59,8 @@ pub struct Network {
 impl Network {
     /// Reads a file and places its weights on the back end that `open` makes for its graph. Fails when the file is
     /// broken, or uses operators that are not supported: the error names them all.
-    pub fn new(bytes: &[u8], open: impl FnOnce(&Graph) -> Result<Box<dyn Backend>>) -> Result<Self> {
-        Self::with_session(bytes, |mut graph| {
+    pub fn new(bytes: &[u8], open: impl Fn(&Graph) -> Result<Box<dyn Backend>>) -> Result<Self> {
+        Self::with_session(bytes, &|mut graph| {
             let backend = open(&graph)?;
             graph.release_constants(|id| backend.has_repacked(id))?;
             Ok(Session::new(graph, backend))
@@ -69,14 +69,14 @@ impl Network {
 
     /// Reads a file to run on a GPU whatever it has a kernel for and is worth a crossing, and the rest on the CPU.
     pub fn on_gpu(bytes: &[u8], device: GpuDevice, crossing: Crossing) -> Result<Self> {
-        Self::with_session(bytes, |graph| {
-            let gpu = Box::new(GpuBackend::new(&graph, device)?);
+        Self::with_session(bytes, &|graph| {
+            let gpu = Box::new(GpuBackend::new(&graph, device.clone())?);
             let cpu = Box::new(CpuBackend::beside_another(&graph)?);
             Ok(Session::on_two(graph, gpu, cpu, crossing))
         })
     }
 
-    fn with_session(bytes: &[u8], open: impl FnOnce(Graph) -> Result<Session>) -> Result<Self> {
+    fn with_session(bytes: &[u8], open: &dyn Fn(Graph) -> Result<Session>) -> Result<Self> {
         let model = onnx::parse(bytes)?;
         let mut graph = import::onnx::build(&model)?;
         passes::optimise(&mut graph)?;
@@ -85,7 +85,13 @@ impl Network {
         let inputs = model.graph.inputs.iter().filter(is_input).map(port).collect();
         let outputs = model.graph.outputs.iter().map(port).collect();
         let metadata = model.metadata.iter().map(|(key, text)| (key.to_string(), text.to_string())).collect();
-        Ok(Self { n_nodes: graph.nodes().count(), session: open(graph)?, inputs, outputs, metadata })
+        Ok(Self {
+            n_nodes: graph.nodes().count(),
+            session: with_bodies(graph, open)?,
+            inputs,
+            outputs,
+            metadata,
+        })
     }
 
     /// What it wants.
@@ -130,6 +136,13 @@ impl Network {
     pub fn memory_bytes(&self) -> usize {
         self.session.memory_bytes()
     }
+}
+
+/// The session of a graph, and those of its bodies.
+fn with_bodies(mut graph: Graph, open: &dyn Fn(Graph) -> Result<Session>) -> Result<Session> {
+    let bodies = std::mem::take(graph.bodies());
+    let bodies = bodies.into_iter().map(|body| with_bodies(body, open)).collect::<Result<_>>()?;
+    Ok(open(graph)?.with_bodies(bodies))
 }
 
 /// Whether a run may have failed for want of an input.
