@@ -1,7 +1,7 @@
 //! Operators on integers of few bits.
 
-use super::vision::convolution;
 use super::Use;
+use super::vision::convolution;
 use crate::error::Result;
 use crate::graph::ValueId;
 use crate::ops::binary::BinaryFunction;
