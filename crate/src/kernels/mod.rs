@@ -2,6 +2,7 @@
 //! of weights and launches for the GPU. Nothing here knows an operator.
 
 pub mod attention;
+pub mod clock;
 pub mod conv;
 pub mod conv_launch;
 pub mod dispatch;
