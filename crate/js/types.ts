@@ -203,7 +203,15 @@ export interface Score {
 export interface Profile {
   device: DeviceInfo;
   /** What one token launches, in order: the node of the graph, and the operator or shader variant that runs it. */
-  nodes: { node: string; kernel: string }[];
+  nodes: {
+    node: string;
+    kernel: string;
+    /** Of a network: where it ran, and the milliseconds of the last run, where they were measured. */
+    device?: "cpu" | "webgpu";
+    ms?: number;
+    /** Why it did not run on WebGPU, where the model was to use it. */
+    reason?: string;
+  }[];
   /** On WebGPU: launches for one token, launches in its first layer, submits for one token. */
   gpu?: { dispatchesPerToken: number; dispatchesPerLayer: number; submitsPerToken: number };
 }

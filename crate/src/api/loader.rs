@@ -16,8 +16,12 @@ use crate::embed;
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::formats::safetensors::looks_like_safetensors;
 use crate::generate::TextModel;
-use crate::session::{self, HeaderState, LoaderOptions};
+use crate::plan::Crossing;
+use crate::session::{self, Comparison, HeaderState, LoaderOptions};
 use crate::tensor::Chunk;
+
+/// Bytes of a network up to which its first run tries both devices: a larger one is worth a GPU.
+const MAX_COMPARED: usize = 64 << 20;
 
 /// The device of a model, as its `info` tells it.
 #[derive(Clone)]
@@ -38,6 +42,13 @@ impl Device {
         Self { kind: "webgpu", adapter: gpu.name().map(str::to_string), reason, variant: "baseline" }
     }
 
+    /// What becomes of it after a first run on both.
+    pub(super) fn after(&self, found: &Comparison) -> Self {
+        let Comparison { gpu_ms, cpu_ms } = found;
+        let reason = format!("the first run took {gpu_ms:.1} ms on the GPU and {cpu_ms:.1} ms on the CPU");
+        if found.keeps_gpu() { Self { reason, ..self.clone() } } else { Self::cpu(reason) }
+    }
+
     /// This as JavaScript sees it.
     pub(super) fn object(&self) -> Object {
         Object::new()
@@ -54,6 +65,7 @@ impl Device {
 pub struct Loader {
     wanted: String,
     device: Option<Device>,
+    gpu: Option<GpuDevice>,
     inner: Option<session::Loader>,
     /// The bytes of an ONNX file, which is read when it is whole.
     network: Option<Vec<u8>>,
@@ -71,7 +83,7 @@ impl Loader {
             exact: options.flag("exact", false)?,
         });
         let wanted = options.text("device")?.unwrap_or_else(|| "auto".to_string());
-        Ok(Self { wanted, device: None, inner: Some(inner), network: None, begun: false })
+        Ok(Self { wanted, device: None, gpu: None, inner: Some(inner), network: None, begun: false })
     }
 
     /// Picks the device and says which and why. Fails with `no-webgpu` where WebGPU was demanded and cannot run.
@@ -83,6 +95,7 @@ impl Loader {
             None => Device::cpu(reason),
         };
         if let Some(gpu) = gpu {
+            self.gpu = Some(gpu.clone());
             self.inner()?.use_gpu(gpu);
         }
         let object = device.object().into();
@@ -149,25 +162,21 @@ impl Loader {
         self.network.is_some()
     }
 
-    /// The model of an ONNX file, on the CPU. Fails when the file is broken, when WebGPU was demanded, and when
-    /// operators are not supported, naming them all.
+    /// The model of an ONNX file. Fails when the file is broken, and when operators are not supported, naming them all.
     #[wasm_bindgen(js_name = finishNetwork)]
     pub fn finish_network(&mut self) -> std::result::Result<Network, Error> {
-        let Some(bytes) = self.network.take() else {
+        let (Some(bytes), Some(device)) = (self.network.take(), self.device.clone()) else {
             return fail!(Internal, "finishNetwork() comes once, after the bytes of an ONNX file");
         };
-        if self.wanted == "webgpu" {
-            return fail!(
-                UnsupportedOp,
-                "ONNX models run on the CPU only, as yet. Load with device \"cpu\" or \"auto\""
-            );
-        }
-        let network = session::Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
-        let reason = match self.wanted.as_str() {
-            "cpu" => "device: \"cpu\" was asked for",
-            _ => "ONNX models run on the CPU only, as yet",
+        let Some(gpu) = self.gpu.take() else {
+            let network = session::Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
+            return Ok(Network::new(network, device, bytes.len() as u64));
         };
-        Ok(Network::new(network, Device::cpu(reason.into()), bytes.len() as u64))
+        let mut network = session::Network::on_gpu(&bytes, gpu, Crossing::TYPICAL)?;
+        if self.wanted != "webgpu" && bytes.len() <= MAX_COMPARED {
+            network.compare_at_first_run();
+        }
+        Ok(Network::new(network, device, bytes.len() as u64))
     }
 
     /// Whether the model turns texts into vectors: [`finish_encoder`](Self::finish_encoder) then gives it.
