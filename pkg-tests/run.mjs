@@ -11,6 +11,7 @@ import { modelPath } from '../crate/xtask/node/models.mjs';
 import { at } from '../crate/xtask/node/paths.mjs';
 import { serve } from '../crate/xtask/node/serve.mjs';
 import * as demo from './demo.mjs';
+import { readCases, readExceptions, runCases, suiteFolder, summary, tally, untrue } from './onnx/conformance.mjs';
 import { measured } from './memory.mjs';
 import { findBrowser } from '../crate/xtask/node/setup.mjs';
 
@@ -43,17 +44,26 @@ fs.mkdirSync(out, { recursive: true });
 const [{ filename }] = JSON.parse(command(at('.'), 'npm', 'pack', '--json', '--silent', '--pack-destination', out));
 const tarball = path.join(out, filename);
 
+/** The checks that run in pages. */
+const PAGE = ['checks.mjs', 'encoders.mjs', 'networks.mjs', 'ort.mjs', 'truth.mjs'];
+
 /** A folder with the package installed, a page, and its script. */
 function consumer(name, specifier = 'homefire') {
   const folder = path.join(out, name);
   fs.mkdirSync(folder, { recursive: true });
   fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name, private: true, type: 'module' }));
   command(folder, 'npm', 'install', '--silent', '--offline', '--no-audit', '--no-fund', '--no-package-lock', tarball);
-  for (const file of ['checks.mjs', 'encoders.mjs', 'truth.mjs']) fs.copyFileSync(at(`pkg-tests/${file}`), path.join(folder, file));
+  for (const file of [...PAGE, 'onnx/messages.mjs', 'onnx/page.mjs']) {
+    fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
+    fs.copyFileSync(at(`pkg-tests/${file}`), path.join(folder, file));
+  }
   fs.writeFileSync(path.join(folder, 'index.html'), '<!doctype html><meta charset="utf-8"><title>consumer</title><script type="module" src="./main.js"></script>');
+  const face = specifier.replace(/index\.js$/, 'ort.js').replace(/^homefire$/, 'homefire/ort');
+  const imports = PAGE.map((file) => `import * as ${path.parse(file).name} from './${file}';\n`).join('');
   fs.writeFileSync(path.join(folder, 'main.js'),
-    `import * as homefire from ${JSON.stringify(specifier)};\nimport * as checks from './checks.mjs';\nimport * as encoders from './encoders.mjs';\nimport * as truth from './truth.mjs';\n` +
-    'globalThis.run = (name, options) => ({ ...checks, ...encoders, ...truth })[name](homefire, options);\n');
+    `import * as homefire from ${JSON.stringify(specifier)};\nimport * as ort from ${JSON.stringify(face)};\nimport * as suite from './onnx/page.mjs';\n${imports}` +
+    `const checks = { ${PAGE.map((file) => `...${path.parse(file).name}`).join(', ')}, ...suite };\n` +
+    'globalThis.run = (name, options) => checks[name]({ ...homefire, ort }, options);\n');
   return folder;
 }
 
@@ -145,7 +155,49 @@ await check('WebGPU: Chromium compiles every shader', async () => {
 await check('a model in shards', () => drive(plain, 'shards'));
 await check('encoders', () => drive(plain, 'encoder'));
 await check('MiniLM gives the reference\'s vectors', () => drive(plain, 'minilm'));
-await check('ONNX networks', () => drive(plain, 'networks'));
+for (const [device, using] of [['cpu', browser], ['webgpu', softwareGpu]]) {
+  for (const name of ['networks', 'wrongInputs', 'runs', 'kept', 'types', 'runtimes', 'ortDevices']) {
+    await check(`ONNX on ${device}: ${name}`, () => drive(plain, name, { using, device }));
+  }
+}
+await check('ONNX: tensors', () => drive(plain, 'tensors'));
+await check('ONNX: homefire/ort gives what onnxruntime-web gives', () => drive(plain, 'ortFace'));
+for (const [name, saying] of [['networks', /element/], ['ortFace', /classify/]]) {
+  await check(`canary: ${name} sees a wrong number`, async () => {
+    const error = await drive(plain, name, { wrong: true }).then(() => null, (e) => e);
+    if (!saying.test(String(error))) throw new Error(`not the expected error: ${error}`);
+  });
+}
+const suite = suiteFolder();
+if (suite) {
+  const server = await serve({ roots: { '/suite/': suite, '/': plain } });
+  const open = async () => {
+    const page = await browser.newPage();
+    await page.goto(`${server.origin}/index.html`);
+    await page.waitForFunction(() => globalThis.run, undefined, { timeout: 20_000 });
+    return page;
+  };
+  const exceptions = readExceptions();
+  await check('the ONNX project\'s backend tests pass, but for those that exceptions.json lists', async () => {
+    const rows = await runCases(open, readCases(suite));
+    const lines = untrue(rows, exceptions);
+    if (lines.length > 0) throw new Error(`${summary(tally(rows, exceptions))}; exceptions.json is not true:\n${lines.join('\n')}`);
+    return summary(tally(rows, exceptions));
+  });
+  await check('canary: the backend tests see wrong numbers and a wrong list', async () => {
+    const some = readCases(suite).filter(({ kind, name }) => kind === 'node' && /^test_(add|argmax|cast|softmax|equal|concat|sub|relu)/.test(name));
+    const rows = await runCases(open, some, { wrong: true });
+    const passed = rows.filter(({ id, result }) => result === 'pass' && !exceptions.has(id));
+    if (rows.length < 100 || passed.length > 0) throw new Error(`of ${rows.length} spoilt cases passed: ${passed.map(({ id }) => id)}`);
+    const [{ id }] = rows;
+    if (untrue([{ id, result: 'pass' }], new Map([[id, {}]]), false).length !== 1 || untrue([{ id, result: 'differs' }], new Map(), false).length !== 1) {
+      throw new Error('a list that is not true was taken');
+    }
+  });
+  server.close();
+} else {
+  console.warn('\n!!! The ONNX project\'s backend tests are left out: they need Python with onnx (pip install onnx==1.23.2), or HOMEFIRE_ONNX_SUITE.\n');
+}
 await check('CPU: greedy tokens are the reference\'s', () => drive(plain, 'greedy'));
 await check('CPU: perplexity', () => drive(plain, 'perplexity'));
 await check('CPU: perplexity with plain SIMD', async () => {

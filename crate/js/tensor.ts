@@ -150,8 +150,7 @@ export class Tensor<T extends TensorType = TensorType> {
       const own = TYPE_OF[kindOf(values)] ?? refuse("A tensor is not made from a DataView: give a typed array.");
       const array = values as unknown as TensorLike["data"];
       if (type === undefined || holds(type, kindOf(values))) return new Tensor((type ?? own) as T, array, dims);
-      const decode = decoder(own) ?? ((x: number) => x);
-      return new Tensor(type, Array.from(array, (x) => (typeof x === "number" ? decode(x) : x)), dims);
+      return new Tensor(type, Array.from(array), dims);
     }
     const nested: number[] = [];
     for (let inner = values; Array.isArray(inner); inner = inner[0]) nested.push(inner.length);

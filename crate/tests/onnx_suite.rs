@@ -72,6 +72,12 @@ fn differs(got: &Tensor, want: &Tensor, rtol: f64, atol: f64) -> Option<String> 
     if got.ty() != want.ty() {
         return Some(format!("{got:?} is not {want:?}"));
     }
+    // Of few bits, what was rounded on the way is off by more than the tolerance: two of its steps are let pass.
+    let rtol = match got.dtype() {
+        DType::F16 => rtol.max(2f64.powi(-9)),
+        DType::BF16 => rtol.max(2f64.powi(-6)),
+        _ => rtol,
+    };
     let (got, want) = (got.view().to_floats().ok()?, want.view().to_floats().ok()?);
     let far = |(got, want): (&f64, &f64)| {
         let near = (got - want).abs() <= atol + rtol * want.abs();
@@ -107,6 +113,9 @@ fn supported_operators_pass_their_cases() {
             Ok(Ok(None)) => passed += 1,
             Ok(Ok(Some(difference))) => failed.push(format!("{name}: {difference}")),
             Ok(Err(e)) if matches!(e.kind(), ErrorKind::UnsupportedOp | ErrorKind::UnsupportedFormat) => {
+                if std::env::var("HOMEFIRE_ONNX_NAMES").is_ok() {
+                    eprintln!("LACKS {name}: {}", e.message().chars().take(150).collect::<String>());
+                }
                 *unsupported.entry(e.message().chars().take(110).collect()).or_default() += 1;
             }
             Ok(Err(e)) => failed.push(format!("{name}: {e}")),

@@ -5,6 +5,7 @@
 use super::{Backend, Feed, Pending, Profiled};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::kernels::clock;
 use crate::kernels::conv::Filters;
 use crate::kernels::gemm::integer::IntegerMatrix;
 use crate::kernels::gemm::{PackedMatrix, Packer};
@@ -56,8 +57,41 @@ pub struct CpuBackend {
     slots: Vec<Buffer>,
     threads: Threads,
     exact: bool,
+    known: HashMap<PlanId, Known>,
     /// The plans whose constants are repacked, where that waits for plans.
     prepared: Option<HashSet<PlanId>>,
+}
+
+/// What is found out about a plan once, for all its runs.
+struct Known {
+    steps: Vec<Shapes>,
+    /// Milliseconds that each step of the last run took.
+    ms: Vec<f64>,
+}
+
+/// The shapes of a step.
+struct Shapes {
+    inputs: Vec<Vec<usize>>,
+    outputs: Vec<Vec<usize>>,
+    /// Bytes of each output.
+    bytes: Vec<usize>,
+}
+
+impl Known {
+    fn of(plan: &Plan) -> Result<Self> {
+        let shapes = |step: &Step| {
+            let inputs = step.input_types.iter();
+            Ok(Shapes {
+                inputs: inputs
+                    .map(|ty| ty.as_ref().map_or(Ok(Vec::new()), TensorType::known_shape))
+                    .collect::<Result<_>>()?,
+                outputs: step.output_types.iter().map(TensorType::known_shape).collect::<Result<_>>()?,
+                bytes: step.output_types.iter().map(TensorType::n_bytes).collect::<Result<_>>()?,
+            })
+        };
+        let steps = plan.steps.iter().map(shapes).collect::<Result<_>>()?;
+        Ok(Self { steps, ms: vec![0.0; plan.steps.len()] })
+    }
 }
 
 impl CpuBackend {
@@ -96,7 +130,15 @@ impl CpuBackend {
             }
         }
         let prepared = (!at_once).then(HashSet::new);
-        Ok(Self { weights, states, slots: Vec::new(), threads: Threads::single(), exact, prepared })
+        Ok(Self {
+            weights,
+            states,
+            slots: Vec::new(),
+            threads: Threads::single(),
+            exact,
+            known: HashMap::new(),
+            prepared,
+        })
     }
 
     /// Runs a plan to its end.
@@ -108,18 +150,24 @@ impl CpuBackend {
                 *slot = Buffer::zeros(bytes)?;
             }
         }
-        for step in &plan.steps {
-            self.run_step(graph, plan, step, feeds).map_err(|e| e.at(&*graph.node(step.node).name))?;
+        let mut known = match self.known.remove(&plan.id) {
+            Some(known) => known,
+            None => Known::of(plan)?,
+        };
+        let mut before = clock::now();
+        for ((step, shapes), ms) in plan.steps.iter().zip(&known.steps).zip(&mut known.ms) {
+            self.run_step(graph, plan, step, shapes, feeds)
+                .map_err(|e| e.at(&*graph.node(step.node).name))?;
+            let after = clock::now();
+            *ms = after - before;
+            before = after;
         }
+        self.known.insert(plan.id, known);
         (plan.outputs.iter())
             .map(|PlanOutput { name, place, ty, .. }| {
                 let shape = ty.known_shape()?;
-                let mut tensor = Tensor::zeros(ty.dtype, &shape)?;
-                let view = self
-                    .view(graph, plan, feeds, *place, ty.dtype, &shape)
-                    .map_err(|e| e.at(name.as_str()))?;
-                tensor.view_mut().bytes.copy_from_slice(view.tensor()?.bytes);
-                Ok(tensor)
+                let view = self.view(graph, plan, feeds, *place, ty.dtype, &shape);
+                Tensor::copied(view.map_err(|e| e.at(name.as_str()))?.tensor()?)
             })
             .collect()
     }
@@ -129,13 +177,14 @@ impl CpuBackend {
         graph: &Graph,
         plan: &Plan,
         step: &Step,
+        shapes: &Shapes,
         feeds: &HashMap<ValueId, Tensor>,
     ) -> Result<()> {
         let mut taken: Vec<Buffer> = Vec::with_capacity(step.outputs.len());
         for &place in &step.outputs {
             taken.push(std::mem::take(self.buffer_mut(place)?));
         }
-        let outcome = self.eval(graph, plan, step, feeds, &mut taken);
+        let outcome = self.eval(graph, plan, step, shapes, feeds, &mut taken);
         for (&place, buffer) in step.outputs.iter().zip(taken) {
             *self.buffer_mut(place)? = buffer;
         }
@@ -147,36 +196,33 @@ impl CpuBackend {
         graph: &Graph,
         plan: &Plan,
         step: &Step,
+        shapes: &Shapes,
         feeds: &HashMap<ValueId, Tensor>,
         taken: &mut [Buffer],
     ) -> Result<()> {
         let def = graph.node(step.node).op.def();
-        let input_shapes: Vec<Vec<usize>> = step
-            .input_types
-            .iter()
-            .map(|ty| ty.as_ref().map_or(Ok(Vec::new()), TensorType::known_shape))
-            .collect::<Result<_>>()?;
-        let output_shapes: Vec<Vec<usize>> =
-            step.output_types.iter().map(TensorType::known_shape).collect::<Result<_>>()?;
-        let updated: Vec<usize> = def.updates_state().iter().map(|&(input, _)| input).collect();
+        let updated = def.updates_state();
         let mut inputs = Vec::with_capacity(step.inputs.len());
         for (i, place) in step.inputs.iter().enumerate() {
             inputs.push(match (place, &step.input_types[i]) {
-                (Some(place), Some(ty)) if !updated.contains(&i) => {
-                    self.view(graph, plan, feeds, *place, ty.dtype, &input_shapes[i])?
+                (Some(place), Some(ty)) if updated.iter().all(|&(input, _)| input != i) => {
+                    self.view(graph, plan, feeds, *place, ty.dtype, &shapes.inputs[i])?
                 }
                 _ => Input::Absent,
             });
         }
         let mut outputs = Vec::with_capacity(taken.len());
-        for ((buffer, ty), shape) in taken.iter_mut().zip(&step.output_types).zip(&output_shapes) {
-            let bytes = ty.n_bytes()?;
-            let all: &mut [u8] = buffer.bytes_mut();
+        for (i, (buffer, ty)) in taken.iter_mut().zip(&step.output_types).enumerate() {
+            let (bytes, all) = (shapes.bytes[i], buffer.bytes_mut());
             ensure!(all.len() >= bytes, Internal, "a buffer of {} bytes is too small for {ty}", all.len());
-            outputs.push(TensorViewMut { dtype: ty.dtype, shape, bytes: &mut all[..bytes] });
+            outputs.push(TensorViewMut {
+                dtype: ty.dtype,
+                shape: &shapes.outputs[i],
+                bytes: &mut all[..bytes],
+            });
         }
         let cx = CpuContext { threads: &self.threads, exact: self.exact };
-        def.eval_cpu(&cx, &inputs, &mut outputs)
+        graph.node(step.node).op.eval(&cx, &inputs, &mut outputs)
     }
 
     fn buffer_mut(&mut self, place: Place) -> Result<&mut Buffer> {
@@ -254,6 +300,7 @@ impl Backend for CpuBackend {
 
     fn forget(&mut self, plan: &Plan) {
         self.prepared.iter_mut().for_each(|prepared| _ = prepared.remove(&plan.id));
+        self.known.remove(&plan.id);
     }
 
     fn submit(&mut self, graph: &Graph, plan: &Plan, feeds: HashMap<ValueId, Feed>) -> Result<Pending> {
@@ -267,13 +314,14 @@ impl Backend for CpuBackend {
     }
 
     fn profile(&self, graph: &Graph, plan: &Plan) -> Vec<Profiled> {
-        let profiled = |step: &Step| {
+        let known = self.known.get(&plan.id);
+        let profiled = |(i, step): (usize, &Step)| {
             let node = graph.node(step.node);
             let reason = plan.reasons.get(&step.node).cloned();
             let (node, kernel) = (node.name.to_string(), node.op.name().to_string());
-            Profiled { node, kernel, device: "cpu", reason, ms: None }
+            Profiled { node, kernel, device: "cpu", reason, ms: known.map(|known| known.ms[i]) }
         };
-        plan.steps.iter().map(profiled).collect()
+        plan.steps.iter().enumerate().map(profiled).collect()
     }
 
     fn memory_bytes(&self) -> usize {

@@ -147,23 +147,41 @@ fn cubic(d: f32, a: f32) -> f32 {
     }
 }
 
-/// Resizes one dimension of `x [outer, n, inner]` by `taps`; `outside` where there are none.
-pub fn along(x: &[f32], n: usize, inner: usize, taps: &[Taps], outside: f32) -> Vec<f32> {
-    let mut y = vec![0.0; x.len() / (n * inner).max(1) * taps.len() * inner];
+/// Resizes one dimension of `x [outer, n, inner]` by `taps` to `y [outer, taps, inner]`; `outside` where there are none.
+pub fn along(x: &[f32], n: usize, inner: usize, taps: &[Taps], outside: f32, y: &mut [f32]) {
     let blocks = y.chunks_exact_mut((taps.len() * inner).max(1)).zip(x.chunks_exact((n * inner).max(1)));
+    if let (1, Some(pairs)) = (inner, pairs(taps)) {
+        for (y, x) in blocks {
+            y.iter_mut().zip(&pairs).for_each(|(y, &(a, b, share))| *y = x[a] + share * (x[b] - x[a]));
+        }
+        return;
+    }
     for (y, x) in blocks {
         for (y, taps) in y.chunks_exact_mut(inner).zip(taps) {
-            match taps {
-                None => y.fill(outside),
-                Some(taps) => {
-                    for &(i, weight) in taps {
-                        y.iter_mut().zip(&x[i * inner..]).for_each(|(y, x)| *y += weight * x);
-                    }
+            let Some(taps) = taps else {
+                y.fill(outside);
+                continue;
+            };
+            let lines = taps.iter().map(|&(i, weight)| (&x[i * inner..][..inner], weight));
+            for (nth, (x, weight)) in lines.enumerate() {
+                match (nth, weight) {
+                    (0, 1.0) => y.copy_from_slice(x),
+                    (0, _) => y.iter_mut().zip(x).for_each(|(y, x)| *y = weight * x),
+                    _ => y.iter_mut().zip(x).for_each(|(y, x)| *y += weight * x),
                 }
             }
         }
     }
-    y
+}
+
+/// One or two neighbours for each output, and the share of the second; none where some output is made of others.
+fn pairs(taps: &[Taps]) -> Option<Vec<(usize, usize, f32)>> {
+    let pair = |taps: &Taps| match taps.as_deref() {
+        Some(&[(a, 1.0)]) => Some((a, a, 0.0)),
+        Some(&[(a, first), (b, second)]) if (first + second - 1.0).abs() < 1e-6 => Some((a, b, second)),
+        _ => None,
+    };
+    taps.iter().map(pair).collect()
 }
 
 #[cfg(test)]
@@ -178,7 +196,11 @@ mod tests {
     #[test]
     fn lines_are_resized_as_by_hand() {
         let x = [1.0, 2.0, 3.0, 4.0];
-        let resize = |axis: Axis, method| along(&x, 4, 1, &axis.taps(method), -1.0);
+        let resize = |axis: Axis, method| {
+            let mut y = vec![9.0; axis.output];
+            along(&x, 4, 1, &axis.taps(method), -1.0, &mut y);
+            y
+        };
         let corners = axis(4, 7, Coordinates::AlignCorners);
         assert_eq!(resize(corners, Method::Linear), [1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0]);
         let halves = axis(4, 2, Coordinates::HalfPixel);

@@ -70,6 +70,40 @@ impl BinaryFunction {
         }
     }
 
+    /// A row of results: each of `a` and `b` steps along it, or stays where it is. Without `a` the row is that.
+    fn of_row(self, a: Option<&[f32]>, b: &[f32], steps: (usize, usize), row: &mut [f32]) {
+        /// One loop a function and way, without a choice in it: it vectorises.
+        fn each(
+            a: Option<&[f32]>,
+            b: &[f32],
+            steps: (usize, usize),
+            row: &mut [f32],
+            of: impl Fn(f32, f32) -> f32,
+        ) {
+            match (a, steps) {
+                (None, (_, 0)) => row.iter_mut().for_each(|y| *y = of(*y, b[0])),
+                (None, _) => row.iter_mut().zip(b).for_each(|(y, b)| *y = of(*y, *b)),
+                (Some(a), (0, 0)) => row.fill(of(a[0], b[0])),
+                (Some(a), (0, _)) => row.iter_mut().zip(b).for_each(|(y, b)| *y = of(a[0], *b)),
+                (Some(a), (_, 0)) => row.iter_mut().zip(a).for_each(|(y, a)| *y = of(*a, b[0])),
+                (Some(a), _) => row.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (a, b))| *y = of(*a, *b)),
+            }
+        }
+        if row.is_empty() {
+            return;
+        }
+        match self {
+            Self::Add => each(a, b, steps, row, |a, b| a + b),
+            Self::Sub => each(a, b, steps, row, |a, b| a - b),
+            Self::Mul => each(a, b, steps, row, |a, b| a * b),
+            Self::Div => each(a, b, steps, row, |a, b| a / b),
+            Self::Max => each(a, b, steps, row, |a, b| if a > b || a.is_nan() { a } else { b }),
+            Self::Min => each(a, b, steps, row, |a, b| if a < b || a.is_nan() { a } else { b }),
+            Self::PRelu => each(a, b, steps, row, |a, b| if a < 0.0 { a * b } else { a }),
+            _ => each(a, b, steps, row, |a, b| self.apply(a, b)),
+        }
+    }
+
     fn of_floats(self, a: f64, b: f64) -> f64 {
         let truth = |x: bool| f64::from(u8::from(x));
         match self {
@@ -148,10 +182,10 @@ impl OpDef for Binary {
         let b = inputs[1].tensor()?;
         match inputs[0].optional()? {
             Some(a) if b.dtype == DType::F32 && a.dtype == DType::F32 && y.dtype == DType::F32 => {
-                self.eval_f32(a, b, y)
+                self.eval_f32(Some(a), b, y)
             }
             Some(a) => self.eval_wide(a, b, y),
-            None if b.dtype == DType::F32 && y.dtype == DType::F32 => self.eval_in_place(b, y),
+            None if b.dtype == DType::F32 && y.dtype == DType::F32 => self.eval_f32(None, b, y),
             None => {
                 let bytes = y.bytes.to_vec();
                 let mut a = crate::tensor::Tensor::zeros(y.dtype, y.shape)?;
@@ -206,55 +240,19 @@ impl OpDef for Binary {
 }
 
 impl Binary {
-    fn eval_f32(&self, a: TensorView, b: TensorView, y: &mut TensorViewMut) -> Result<()> {
-        if a.shape == y.shape {
-            y.data::<f32>()?.copy_from_slice(a.data()?);
-            return self.eval_in_place(b, y);
-        }
-        let (of_a, of_b) = (strided::broadcast(a.shape, y.shape), strided::broadcast(b.shape, y.shape));
-        let (a, b) = (a.data::<f32>()?, b.data::<f32>()?);
-        let (step_a, step_b) = (last(&of_a), last(&of_b));
-        let shape = y.shape;
+    /// `y = f(a, b)`; of y where there is no `a`.
+    fn eval_f32(&self, a: Option<TensorView>, b: TensorView, y: &mut TensorViewMut) -> Result<()> {
+        let of_a = strided::broadcast(a.map_or(y.shape, |a| a.shape), y.shape);
+        let of_b = strided::broadcast(b.shape, y.shape);
+        let (shape, [of_a, of_b]) = strided::merged(y.shape, [&of_a, &of_b]);
+        let steps = (last(&of_a), last(&of_b));
+        let a = a.map(|a| a.data::<f32>()).transpose()?;
+        let (b, function) = (b.data::<f32>()?, self.function);
         let mut rows = y.data::<f32>()?.chunks_exact_mut(shape.last().copied().unwrap_or(1).max(1));
-        strided::for_each_row(shape, [&of_a, &of_b], |[at_a, at_b]| {
+        strided::for_each_row(&shape, [&of_a, &of_b], |[at_a, at_b]| {
             let Some(row) = rows.next() else { return };
-            let (a, b) = (&a[at_a as usize..], &b[at_b as usize..]);
-            for (i, y) in row.iter_mut().enumerate() {
-                *y = self.function.apply(a[i * step_a], b[i * step_b]);
-            }
-        });
-        Ok(())
-    }
-
-    /// `y = f(y, b)`.
-    fn eval_in_place(&self, b: TensorView, y: &mut TensorViewMut) -> Result<()> {
-        let strides = strided::broadcast(b.shape, y.shape);
-        let (_, columns) = y.as_rows();
-        let shape = y.shape;
-        let (b, step) = (b.data::<f32>()?, last(&strides));
-        let mut rows = y.data::<f32>()?.chunks_exact_mut(columns.max(1));
-        let function = self.function;
-        strided::for_each_row(shape, [&strides], |[at]| {
-            let Some(row) = rows.next() else { return };
-            let b = &b[at as usize..];
-            if step == 0 {
-                let b = b[0];
-                match function {
-                    BinaryFunction::Add => row.iter_mut().for_each(|y| *y += b),
-                    BinaryFunction::Mul => row.iter_mut().for_each(|y| *y *= b),
-                    BinaryFunction::Sub => row.iter_mut().for_each(|y| *y -= b),
-                    BinaryFunction::Div => row.iter_mut().for_each(|y| *y /= b),
-                    _ => row.iter_mut().for_each(|y| *y = function.apply(*y, b)),
-                }
-                return;
-            }
-            match function {
-                BinaryFunction::Add => row.iter_mut().zip(b).for_each(|(y, b)| *y += b),
-                BinaryFunction::Mul => row.iter_mut().zip(b).for_each(|(y, b)| *y *= b),
-                BinaryFunction::Sub => row.iter_mut().zip(b).for_each(|(y, b)| *y -= b),
-                BinaryFunction::Div => row.iter_mut().zip(b).for_each(|(y, b)| *y /= b),
-                _ => row.iter_mut().zip(b).for_each(|(y, b)| *y = function.apply(*y, *b)),
-            }
+            let a = a.map(|a| &a[at_a as usize..]);
+            function.of_row(a, &b[at_b as usize..], steps, row);
         });
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use super::reduce::ReduceFunction;
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
+use crate::kernels::pool;
 use crate::kernels::window::{Sliding, Windows, for_each_index};
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
@@ -66,6 +67,10 @@ impl OpDef for Pool {
         let x = inputs[0].tensor()?;
         let input = &x.shape[2..];
         let (windows, out) = self.windows(input)?;
+        if x.dtype == DType::F32 && outputs.len() == 1 && !matches!(self.function, PoolFunction::Lp { .. }) {
+            self.fold(x.data()?, &windows, (input, &out), outputs[0].data()?);
+            return Ok(());
+        }
         let pixels: usize = input.iter().product();
         let values = x.to_floats()?;
         let taps: Vec<Vec<usize>> = {
@@ -152,6 +157,27 @@ impl OpDef for Pool {
 }
 
 impl Pool {
+    /// The largest elements or the means of f32 images.
+    fn fold(&self, x: &[f32], windows: &Windows, (input, out): (&[usize], &[usize]), y: &mut [f32]) {
+        let PoolFunction::Average { count_pads } = self.function else {
+            let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a };
+            y.copy_from_slice(&pool::fold(x, windows, (input, out), f32::NEG_INFINITY, larger));
+            return;
+        };
+        let sums = pool::fold(x, windows, (input, out), 0.0, |a, b| a + b);
+        let mut counts = vec![1];
+        for (i, &n) in out.iter().enumerate() {
+            let along: Vec<usize> =
+                (0..n).map(|o| pool::counted(windows, i, o, input[i], count_pads)).collect();
+            counts = counts.iter().flat_map(|outer| along.iter().map(move |own| outer * own)).collect();
+        }
+        let factors: Vec<f32> = counts.into_iter().map(|count| 1.0 / count as f32).collect();
+        let images = y.chunks_exact_mut(factors.len().max(1)).zip(sums.chunks_exact(factors.len().max(1)));
+        for (y, sums) in images {
+            y.iter_mut().zip(sums).zip(&factors).for_each(|((y, sum), factor)| *y = sum * factor);
+        }
+    }
+
     /// A pixel's position as the output counts it.
     fn place(&self, at: usize, input: &[usize]) -> usize {
         if self.function != (PoolFunction::Max { by_columns: true }) {
@@ -212,6 +238,35 @@ pub(super) mod parity {
     use crate::kernels::window::Padding;
     use crate::ops::case::{Array, Case, Given, Tolerance, indices};
 
+    /// Windows of `kernel` with a padding of one, in one dimension after the last.
+    fn padded(function: PoolFunction, kernel: usize, stride: usize, shape: &'static [usize]) -> Case {
+        let sliding = Sliding {
+            strides: Some(vec![stride; 2]),
+            dilations: None,
+            padding: Padding::Given(vec![1; 4]),
+        };
+        let op = Pool { function, kernel: Some(vec![kernel; 2]), sliding, ceil: false, outputs: 1 };
+        let name = format!("{function:?} of {kernel} by {kernel}, every {stride}");
+        Case::new(name, op, vec![Given::noise(&[1, 2, 13, 13], 2)], Tolerance::of(2e-6), move |x| {
+            let x = x[0].as_ref().expect("an image");
+            let of = |o: Vec<usize>| {
+                let at = |o: usize, tap: usize| (o * stride + tap).checked_sub(1).filter(|at| *at < 13);
+                let square = [kernel, kernel];
+                let taps = indices(&square);
+                let inside = taps.filter_map(|tap| Some([at(o[2], tap[0])?, at(o[3], tap[1])?]));
+                let window: Vec<f64> = inside.map(|[r, c]| x.at(&[0, o[1], r, c])).collect();
+                match function {
+                    PoolFunction::Max { .. } => window.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                    PoolFunction::Average { count_pads: true } => {
+                        window.iter().sum::<f64>() / (kernel * kernel) as f64
+                    }
+                    _ => window.iter().sum::<f64>() / window.len() as f64,
+                }
+            };
+            vec![Array::new(shape, indices(shape).map(of).collect())]
+        })
+    }
+
     pub fn cases() -> Vec<Case> {
         let case = |function: PoolFunction, mean: bool| {
             let sliding = Sliding { strides: Some(vec![2, 2]), dilations: None, padding: Padding::Valid };
@@ -225,6 +280,28 @@ pub(super) mod parity {
                 vec![Array::new(&[2, 3, 4, 4], indices(&[2, 3, 4, 4]).map(of).collect())]
             })
         };
-        vec![case(PoolFunction::Max { by_columns: false }, false), case(PoolFunction::Average { count_pads: false }, true)]
+        let max = PoolFunction::Max { by_columns: false };
+        let average = |count_pads| PoolFunction::Average { count_pads };
+        let whole = Pool {
+            function: average(false),
+            kernel: None,
+            sliding: Sliding { strides: None, dilations: None, padding: Padding::Valid },
+            ceil: false,
+            outputs: 1,
+        };
+        let whole = Case::new("whole images", whole, vec![Given::noise(&[2, 3, 7, 19], 3)], Tolerance::of(2e-6), |x| {
+            let x = x[0].as_ref().expect("an image");
+            let means = x.values.chunks(7 * 19).map(|image| image.iter().sum::<f64>() / (7.0 * 19.0));
+            vec![Array::new(&[2, 3, 1, 1], means.collect())]
+        });
+        vec![
+            case(max, false),
+            case(average(false), true),
+            padded(max, 3, 1, &[1, 2, 13, 13]),
+            padded(max, 3, 2, &[1, 2, 7, 7]),
+            padded(average(true), 3, 2, &[1, 2, 7, 7]),
+            padded(average(false), 3, 1, &[1, 2, 13, 13]),
+            whole,
+        ]
     }
 }

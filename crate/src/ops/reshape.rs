@@ -19,6 +19,12 @@ pub enum Reshape {
     Flatten(i64),
     /// Without the dimensions of size 1 that input 1 lists, or without all of size 1.
     Squeeze,
+    /// With dimensions of size 1 at the end, so that the first is dimension `axis` of input 1; a single number stays as it
+    /// is. ONNX before opset 7 broadcast so.
+    Align {
+        /// The dimension; negative ones count from the end.
+        axis: i64,
+    },
     /// With dimensions of size 1 where input 1 says, counted in the output.
     Unsqueeze,
 }
@@ -66,6 +72,15 @@ impl Reshape {
                 let bad = (0..x.len()).find(|&i| goes(i) && x[i] != 1);
                 ensure!(bad.is_none(), ShapeMismatch, "an axis to squeeze of {x:?} is not 1");
                 (0..x.len()).filter(|&i| !goes(i)).map(|i| x[i]).collect()
+            }
+            Self::Align { axis } => {
+                let rank = inputs.shape(1)?.len();
+                if n == 1 {
+                    return Ok(vec![1; rank.min(1)]);
+                }
+                let axis = super::axis_of(*axis, rank)?;
+                ensure!(axis + x.len() <= rank, ShapeMismatch, "{x:?} from dimension {axis} on of {rank}");
+                [&x[..], &vec![1; rank - axis - x.len()]].concat()
             }
             Self::Unsqueeze => {
                 let axes = inputs.ints(1)?.unwrap_or_default();

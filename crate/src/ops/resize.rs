@@ -6,6 +6,7 @@ use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::resize::{self, Axis, Coordinates, Method};
 use crate::tensor::{TensorView, TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
+use std::borrow::Cow;
 
 /// `(x, roi [2r]?, scales f32 [r]?, sizes i64 [r]?) → y` of any dtype; of scales and sizes there is one.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,21 +109,24 @@ impl OpDef for Resize {
         let floats = |i: usize| optional(i)?.as_ref().map_or(Ok(Vec::new()), TensorView::to_floats);
         let sizes = optional(3)?.as_ref().map_or(Ok(Vec::new()), TensorView::to_ints)?;
         let axes = self.axes(x.shape, &floats(1)?, &floats(2)?, &sizes)?;
-        let mut values: Vec<f32> = match x.dtype {
-            DType::F32 => x.data::<f32>()?.to_vec(),
+        let mut values: Cow<[f32]> = match x.dtype {
+            DType::F32 => x.data::<f32>()?.into(),
             _ => x.to_floats()?.into_iter().map(|x| x as f32).collect(),
         };
         let mut shape = x.shape.to_vec();
-        for (i, axis) in axes.iter().enumerate() {
+        // From the last dimension on: rows that are repeated are made once.
+        for (i, axis) in axes.iter().enumerate().rev() {
             if axis.moves() && axis.input > 0 {
-                let inner: usize = shape[i + 1..].iter().product();
-                values = resize::along(&values, shape[i], inner, &axis.taps(self.method), self.outside);
+                let (before, inner) = (shape[i], shape[i + 1..].iter().product::<usize>());
                 shape[i] = axis.output;
+                let mut resized = vec![0.0; shape.iter().product()];
+                resize::along(&values, before, inner, &axis.taps(self.method), self.outside, &mut resized);
+                values = resized.into();
             }
         }
         match y.dtype {
             DType::F32 => y.data::<f32>()?.copy_from_slice(&values),
-            _ => y.narrow(Wide::Floats(values.into_iter().map(f64::from).collect()))?,
+            _ => y.narrow(Wide::Floats(values.iter().copied().map(f64::from).collect()))?,
         }
         Ok(())
     }

@@ -139,7 +139,7 @@ impl Resolver<'_> {
         );
         let all_known = !values.is_empty()
             && types.iter().zip(&values).all(|(ty, value)| ty.is_none() || value.is_some());
-        let plain = def.updates_state().is_empty();
+        let plain = def.updates_state().is_empty() && !def.varies();
         let small = outputs
             .iter()
             .try_fold(true, |small, ty| Ok::<_, Error>(small && ty.n_bytes()? <= MAX_KNOWN_BYTES))?;

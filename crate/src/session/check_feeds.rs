@@ -2,7 +2,7 @@
 //! and what was wanted, and lists the inputs.
 
 use super::network::{Port, PortDim};
-use crate::error::{Result, fail};
+use crate::error::{Error, ErrorKind, Result, fail};
 use crate::tensor::Tensor;
 use std::fmt::Write;
 
@@ -29,6 +29,12 @@ pub(super) fn check(ports: &[Port], feeds: &[(&str, Tensor)]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The error for an input that was not given.
+pub(super) fn missing(port: &Port, ports: &[Port]) -> Error {
+    let message = format!("the input '{}' was not given. {}", port.name, listed(ports));
+    Error::new(ErrorKind::InvalidInput, message)
 }
 
 /// Why a tensor does not fit an input. `sizes` has what the named dimensions were so far, and of which input.
@@ -76,7 +82,7 @@ fn declared(port: &Port) -> String {
 }
 
 /// All inputs in one sentence.
-pub(super) fn listed(ports: &[Port]) -> String {
+fn listed(ports: &[Port]) -> String {
     let each = ports.iter().map(|port| format!("'{}' ({})", port.name, declared(port)));
     match ports.len() {
         0 => "It has no inputs".into(),

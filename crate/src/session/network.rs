@@ -4,7 +4,7 @@ use super::{Session, check_feeds};
 use crate::backend::cpu::CpuBackend;
 use crate::backend::gpu::{GpuBackend, GpuDevice};
 use crate::backend::{Backend, Profiled};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::formats::onnx::{self, DimInfo, ValueInfo, ValueType};
 use crate::graph::Graph;
 use crate::import;
@@ -169,10 +169,18 @@ impl Network {
     /// unknown, given twice, or of another type or shape than the file declares.
     pub async fn run(&mut self, feeds: Vec<(&str, Tensor)>, outputs: &[&str]) -> Result<Vec<Tensor>> {
         check_feeds::check(&self.inputs, &feeds)?;
-        if std::mem::take(&mut self.compares) {
-            return self.compare(&feeds, outputs).await;
+        let missing = self.inputs.iter().find(|port| feeds.iter().all(|(name, _)| *name != port.name));
+        let missing = missing.map(|port| check_feeds::missing(port, &self.inputs));
+        let outcome = match self.compares {
+            true => self.compare(&feeds, outputs).await,
+            false => self.session.run(feeds, outputs).await,
+        };
+        self.compares &= outcome.is_err();
+        // An input that the outputs do not need may be missing.
+        match (outcome, missing) {
+            (Err(error), Some(missing)) if is_about_inputs(&error) => Err(missing),
+            (outcome, _) => outcome,
         }
-        self.session.run(feeds, outputs).await
     }
 
     /// Whether runs measure each launch from now on, which makes them slower on the GPU.
@@ -189,6 +197,11 @@ impl Network {
     pub fn memory_bytes(&self) -> usize {
         self.session.memory_bytes()
     }
+}
+
+/// Whether a run may have failed for want of an input.
+fn is_about_inputs(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::ShapeMismatch)
 }
 
 fn port(info: &ValueInfo) -> Port {

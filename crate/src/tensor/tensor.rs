@@ -3,14 +3,15 @@
 use super::{Element, TensorView, TensorViewMut};
 use crate::error::{Result, ensure};
 use crate::types::{DType, Shape, TensorType};
+use std::sync::Arc;
 
-/// A tensor that owns its elements, aligned to 16 bytes.
+/// A tensor that owns its elements, aligned to 16 bytes. A clone shares them until one of the two is written.
 #[derive(Clone, PartialEq)]
 pub struct Tensor {
     dtype: DType,
     shape: Vec<usize>,
     /// Sixteen bytes each, so that any element type and any vector is aligned.
-    storage: Vec<u128>,
+    storage: Arc<Vec<u128>>,
     n_bytes: usize,
 }
 
@@ -29,7 +30,7 @@ impl Tensor {
             "no memory for a {dtype} tensor of shape {shape:?} ({n_bytes} bytes): use a smaller context or model"
         );
         storage.resize(words, 0);
-        Ok(Self { dtype, shape: shape.to_vec(), storage, n_bytes })
+        Ok(Self { dtype, shape: shape.to_vec(), storage: Arc::new(storage), n_bytes })
     }
 
     /// A tensor of those elements. Fails when their number is not the shape's.
@@ -43,6 +44,26 @@ impl Tensor {
             data.len()
         );
         elements.copy_from_slice(data);
+        Ok(tensor)
+    }
+
+    /// A copy of what is borrowed.
+    pub fn copied(view: TensorView) -> Result<Self> {
+        let TensorView { dtype, shape, bytes } = view;
+        if let Ok(units) = bytemuck::try_cast_slice::<u8, u128>(bytes) {
+            let mut storage = Vec::new();
+            let fits = storage.try_reserve_exact(units.len()).is_ok();
+            ensure!(fits, OutOfMemory, "no memory for {} bytes of results: use a smaller input", bytes.len());
+            storage.extend_from_slice(units);
+            return Ok(Self {
+                dtype,
+                shape: shape.to_vec(),
+                storage: Arc::new(storage),
+                n_bytes: bytes.len(),
+            });
+        }
+        let mut tensor = Self::zeros(dtype, shape)?;
+        tensor.view_mut().bytes.copy_from_slice(bytes);
         Ok(tensor)
     }
 
@@ -71,7 +92,7 @@ impl Tensor {
 
     /// The bytes of the elements.
     pub fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.storage)[..self.n_bytes]
+        &bytemuck::cast_slice(&self.storage[..])[..self.n_bytes]
     }
 
     /// The elements. Fails when the dtype is another.
@@ -83,7 +104,7 @@ impl Tensor {
     pub fn data_mut<T: Element>(&mut self) -> Result<&mut [T]> {
         let n_bytes = self.n_bytes;
         ensure!(self.dtype == T::DTYPE, ShapeMismatch, "a {} tensor was written as {}", self.dtype, T::DTYPE);
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.storage);
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(Arc::make_mut(&mut self.storage).as_mut_slice());
         Ok(bytemuck::cast_slice_mut(&mut bytes[..n_bytes]))
     }
 
@@ -94,7 +115,8 @@ impl Tensor {
 
     /// The tensor, borrowed to be written.
     pub fn view_mut(&mut self) -> TensorViewMut<'_> {
-        let bytes = &mut bytemuck::cast_slice_mut(&mut self.storage)[..self.n_bytes];
+        let bytes =
+            &mut bytemuck::cast_slice_mut(Arc::make_mut(&mut self.storage).as_mut_slice())[..self.n_bytes];
         TensorViewMut { dtype: self.dtype, shape: &self.shape, bytes }
     }
 }

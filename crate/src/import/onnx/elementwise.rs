@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::graph::ValueId;
 use crate::ops::binary::{Binary, BinaryFunction};
 use crate::ops::cast::Cast;
+use crate::ops::reshape::Reshape;
 use crate::ops::select::Select;
 use crate::ops::unary::{Unary, UnaryFunction};
 use crate::tensor::Tensor;
@@ -92,14 +93,15 @@ fn function_of(name: &str) -> Result<BinaryFunction> {
 }
 
 pub(super) fn binary(of: &mut Use) -> Result<Vec<ValueId>> {
-    let aligned = of.node.int("axis")?.is_some() || of.node.op_type == "PRelu";
-    if of.import.opset < 7 && aligned {
-        return unsupported(
-            "the way that operators before opset 7 broadcast: convert the model to a newer opset",
-        );
-    }
     let function = function_of(of.node.op_type)?;
-    let (a, b) = (of.input(0)?, of.input(1)?);
+    let (a, mut b) = (of.input(0)?, of.input(1)?);
+    if of.import.opset < 7 {
+        // Dimensions of `b` are those of `a` from an axis on; where none is named, the last ones.
+        let axis = if function == BinaryFunction::PRelu { Some(1) } else { of.node.int("axis")? };
+        if let Some(axis) = axis {
+            b = of.step("aligned", Reshape::Align { axis }, &[Some(b), Some(a)]);
+        }
+    }
     of.outputs(Binary { function }, &[Some(a), Some(b)])
 }
 

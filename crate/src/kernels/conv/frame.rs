@@ -106,14 +106,28 @@ impl Frame {
             out[before + from.len()..].fill(0.0);
             return;
         }
-        for (phase, out) in out.chunks_exact_mut(self.phase).enumerate() {
-            // The first element of this phase that is in the image.
-            let skipped = before.saturating_sub(phase).div_ceil(stride).min(out.len());
-            let (zeros, rest) = out.split_at_mut(skipped);
-            zeros.fill(0.0);
-            let start = (phase + skipped * stride).saturating_sub(before).min(from.len());
-            let mut values = from[start..].iter().step_by(stride);
-            rest.iter_mut().for_each(|to| *to = values.next().copied().unwrap_or(0.0));
+        out.fill(0.0);
+        if stride == 2 {
+            // Both phases at once.
+            let (even, odd) = out.split_at_mut(self.phase);
+            let (first, second) = if before.is_multiple_of(2) {
+                (&mut even[before / 2..], &mut odd[before / 2..])
+            } else {
+                (&mut odd[before / 2..], &mut even[before / 2 + 1..])
+            };
+            let (pairs, rest) = from.as_chunks::<2>();
+            if let (Some(last), Some(to)) = (rest.first(), first.get_mut(pairs.len())) {
+                *to = *last;
+            }
+            for ((a, b), pair) in first.iter_mut().zip(second).zip(pairs) {
+                (*a, *b) = (pair[0], pair[1]);
+            }
+            return;
+        }
+        for skipped in 0..stride.min(from.len()) {
+            let (at, values) = (before + skipped, from[skipped..].iter().step_by(stride));
+            let to = &mut out[at % stride * self.phase + at / stride..];
+            to.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
         }
     }
 }

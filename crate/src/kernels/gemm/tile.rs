@@ -10,6 +10,9 @@ pub const TALL: usize = 4;
 /// Columns that are packed together; the last columns of a matrix are filled up with zeros.
 pub const WIDE: usize = 8;
 
+/// Bytes of panels that stay in the cache while rows go by.
+const CACHED: usize = 1 << 18;
+
 /// Packs the `m` rows of `a`, element `(r, i)` of which is `a[r · row + i · step]`, to `[m / 4][k][4]`. `out` has
 /// `m · k` values. Rows that are left over are packed three, two or one together.
 pub fn pack_rows(a: &[f32], (row, step): (usize, usize), (m, k): (usize, usize), out: &mut [f32]) {
@@ -26,19 +29,24 @@ pub fn pack_rows(a: &[f32], (row, step): (usize, usize), (m, k): (usize, usize),
 /// Packs the `n` columns of `b`, element `(i, j)` of which is `b[i · row + j · step]`, to `[n / 8][k][8]`. `out` has room
 /// for whole panels.
 pub fn pack_columns(b: &[f32], (row, step): (usize, usize), (k, n): (usize, usize), out: &mut [f32]) {
-    for (panel, out) in out.chunks_exact_mut((WIDE * k).max(1)).take(n.div_ceil(WIDE)).enumerate() {
-        let wide = (n - panel * WIDE).min(WIDE);
-        let b = &b[panel * WIDE * step..];
-        for (i, out) in out.as_chunks_mut::<WIDE>().0.iter_mut().enumerate() {
-            let from = &b[i * row..];
-            match from.first_chunk() {
-                Some(all) if step == 1 && wide == WIDE => *out = *all,
-                _ => {
-                    *out = [0.0; WIDE];
-                    out.iter_mut()
-                        .zip(from.iter().step_by(step))
-                        .take(wide)
-                        .for_each(|(to, from)| *to = *from);
+    // Neighbouring panels together: what a row has for them lies in the same line of the cache.
+    const TOGETHER: usize = 4;
+    let all = n.div_ceil(WIDE);
+    let groups = out[..all * WIDE * k].chunks_mut((TOGETHER * WIDE * k).max(1));
+    for (group, out) in groups.enumerate() {
+        let first = group * TOGETHER;
+        for i in 0..k {
+            for (panel, out) in out.chunks_exact_mut(WIDE * k).enumerate() {
+                let column = (first + panel) * WIDE;
+                let from = &b[i * row + column * step..];
+                let to = &mut out[i * WIDE..][..WIDE];
+                match from.first_chunk::<WIDE>() {
+                    Some(all) if step == 1 && column + WIDE <= n => to.copy_from_slice(all),
+                    _ => {
+                        to.fill(0.0);
+                        let values = from.iter().step_by(step).take(n - column);
+                        to.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+                    }
                 }
             }
         }
@@ -85,7 +93,7 @@ pub fn multiply(
     stride: usize,
     epilogue: &Epilogue,
 ) {
-    let mut block = |row: usize, column: usize| {
+    let block = |row: usize, column: usize, y: &mut [f32]| {
         let tall = (m - row).min(TALL);
         let rows = &rows[row * k..][..tall * k];
         let panel = panels[column * k..][..WIDE * k].as_chunks().0;
@@ -97,19 +105,22 @@ pub fn multiply(
             _ => tile::<Best, TALL, 1>(rows, panel, at, y, epilogue),
         }
     };
-    // The larger side is read once; the smaller again and again, from the cache.
-    if m <= n {
+    let finishes = epilogue.residual.is_some() || epilogue.activation.is_some();
+    if panels.len() * 4 > CACHED && m < n {
+        // The panels go by once; the rows stay in the cache.
         for column in (0..n).step_by(WIDE) {
-            (0..m).step_by(TALL).for_each(|row| block(row, column));
+            (0..m).step_by(TALL).for_each(|row| block(row, column, y));
         }
-    } else {
-        for row in (0..m).step_by(TALL) {
-            (0..n).step_by(WIDE).for_each(|column| block(row, column));
+        if finishes {
+            (0..m).for_each(|row| epilogue.finish(&mut y[row * stride..][..n], row * stride));
         }
+        return;
     }
-    if epilogue.residual.is_some() || epilogue.activation.is_some() {
-        for row in 0..m {
-            epilogue.finish(&mut y[row * stride..][..n], row * stride);
+    for row in (0..m).step_by(TALL) {
+        (0..n).step_by(WIDE).for_each(|column| block(row, column, y));
+        if finishes {
+            let done = row..m.min(row + TALL);
+            done.for_each(|row| epilogue.finish(&mut y[row * stride..][..n], row * stride));
         }
     }
 }

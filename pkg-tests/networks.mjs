@@ -1,0 +1,250 @@
+// What a consumer's page runs: networks (ONNX files) through run(), and the same through homefire/ort.
+import { model as onnx } from './onnx/messages.mjs';
+
+const assert = (yes, what) => {
+  if (!yes) throw new Error(what);
+};
+
+/** The error that some work fails with. */
+const refusal = async (work) => {
+  try {
+    await work();
+  } catch (error) {
+    return error;
+  }
+  throw new Error('it did not fail');
+};
+
+/** The work fails with a HomefireError of that kind, whose message has all of the words. */
+async function refuses(work, kind, ...words) {
+  const error = await refusal(work);
+  const missing = words.filter((word) => !error.message.includes(word));
+  assert(error.name === 'HomefireError' && error.kind === kind && missing.length === 0, `not ${kind} with ${missing}: ${error.name} ${error.kind}: ${error.message}`);
+}
+
+const ARRAYS = { float32: Float32Array, int64: BigInt64Array };
+
+/** A stored tensor as `run()` takes it. */
+const tensorOf = ({ type, dims, data }) => ({ type, dims, data: ARRAYS[type].from(data, type === 'int64' ? BigInt : undefined) });
+
+const same = (a, b) => a.length === b.length && Array.from(a).every((x, i) => Object.is(x, b[i]));
+
+/** y = x + state, and the state is y: of any length. */
+const counter = () =>
+  onnx([['Add', ['x', 'state'], ['sum']], ['Identity', ['sum'], ['next']]], [['x', 'float32', ['n']], ['state', 'float32', ['n']]], [['sum', 'float32', ['n']], ['next', 'float32', ['n']]]);
+
+/** Gives what it takes, of one type. */
+const echo = (type, dims) => onnx([['Identity', ['x'], ['y']]], [['x', type, dims]], [['y', type, dims]]);
+
+/** ONNX networks give what the reference runtime gave, in order. */
+export async function networks({ load }, { tiny, device, wrong = false }) {
+  const cases = await (await fetch('/onnx/networks.json')).json();
+  let compared = 0;
+  for (const [name, list] of Object.entries(cases)) {
+    const model = await load(`/onnx/${name}.onnx`, { device });
+    try {
+      assert(model.info.kind === 'network' && model.info.inputs.length === 1, `info: ${JSON.stringify(model.info)}`);
+      // All at once: they are queued.
+      const runs = list.map(({ inputs }) => {
+        const feeds = Object.fromEntries(Object.entries(inputs).map(([input, stored]) => [input, tensorOf(stored)]));
+        return model.run(feeds).then((outputs) => ({ feeds, outputs }));
+      });
+      for (const [i, { feeds, outputs }] of (await Promise.all(runs)).entries()) {
+        assert(Object.values(feeds).every(({ data }) => data.length > 0), 'the feeds were taken away');
+        for (const [output, stored] of Object.entries(list[i].outputs)) {
+          const want = tensorOf(stored);
+          if (wrong) want.data[0] += typeof want.data[0] === 'bigint' ? 1n : 0.01;
+          const got = outputs[output];
+          assert(got.type === want.type && got.dims.join() === want.dims.join(), `${output}: ${got.type} ${got.dims}`);
+          const far = got.data.findIndex((x, j) => !(Math.abs(Number(x) - Number(want.data[j])) < 1e-5));
+          assert(far < 0, `${name}, ${output}: element ${far} is ${got.data[far]}, not ${want.data[far]}`);
+          compared += want.data.length;
+        }
+      }
+      assert((await model.profile()).nodes.length > 0, 'the profile is empty');
+      await refuses(() => model.chat([{ role: 'user', content: 'Hello' }]), 'invalid-input', 'run()');
+    } finally {
+      await model.close();
+    }
+  }
+  const language = await load(tiny, { device, contextLength: 64 });
+  await refuses(() => language.run({ image: [] }), 'invalid-input', 'chat()');
+  await language.close();
+  const bytes = new Uint8Array(await (await fetch('/onnx/classifier.onnx')).arrayBuffer());
+  await refuses(() => load(bytes.subarray(0, 900), { device }), 'format');
+  return `${compared} elements`;
+}
+
+/** Errors name the input, what came and what is wanted, and list the inputs. */
+export async function wrongInputs({ load, Tensor }, { device }) {
+  const model = await load('/onnx/classifier.onnx', { device });
+  const image = { type: 'float32', dims: [1, 3, 8, 8], data: new Float32Array(192) };
+  const wants = ['image', 'Its only input is'];
+  await refuses(() => model.run({ picture: image }), 'invalid-input', 'picture', ...wants);
+  await refuses(() => model.run({ image: { ...image, dims: [3, 8, 8] } }), 'shape-mismatch', '[3, 8, 8]', '3 dimensions, not 4', ...wants);
+  await refuses(() => model.run({ image: new Tensor('int32', new Int32Array(192), image.dims) }), 'shape-mismatch', 'i32', 'f32', ...wants);
+  await refuses(() => model.run({}), 'invalid-input', 'image');
+  await refuses(() => model.run({ image: { ...image, type: 'float64' } }), 'invalid-input', 'image', 'Float64Array', 'Float32Array');
+  await refuses(() => model.run({ image: { ...image, dims: [1, 3, 8, 9] } }), 'shape-mismatch', 'image', '216', '192');
+  await refuses(() => model.run({ image: { ...image, dims: [1, 3, 8, -8] } }), 'invalid-input', 'dims[3]');
+  await refuses(() => model.run({ image: 'cat.png' }), 'invalid-input', 'image', 'string');
+  await refuses(() => model.run({ image: { ...image, type: 'float128' } }), 'invalid-input', 'float128');
+  await refuses(() => model.run({ image: new Float32Array(192) }), 'invalid-input', 'image', 'bare Float32Array of 192', 'float32 [');
+  await refuses(() => model.run({ image }, { outputs: ['label'] }), 'invalid-input', 'label');
+  await refuses(() => model.run({ image }, { outputs: ['logits'], keep: ['probabilities'] }), 'invalid-input', 'probabilities');
+  await refuses(() => model.run({ image }, { signal: AbortSignal.abort() }), 'cancelled');
+  const { logits, ...others } = await model.run({ image }, { outputs: ['logits'] });
+  assert(logits instanceof Tensor && logits.size === 4 && Object.keys(others).length === 0, 'the outputs are not the ones asked for');
+  await model.close();
+  await refuses(() => model.run({ image }), 'cancelled');
+  const two = await load(counter(), { device });
+  const x = (n) => Tensor.from(new Float32Array(n));
+  await refuses(() => two.run({ x: x(2), state: x(3) }), 'shape-mismatch', "'state'", 'n is 3 here', "2 in 'x'", "'x' (f32 [n]), 'state' (f32 [n])");
+  await refuses(() => two.run({ x: x(2) }), 'invalid-input', 'state', 'x');
+  await two.close();
+}
+
+/** Buffers are moved where that was asked for and only there; cancelled runs do not hold up the others. */
+export async function runs({ load, Tensor }, { device }) {
+  const model = await load(counter(), { device });
+  const big = new Float32Array(64).fill(1);
+  // A part of a buffer: what is around it must not matter.
+  const part = big.subarray(8, 12);
+  const { sum } = await model.run({ x: part, state: new Float32Array([1, 2, 3, 4]) });
+  assert(same(sum.data, [2, 3, 4, 5]) && part.length === 4 && sum.data.buffer.byteLength === 16, `a part of a buffer: ${sum.data}`);
+  const moved = new Tensor('float32', new Float32Array([5, 6]), [2]);
+  const after = await model.run({ x: moved, state: moved }, { transfer: true });
+  assert(same(after.sum.data, [10, 12]) && moved.data.length === 0, `a moved buffer: ${after.sum.data}`);
+  await refuses(() => model.run({ x: moved, state: moved }), 'shape-mismatch', '"x"', '2 elements', 'has 0');
+  const stop = new AbortController();
+  const long = Array.from({ length: 50 }, () => model.run({ x: big, state: big }, { signal: stop.signal }));
+  const last = model.run({ x: big, state: big });
+  stop.abort();
+  const kinds = await Promise.all(long.map((run) => run.then(() => 'ran', (error) => error.kind)));
+  assert(kinds.every((kind) => kind === 'cancelled'), `cancelled runs: ${kinds}`);
+  assert((await last).sum.data[0] === 2, 'the run behind the cancelled ones');
+  const empty = await model.run({ x: new Float32Array(0), state: new Float32Array(0) });
+  assert(empty.sum.size === 0 && empty.sum.dims[0] === 0, 'no elements');
+  await model.close();
+}
+
+/** Outputs that are kept are inputs of later runs, can be read, and are freed. */
+export async function kept({ load, DeviceTensor }, { device }) {
+  const model = await load(counter(), { device });
+  const one = new Float32Array(1000).fill(1);
+  let { next } = await model.run({ x: one, state: one }, { keep: ['next'], outputs: ['next'] });
+  assert(next instanceof DeviceTensor && next.type === 'float32' && next.dims[0] === 1000 && next.size === 1000, 'what was kept');
+  for (let round = 0; round < 20; round++) {
+    const step = await model.run({ x: one, state: next }, { keep: ['next'] });
+    assert(step.sum.data[999] === round + 3, `round ${round}: ${step.sum.data[999]}`);
+    await next.close();
+    ({ next } = step);
+  }
+  const read = await next.read();
+  assert(read.data.every((x) => x === 22) && (await next.read()).data[0] === 22, `what was read: ${read.data[0]}`);
+  const other = await load(counter(), { device });
+  await refuses(() => other.run({ x: one, state: next }), 'invalid-input', '"state"', 'another model');
+  await other.close();
+  await next.close();
+  await refuses(() => model.run({ x: one, state: next }), 'invalid-input', '"state"', 'closed');
+  await refuses(() => next.read(), 'invalid-input', 'closed');
+  await model.close();
+}
+
+/** What a Tensor takes and says. */
+export async function tensors({ Tensor }) {
+  const t = new Tensor('float32', new Float32Array(6), [2, 3]);
+  assert(t.type === 'float32' && t.size === 6 && t.dims.join() === '2,3' && t.reshape([6]).dims.join() === '6', 'fields');
+  assert(new Tensor('int64', [1n, 2n]).dims[0] === 2 && new Tensor('int64', [1, 2]).data[1] === 2n, 'bigints');
+  assert(same(new Tensor('bool', [true, false]).data, [1, 0]) && new Tensor('float64', [2.5], []).size === 1, 'booleans, a scalar');
+  const from = Tensor.from([[1, 2], [3, 4], [5, 6]]);
+  assert(from.type === 'float32' && from.dims.join() === '3,2' && same(from.data, [1, 2, 3, 4, 5, 6]), 'nested numbers');
+  for (const [values, type] of [[7, 'float32'], [[7n], 'int64'], [[true], 'bool'], ['a', 'string'], [new Uint8Array(2), 'uint8'], [new Uint8ClampedArray(2), 'uint8']]) {
+    assert(Tensor.from(values).type === type, `${values} became ${Tensor.from(values).type}`);
+  }
+  assert(Tensor.from(new Float32Array(4), { dims: [2, 2] }).dims.length === 2 && Tensor.from([1, 2], { type: 'int8' }).data instanceof Int8Array, 'options');
+  // Halves: every one of them survives, and numbers are rounded to the nearest even.
+  const halves = new Tensor('float16', Uint16Array.from({ length: 65536 }, (_, i) => i));
+  const numbers = halves.toFloat32();
+  const back = new Tensor('float16', Array.from(numbers));
+  const lost = back.data.findIndex((bits, i) => bits !== i && !Number.isNaN(numbers[i]));
+  assert(lost < 0 && numbers[0x3c00] === 1 && numbers[1] === 2 ** -24 && numbers[0xfc00] === -Infinity, `half ${lost}`);
+  assert(same(new Tensor('float16', [1 + 2 ** -11, 1 + 3 * 2 ** -11, 65519, 65520, 2 ** -25]).data, [0x3c00, 0x3c02, 0x7bff, 0x7c00, 0]), 'rounding');
+  assert(same(new Tensor('bfloat16', [1, -2.5, 1 + 2 ** -8]).data, [0x3f80, 0xc020, 0x3f80]), 'bfloat16');
+  if (globalThis.Float16Array) {
+    const source = new Float16Array([1, -2]);
+    const half = new Tensor('float16', source);
+    assert(half.data instanceof Uint16Array && half.data.buffer === source.buffer && half.data[1] === 0xc000, 'Float16Array');
+    assert(Tensor.from(source).type === 'float16' && same(Tensor.from(source, { type: 'float32' }).data, [1, -2]), 'Float16Array, inferred');
+  }
+  assert(same(new Tensor('float8e4m3fn', [0x7e, 0x7f, 0x01, 0x80]).toFloat32(), [448, NaN, 2 ** -9, -0]), 'float8');
+  for (const [make, kind, ...words] of [
+    [() => new Tensor('float', []), 'invalid-input', '"float"', 'float32'],
+    [() => new Tensor('float32', new Float64Array(2)), 'invalid-input', 'Float32Array', 'Float64Array'],
+    [() => new Tensor('float32', new Float32Array(2), [3]), 'shape-mismatch', '[3]', '3 elements', 'has 2'],
+    [() => new Tensor('float32', new Float32Array(2), [2.5]), 'invalid-input', 'dims[0] is 2.5'],
+    [() => new Tensor('float32', new Float32Array(2), 2), 'invalid-input', 'array of numbers'],
+    [() => new Tensor('float32', undefined), 'invalid-input', 'undefined'],
+    [() => new Tensor('float32', ['1']), 'invalid-input', 'Element 0'],
+    [() => new Tensor('int64', [1.5]), 'invalid-input', 'Element 0', '1.5'],
+    [() => new Tensor('string', new Uint8Array(1)), 'invalid-input', 'strings'],
+    [() => Tensor.from([[1, 2], [3]]), 'shape-mismatch', '[2, 2]'],
+    [() => Tensor.from([1, 2n]), 'invalid-input', 'several types'],
+    [() => Tensor.from([]), 'invalid-input', 'type'],
+  ]) await refuses(make, kind, ...words);
+}
+
+/** Values of every type go through a model and come back as they were. */
+export async function types({ load, Tensor, Runtime }, { device }) {
+  const runtime = new Runtime();
+  const samples = {
+    float32: [1.5, -0, Infinity], float64: [Math.PI], float16: [0.5, -2], bfloat16: [1.5], int8: [-128, 127], int16: [-32768], int32: [-(2 ** 31)],
+    int64: [-(2n ** 63n), 2n ** 63n - 1n], uint8: [255], uint16: [65535], uint32: [2 ** 32 - 1], uint64: [2n ** 64n - 1n], bool: [true, false],
+    string: ['', 'ß', '\u{1F600}'], int4: [-8, 7], uint4: [15], int2: [-2, 1], uint2: [3], float8e4m3fn: [0x7e], float8e4m3fnuz: [0x80],
+    float8e5m2: [0x7b], float8e5m2fnuz: [1], float8e8m0: [127], float4e2m1: [7],
+  };
+  for (const [type, values] of Object.entries(samples)) {
+    const model = await runtime.load(echo(type, ['n']), { device });
+    const x = new Tensor(type, values);
+    const { y } = await model.run({ x });
+    assert(y.type === type && y.data.constructor === x.data.constructor && same(y.data, x.data), `${type}: ${y.data}, not ${x.data}`);
+    if (type !== 'string') assert((await model.run({ x: x.data })).y.size === x.size, `${type}, bare`);
+    await model.close();
+  }
+  const model = await runtime.load(echo({ sequence: 'float32' }), { device });
+  assert(model.info.inputs[0].kind === 'sequence', JSON.stringify(model.info.inputs));
+  const { y } = await model.run({ x: [Tensor.from([1, 2]), Tensor.from([[3]])] });
+  assert(y.length === 2 && same(y[0].data, [1, 2]) && y[1].dims.join() === '1,1', JSON.stringify(y));
+  assert((await model.run({ x: [] })).y.length === 0, 'an empty sequence');
+  await runtime.close();
+  return `${Object.keys(samples).length} types and sequences`;
+}
+
+/** Several models in one worker: they do not disturb each other, and one that is closed is gone alone. */
+export async function runtimes({ Runtime }, { device, tiny }) {
+  const runtime = new Runtime();
+  const workers = performance.getEntriesByType('resource').filter(({ name }) => /worker\.js/.test(name)).length;
+  const [a, b, language] = await Promise.all([
+    runtime.load(counter(), { device }),
+    runtime.load('/onnx/classifier.onnx', { device }),
+    runtime.load(tiny, { device: 'cpu', contextLength: 64 }),
+  ]);
+  const started = performance.getEntriesByType('resource').filter(({ name }) => /worker\.js/.test(name)).length - workers;
+  assert(started <= 1, `${started} workers were started`);
+  const one = new Float32Array([1]);
+  const image = { type: 'float32', dims: [1, 3, 8, 8], data: new Float32Array(192) };
+  const generations = [1, 2].map(() => language.complete([1, 2, 3], { maxTokens: 8, ignoreEos: true, temperature: 0 }));
+  const [sums, labels, first, second] = await Promise.all([a.run({ x: one, state: one }), b.run({ image }), ...generations]);
+  assert(sums.sum.data[0] === 2 && labels.logits.size === 4 && first.ids.join() === second.ids.join(), 'together');
+  const stop = new AbortController();
+  const pending = a.run({ x: one, state: one });
+  await Promise.all([b.close(), pending]);
+  await refuses(() => b.run({ image }), 'cancelled');
+  assert((await a.run({ x: one, state: one })).sum.data[0] === 2, 'after the other was closed');
+  await refuses(() => runtime.load('/onnx/classifier.onnx', { device, signal: stop.signal, onProgress: () => stop.abort() }), 'cancelled');
+  await refuses(() => runtime.load(new Uint8Array(64), { device }), 'format');
+  assert((await a.run({ x: one, state: one })).sum.data[0] === 2, 'after loads that failed');
+  await runtime.close();
+  await refuses(() => a.run({ x: one, state: one }), 'cancelled');
+  await refuses(() => runtime.load('/onnx/classifier.onnx'), 'cancelled');
+}
