@@ -7,6 +7,8 @@
 
 mod display;
 mod graph;
+mod order;
+mod rewrite;
 mod verify;
 
 pub use graph::{Derivation, Graph, Node, NodeId, Source, Value, ValueId, WeightSource};

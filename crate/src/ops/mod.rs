@@ -4,6 +4,7 @@
 
 #[cfg(any(test, feature = "parity"))]
 pub mod case;
+pub mod hint;
 mod eval;
 #[cfg(test)]
 mod hostile;

@@ -1,5 +1,7 @@
 //! Each pass where it fires, and where it must not.
 
+mod networks;
+
 use super::*;
 use crate::ops::binary::{Binary, BinaryFunction};
 use crate::ops::reduce::{Reduce, ReduceFunction};
