@@ -173,8 +173,12 @@ fn merged(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
         else {
             return None;
         };
-        let ([a, b, all], [batch, rows, heads, depth]) = (dims(graph, node.outputs[0])?, dims(graph, x)?)
-        else {
+        // Batch and rows are those of the queries; a mask may only seem to widen them.
+        let (batch, rows) = match dims(graph, inputs[0]?)? {
+            [batch, rows, _] | [batch, _, rows, _] => (batch, rows),
+            _ => return None,
+        };
+        let ([a, b, all], [_, _, heads, depth]) = (dims(graph, node.outputs[0])?, dims(graph, x)?) else {
             return None;
         };
         let whole = heads.known()?.checked_mul(depth.known()?)?;

@@ -291,7 +291,7 @@ fn reshaped(
             Some((0..x.len()).filter(|i| !axes.contains(i)).map(|i| x[i].clone()).collect())
         }
         // Which dimensions are 1 is open.
-        Reshape::Squeeze => None,
+        Reshape::Squeeze | Reshape::Align { .. } => None,
         Reshape::Unsqueeze => {
             let rank = x.len() + ints?.len();
             let axes = axes_of(ints?, rank)?;
