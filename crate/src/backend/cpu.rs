@@ -281,6 +281,10 @@ impl Backend for CpuBackend {
         }
     }
 
+    fn has_repacked(&self, id: ValueId) -> bool {
+        self.prepared.is_none() && self.weights.contains_key(&id)
+    }
+
     fn prepare(&mut self, graph: &Graph, plan: &Plan) -> Result<()> {
         let Some(prepared) = &mut self.prepared else { return Ok(()) };
         if !prepared.insert(plan.id) {
