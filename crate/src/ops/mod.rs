@@ -4,8 +4,8 @@
 
 #[cfg(any(test, feature = "parity"))]
 pub mod case;
-pub mod hint;
 mod eval;
+pub mod hint;
 #[cfg(test)]
 mod hostile;
 mod known;
