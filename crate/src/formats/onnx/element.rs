@@ -14,6 +14,8 @@ macro_rules! element_types {
         }
 
         impl ElementType {
+            const ALL: [Self; [$($number),+].len()] = [$(Self::$variant),+];
+
             /// The type of a number of `TensorProto.DataType`; none for 0, which says that it is not known.
             ///
             /// # Errors
@@ -33,7 +35,18 @@ macro_rules! element_types {
                 }
             }
 
-            fn name(self) -> &'static str {
+            /// The type of that name, as [`name`](Self::name) gives it.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|ty| ty.name() == name)
+            }
+
+            /// The type whose tensors have that dtype.
+            pub fn of(dtype: DType) -> Option<Self> {
+                Self::ALL.into_iter().find(|ty| ty.dtype() == Some(dtype))
+            }
+
+            /// Its name, such as `float32`.
+            pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name),+
                 }
