@@ -21,6 +21,10 @@ impl OpDef for Select {
         Ok(vec![TensorType { dtype: a.dtype, shape: Shape(shape) }])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (condition, a, b) = (inputs[0].tensor()?, inputs[1].tensor()?, inputs[2].tensor()?);
         let y = &mut outputs[0];
