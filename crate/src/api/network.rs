@@ -67,6 +67,14 @@ impl Network {
         Self { inner: RefCell::new(inner), kept: RefCell::default(), device, bytes }
     }
 
+    /// Where it runs, as far as is known: the first run may have found out.
+    fn device_of(&self, network: &session::Network) -> Device {
+        match network.comparison() {
+            Some(found) => self.device.after(found),
+            None => self.device.clone(),
+        }
+    }
+
     fn kept(&self, number: u32) -> Result<Rc<Tensor>> {
         match self.kept.borrow().get(&number) {
             Some(tensor) => Ok(Rc::clone(tensor)),
@@ -109,7 +117,8 @@ impl Network {
         let network = self.inner.try_borrow().map_err(|_| busy())?;
         let info =
             Object::new().with("kind", "network").with("architecture", "onnx").count("bytes", self.bytes);
-        let info = info.count("layers", network.n_nodes() as u64).with("device", self.device.object());
+        let info =
+            info.count("layers", network.n_nodes() as u64).with("device", self.device_of(&network).object());
         let metadata =
             network.metadata().iter().fold(Object::new(), |all, (key, text)| all.with(key, text.as_str()));
         let info = info.with("metadata", metadata);
@@ -152,16 +161,24 @@ impl Network {
         self.kept.borrow_mut().remove(&kept);
     }
 
+    /// Whether runs measure each launch from now on.
+    #[wasm_bindgen(js_name = timeLaunches)]
+    pub fn time_launches(&self, on: bool) -> std::result::Result<(), Error> {
+        self.inner.try_borrow_mut().map_err(|_| busy())?.time_launches(on);
+        Ok(())
+    }
+
     /// What the last run launched: `Profile` of `js/types.ts`.
     pub fn profile(&self) -> std::result::Result<JsValue, Error> {
         let network = self.inner.try_borrow().map_err(|_| busy())?;
         let nodes = network.profile();
         let nodes = nodes.iter().map(|launch| {
-            let object =
+            let node =
                 Object::new().with("node", launch.node.as_str()).with("kernel", launch.kernel.as_str());
-            object.maybe("ms", launch.ms).into()
+            let node = node.with("device", launch.device).maybe("ms", launch.ms);
+            node.maybe("reason", launch.reason.as_deref()).into()
         });
-        Ok(Object::new().with("device", self.device.object()).with("nodes", array(nodes)).into())
+        Ok(Object::new().with("device", self.device_of(&network).object()).with("nodes", array(nodes)).into())
     }
 }
 
