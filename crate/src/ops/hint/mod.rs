@@ -77,7 +77,7 @@ impl Op {
 /// Whether the known dimensions of a type multiply to a number that a tensor can have.
 fn is_small(ty: &TensorType) -> bool {
     let known = ty.shape.0.iter().filter_map(Dim::known);
-    known.map(|n| n.max(1) as u64).try_fold(1u64, u64::checked_mul).is_some_and(|n| n <= MAX_ELEMENTS)
+    known.map(|n| n.max(1)).try_fold(1usize, usize::checked_mul).is_some_and(|n| n as u64 <= MAX_ELEMENTS)
 }
 
 #[cfg(test)]
