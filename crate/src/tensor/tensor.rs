@@ -115,7 +115,8 @@ impl Tensor {
 
     /// The tensor, borrowed to be written.
     pub fn view_mut(&mut self) -> TensorViewMut<'_> {
-        let bytes = &mut bytemuck::cast_slice_mut(Arc::make_mut(&mut self.storage).as_mut_slice())[..self.n_bytes];
+        let bytes =
+            &mut bytemuck::cast_slice_mut(Arc::make_mut(&mut self.storage).as_mut_slice())[..self.n_bytes];
         TensorViewMut { dtype: self.dtype, shape: &self.shape, bytes }
     }
 }
