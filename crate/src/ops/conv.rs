@@ -129,7 +129,7 @@ impl OpDef for Conv {
         let filters = match packed {
             Some(filters) => filters,
             None => {
-                made = self.packing().filters(inputs[1].tensor()?)?;
+                made = self.packing(shape).filters(inputs[1].tensor()?)?;
                 &made
             }
         };
@@ -169,7 +169,7 @@ impl OpDef for Conv {
     }
 
     fn packs(&self, index: usize, shape: &[usize]) -> Option<Packing> {
-        (index == 1 && shape.len() > 2 && !self.sums_directly(shape)).then(|| self.packing())
+        (index == 1 && shape.len() > 2 && !self.sums_directly(shape)).then(|| self.packing(shape))
     }
 }
 
@@ -179,8 +179,14 @@ impl Conv {
         self.transposed.is_none() && w.len() <= 4 && w[0] == self.groups && w[1] == 1
     }
 
-    fn packing(&self) -> Packing {
-        Packing::Filters { groups: self.groups, transposed: self.transposed.is_some() }
+    fn packing(&self, w: &[usize]) -> Packing {
+        let ones = |of: &Option<Vec<usize>>| of.iter().flatten().all(|n| *n == 1);
+        let plain = self.groups == 1 && ones(&self.sliding.strides) && ones(&self.sliding.dilations);
+        match w {
+            // With fewer channels or filters, transforming tiles costs more than it saves.
+            &[m, c, 3, 3] if plain && m.min(c) >= 16 && self.transposed.is_none() => Packing::Tiles,
+            _ => Packing::Filters { groups: self.groups, transposed: self.transposed.is_some() },
+        }
     }
 }
 
@@ -276,6 +282,7 @@ pub(super) mod parity {
             case(&[1, 9, 11, 13], &[10, 9, 1, 1], 2, 0, 1, &[1, 10, 6, 7]),
             fused(&[2, 20, 13, 13], &[6, 20, 3, 3], 1, 1, 1, &[2, 6, 13, 13]),
             fused(&[1, 12, 20, 21], &[12, 1, 3, 3], 2, 1, 12, &[1, 12, 10, 11]),
+            fused(&[2, 18, 15, 21], &[17, 18, 3, 3], 1, 1, 1, &[2, 17, 15, 21]),
             transposed(&[2, 6, 7, 9], &[6, 5, 2, 2], 2, 0, 1, &[2, 5, 14, 18]),
             transposed(&[1, 4, 5, 6], &[4, 3, 3, 3], 2, 1, 2, &[1, 6, 9, 11]),
         ]
