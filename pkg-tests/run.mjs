@@ -11,6 +11,7 @@ import { modelPath } from '../crate/xtask/node/models.mjs';
 import { at } from '../crate/xtask/node/paths.mjs';
 import { serve } from '../crate/xtask/node/serve.mjs';
 import * as demo from './demo.mjs';
+import * as rooms from './demo_tasks.mjs';
 import { readCases, readExceptions, runCases, suiteFolder, summary, tally, untrue } from './onnx/conformance.mjs';
 import { measured } from './memory.mjs';
 import { findBrowser } from '../crate/xtask/node/setup.mjs';
@@ -45,7 +46,7 @@ const [{ filename }] = JSON.parse(command(at('.'), 'npm', 'pack', '--json', '--s
 const tarball = path.join(out, filename);
 
 /** The checks that run in pages. */
-const PAGE = ['checks.mjs', 'encoders.mjs', 'networks.mjs', 'ort.mjs', 'truth.mjs'];
+const PAGE = ['checks.mjs', 'encoders.mjs', 'networks.mjs', 'ort.mjs', 'tasks.mjs', 'truth.mjs'];
 
 /** A folder with the package installed, a page, and its script. */
 function consumer(name, specifier = 'homefire') {
@@ -58,12 +59,12 @@ function consumer(name, specifier = 'homefire') {
     fs.copyFileSync(at(`pkg-tests/${file}`), path.join(folder, file));
   }
   fs.writeFileSync(path.join(folder, 'index.html'), '<!doctype html><meta charset="utf-8"><title>consumer</title><script type="module" src="./main.js"></script>');
-  const face = specifier.replace(/index\.js$/, 'ort.js').replace(/^homefire$/, 'homefire/ort');
+  const faceOf = (part) => specifier.replace(/index\.js$/, `${part}.js`).replace(/^homefire$/, `homefire/${part}`);
   const imports = PAGE.map((file) => `import * as ${path.parse(file).name} from './${file}';\n`).join('');
   fs.writeFileSync(path.join(folder, 'main.js'),
-    `import * as homefire from ${JSON.stringify(specifier)};\nimport * as ort from ${JSON.stringify(face)};\nimport * as suite from './onnx/page.mjs';\n${imports}` +
+    `import * as homefire from ${JSON.stringify(specifier)};\nimport * as ort from ${JSON.stringify(faceOf('ort'))};\nimport * as taskFace from ${JSON.stringify(faceOf('tasks'))};\nimport * as suite from './onnx/page.mjs';\n${imports}` +
     `const checks = { ${PAGE.map((file) => `...${path.parse(file).name}`).join(', ')}, ...suite };\n` +
-    'globalThis.run = (name, options) => checks[name]({ ...homefire, ort }, options);\n');
+    'globalThis.run = (name, options) => checks[name]({ ...homefire, ...taskFace, ort }, options);\n');
   return folder;
 }
 
@@ -73,7 +74,7 @@ const browser = await launch();
 
 /** Opens a consumer's page and runs one of the checks in it. */
 async function drive(folder, name, { using = browser, device = 'cpu', csp = true, ...more } = {}) {
-  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny'), '/reference/': at('crate/tests/data/reference'), '/onnx/': at('crate/tests/data/onnx'), '/encoders/': at('crate/tests/data/encoders') };
+  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny'), '/reference/': at('crate/tests/data/reference'), '/onnx/': at('crate/tests/data/onnx'), '/encoders/': at('crate/tests/data/encoders'), '/samples/': at('www/samples') };
   const server = await serve({ roots, headers: csp ? { 'Content-Security-Policy': CSP } : {} });
   const page = await using.newPage();
   const foreign = [];
@@ -198,6 +199,20 @@ if (suite) {
 } else {
   console.warn('\n!!! The ONNX project\'s backend tests are left out: they need Python with onnx (pip install onnx==1.23.2), or HOMEFIRE_ONNX_SUITE.\n');
 }
+for (const [name, spoil] of [['fileTypes', 1], ['search', true], ['vad', 0.05], ['ocrNetworks', 0.01], ['ocrPage', 4]]) {
+  await check(`task ${name}`, () => drive(plain, name));
+  await check(`task ${name} on WebGPU`, () => drive(plain, name, { using: softwareGpu, device: 'webgpu', brief: true }));
+  await check(`canary: a spoilt ${name} is seen`, async () => {
+    const error = await drive(plain, name, { spoil, brief: true }).then(() => null, (e) => e);
+    if (!/Error: /.test(String(error))) throw new Error('it passed');
+    return String(error).split('\n')[0].slice(0, 120);
+  });
+}
+/** A browser that plays the sample for its microphone. */
+const ears = await launch([
+  '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-audio-capture=${at('www/samples/sound.wav')}`,
+]);
+await check('task microphone', () => drive(plain, 'microphone', { using: ears }));
 await check('CPU: greedy tokens are the reference\'s', () => drive(plain, 'greedy'));
 await check('CPU: perplexity', () => drive(plain, 'perplexity'));
 await check('CPU: perplexity with plain SIMD', async () => {
@@ -328,8 +343,18 @@ const small = { scheme: 'light', width: 360, height: 640 };
 await check('demo: stop, and begin anew', () => demo.visit(browser, small, demo.stopAndBegin));
 await check('demo: a file that is no model', () => demo.visit(browser, small, demo.badFile));
 await check('demo: no GPU where one is asked for', () => demo.visit(browser, small, demo.noGpu));
+await check('demo: tabs by keyboard', () => demo.visit(browser, small, rooms.keys));
+for (const [name, look] of [
+  ['search', { scheme: 'light', width: 1200, height: 800 }],
+  ['ocr', { scheme: 'dark', width: 1200, height: 900 }],
+  ['voice', small],
+  ['files', { scheme: 'dark', width: 360, height: 740 }],
+  ['network', { scheme: 'light', width: 1200, height: 900 }],
+]) {
+  await check(`demo: ${name}`, () => demo.visit(browser, look, (page) => rooms[name](page, out)));
+}
+await check('demo: the microphone', () => demo.visit(ears, small, rooms.microphone));
 
-await softwareGpu.close();
-await browser.close();
+for (const one of [softwareGpu, ears, browser]) await one.close();
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exit(failed > 0 ? 1 : 0);

@@ -1,17 +1,12 @@
-// A model file of the visitor's own: dropped anywhere on the page, or picked.
+// Files of the visitor's own: dropped anywhere on the page, or picked.
 
-/**
- * @param {{ overlay: HTMLElement, input: HTMLInputElement, onFiles: (files: File[]) => void, onRefused: (why: string) => void }} options
- * `onFiles` gets .gguf files only, at least one.
- */
-export function acceptFiles({ overlay, input, onFiles, onRefused }) {
+/** @param {{ overlay: HTMLElement, input: HTMLInputElement, onFiles: (files: File[]) => void }} options `onFiles` gets at least one file */
+export function acceptFiles({ overlay, input, onFiles }) {
   let depth = 0; // dragenter and dragleave come for every element on the way
   const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
   const show = (visible) => { overlay.hidden = !visible; };
   const offer = (files) => {
-    const models = files.filter((file) => /\.gguf$/i.test(file.name));
-    if (models.length > 0) onFiles(models);
-    else if (files.length > 0) onRefused(`“${files[0].name}” is not a .gguf file.`);
+    if (files.length > 0) onFiles(files);
   };
 
   addEventListener("dragenter", (event) => {

@@ -22,6 +22,21 @@ const ADVICE = {
   package: ["The Homefire package is not here", "This page imports /dist/index.js. Run npm start in the repository: it builds the package and serves both.", ["reload"]],
 };
 
+/** Of the other tabs, where the reason in the error's own words says most. */
+const TASK_ADVICE = {
+  fetch: ["The model could not be downloaded", "Check that the server is running and has the file: npm start gets what is missing."],
+  format: ["This file cannot be read", "It may be damaged, or of a kind that this browser does not know."],
+  picture: ["This is no picture", "Choose another one."],
+  "unsupported-format": ["This kind of model is not for this tab", "Choose another file."],
+  "unsupported-op": ["This network needs operators that are missing here", "They are named below."],
+  "invalid-input": ["That could not be done", "The reason is below."],
+  "shape-mismatch": ["The network does not take these sizes", "Choose others: the reason is below."],
+  "out-of-memory": ["There is not enough memory", "Close other tabs, or choose a smaller file."],
+  "no-webgpu": ["WebGPU is not usable here", "Choose the CPU below: it serves in every browser."],
+  "device-lost": ADVICE["device-lost"],
+  package: ADVICE.package,
+};
+
 const UNKNOWN = ["Something went wrong", "This may be a fault of Homefire’s. Trying again may help.", ["retry"]];
 
 /** Whether the error only says that the caller stopped the work. */
@@ -37,6 +52,16 @@ export function isCancelled(error) {
  */
 export function errorElement(error, allowed = Object.keys(STEPS)) {
   const [title, next, steps] = ADVICE[error?.kind] ?? UNKNOWN;
+  return block(error, title, next, steps.filter((step) => allowed.includes(step)));
+}
+
+/** The same for a tab with models of its own. */
+export function taskErrorElement(error) {
+  const [title, next] = TASK_ADVICE[error?.kind] ?? UNKNOWN;
+  return block(error, title, next, [error?.kind === "package" ? "reload" : "retry"]);
+}
+
+function block(error, title, next, steps) {
   const box = document.createElement("div");
   box.className = "error";
   box.setAttribute("role", "alert");
@@ -52,7 +77,7 @@ export function errorElement(error, allowed = Object.keys(STEPS)) {
   detail.textContent = `${error?.message ?? error}${error?.node ? ` (at ${error.node})` : ""}`;
   const buttons = document.createElement("div");
   buttons.className = "error-steps";
-  for (const step of steps.filter((name) => allowed.includes(name))) {
+  for (const step of steps) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "button";

@@ -16,6 +16,9 @@
 //   #stats          the figures of the newest answer (no data-test; older ones are `.message.assistant .stats`)
 //   .message.assistant   data-state: "waiting" | "streaming" | "done" | "stopped" | "failed"; its text is in `.body`
 //   .message.user        what the visitor said
+//   #tab-… and #panel-… of chat (its panel is #scroller), search, ocr, voice, files, network; <html data-tab> is the one shown.
+//                   In a panel: .task-state with data-state "idle" | "loading" | "working" | "ready" | "failed"; data-test:
+//                   sample, hit, line, segment, file, output, profile, run, query, text, mic, mic-stop, ocr-file, voice-file, files-file
 //   .error          an error, in a message or in the card; data-kind: the error's kind; buttons have data-step
 //
 // `?autoload=1` loads the default model at once. <html data-model> mirrors the state of #model-card.
@@ -23,8 +26,14 @@ import { Chat } from "./chat.js";
 import { acceptFiles } from "./drop.js";
 import { errorElement } from "./errors.js";
 import { RequestMeter, bytesText, leftText } from "./meter.js";
+import { filesTab } from "./files.js";
 import { Hearth, choiceOfFiles } from "./model.js";
+import { networkTab } from "./network.js";
+import { ocrTab } from "./ocr.js";
+import { searchTab } from "./search.js";
 import { settingsOf, showFacts } from "./settings.js";
+import { Tabs } from "./tabs.js";
+import { voiceTab } from "./voice.js";
 
 const $ = (id) => document.getElementById(id);
 const announce = (text) => { $("announcer").textContent = text; };
@@ -127,22 +136,41 @@ $("cancel-load").addEventListener("click", () => {
 $("device-select").addEventListener("change", (event) => {
   if (hearth.status === "ready") chat.stop();
   hearth.switchDevice(event.target.value);
+  for (const { task } of Object.values(rooms)) task.reset();
 });
 
-acceptFiles({
-  overlay: $("drop-overlay"),
-  input: $("file"),
-  onFiles(files) {
+// --- the tabs, and the files that are dropped on them
+
+const tabs = new Tabs($("tabs"));
+const room = (name, make) => make({ panel: $(`panel-${name}`), device: () => $("device-select").value, announce });
+const rooms = {
+  network: room("network", networkTab),
+  search: room("search", searchTab),
+  ocr: room("ocr", ocrTab),
+  voice: room("voice", voiceTab),
+  files: room("files", filesTab),
+};
+
+/** Models go to their tab; other files to the tab that is shown, or to the one that is for their kind. */
+function takeFiles(files) {
+  const models = files.filter(({ name }) => /\.gguf$/i.test(name));
+  if (models.length > 0) {
     if (hearth.status === "ready") chat.stop();
     $("settings").open = false;
-    hearth.choose(choiceOfFiles(files)).catch(() => {});
-  },
-  onRefused(why) {
-    const error = Object.assign(new Error(why), { kind: "unsupported-format" });
-    $("card-error").replaceChildren(errorElement(error, ["file"]));
-    $("card-error").hidden = false;
-    $("model-card").hidden = false;
-  },
+    tabs.show("chat");
+    hearth.choose(choiceOfFiles(models)).catch(() => {});
+    return;
+  }
+  const fits = (name) => rooms[name]?.accepts(files[0]);
+  const name = fits("network") ? "network" : fits(tabs.current) ? tabs.current : ["ocr", "voice", "files"].find(fits);
+  tabs.show(name);
+  rooms[name].accept(files);
+}
+
+acceptFiles({ overlay: $("drop-overlay"), input: $("file"), onFiles: takeFiles });
+tabs.addEventListener("change", () => {
+  if (tabs.current !== "voice") rooms.voice.leave();
+  for (const details of disclosures) details.open = false;
 });
 for (const id of ["choose-file", "choose-file-hero"]) $(id).addEventListener("click", () => $("file").click());
 
@@ -231,5 +259,5 @@ addEventListener("pointerdown", (event) => {
 showModel();
 showProgress();
 showComposer();
-if (matchMedia("(pointer: fine)").matches) prompt.focus();
+if (matchMedia("(pointer: fine)").matches && tabs.current === "chat") prompt.focus();
 if (new URLSearchParams(location.search).get("autoload") === "1") load();

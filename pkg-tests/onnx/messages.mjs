@@ -141,8 +141,8 @@ export function difference(got, want, rtol, atol) {
   const [a, b] = [numbers(got), numbers(want)];
   if (a.length !== b.length) return `${a.length} elements, not ${b.length}`;
   const exact = want.type === 'string' || /^float[48]/.test(want.type);
-  // Two units in the last place of a bfloat16, as there.
-  const relative = want.type === 'bfloat16' ? Math.max(rtol, 2 ** -6) : rtol;
+  // Two units in the last place of 16 bits, which is what rounding on the way makes of them.
+  const relative = Math.max(rtol, { bfloat16: 2 ** -6, float16: 2 ** -9 }[want.type] ?? 0);
   let wrong = 0;
   let worst = 0;
   for (let i = 0; i < b.length; i++) {

@@ -1,5 +1,5 @@
 // Loads the models of a task, several at a time, and reports how far all of them are together.
-import { HomefireError, load, type LoadOptions, type Model, type Progress, type Source } from "../index.js";
+import { HomefireError, Model, Runtime, type LoadOptions, type Progress, type Source } from "../index.js";
 
 /** Where a task's models run, and who hears how far loading is. */
 export type TaskOptions = Pick<LoadOptions, "device" | "onProgress" | "signal" | "network">;
@@ -7,57 +7,57 @@ export type TaskOptions = Pick<LoadOptions, "device" | "onProgress" | "signal" |
 /** A model that is loaded already, or where to load it from. */
 export type ModelSource = Model | Source;
 
-const isModel = (source: ModelSource): source is Model => "info" in (source as Model) && "run" in (source as Model);
+const isModel = (source: ModelSource): source is Model => source instanceof Model;
 
-/** The models of a task: those loaded here are closed with it. */
+/** The models of a task: those loaded here share one worker and are closed with it. */
 export class Models {
   private constructor(
     readonly models: readonly Model[],
-    private readonly own: readonly Model[],
+    private readonly runtime: Runtime,
   ) {}
 
   /** Loads what is not loaded yet, all at once. If one fails, the others are closed again. */
   static async load(sources: readonly ModelSource[], { onProgress, ...options }: TaskOptions): Promise<Models> {
-    const states: Progress[] = [];
+    const runtime = new Runtime();
     const wanted = sources.filter((source) => !isModel(source)).length;
+    const states: Progress[] = [];
     const report = (index: number, progress: Progress): void => {
       states[index] = progress;
-      const known = Object.values(states);
-      const sum = (of: (state: Progress) => number | null): number | null =>
-        known.length < wanted ? null : known.reduce<number | null>((all, state) => add(all, of(state)), 0);
-      const phases = known.map(({ phase }) => phase);
-      const phase = known.length < wanted || phases.includes("download") ? "download" : phases.includes("compile") ? "compile" : "ready";
-      onProgress?.({
-        phase,
-        loadedBytes: known.reduce((all, { loadedBytes }) => all + loadedBytes, 0),
-        totalBytes: sum(({ totalBytes }) => totalBytes),
-        seconds: Math.max(...known.map(({ seconds }) => seconds)),
-        bytesPerSecond: known.reduce((all, { bytesPerSecond }) => all + bytesPerSecond, 0),
-        remainingSeconds: known.length < wanted ? null : known.reduce<number | null>((most, state) =>
-          most === null || state.remainingSeconds === null ? null : Math.max(most, state.remainingSeconds), 0),
-      });
+      onProgress?.(together(Object.values(states), wanted));
     };
-    const results = await Promise.allSettled(
-      sources.map((source, i) =>
-        isModel(source) ? Promise.resolve(source) : load(source, { ...options, onProgress: (progress) => report(i, progress) })),
-    );
-    const models = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-    const own = models.filter((model) => !sources.includes(model));
-    const failure = results.find((result) => result.status === "rejected");
-    if (failure) {
-      await Promise.all(own.map((model) => model.close()));
-      throw failure.reason;
+    const open = (source: ModelSource, index: number): Model | Promise<Model> =>
+      isModel(source) ? source : runtime.load(source, { ...options, onProgress: (progress) => report(index, progress) });
+    try {
+      return new Models(await Promise.all(sources.map(open)), runtime);
+    } catch (thrown) {
+      await runtime.close();
+      throw thrown;
     }
-    return new Models(models, own);
   }
 
   /** Frees the models that were loaded here. */
-  async close(): Promise<void> {
-    await Promise.all(this.own.map((model) => model.close()));
+  close(): Promise<void> {
+    return this.runtime.close();
   }
 }
 
-const add = (a: number | null, b: number | null): number | null => (a === null || b === null ? null : a + b);
+/** How far several loads are; some of the `wanted` ones may not have begun. */
+function together(states: readonly Progress[], wanted: number): Progress {
+  const phases = states.map(({ phase }) => phase);
+  const whole = states.length === wanted;
+  const total = (of: (state: Progress) => number): number => states.reduce((sum, state) => sum + of(state), 0);
+  const known = (of: (state: Progress) => number | null): number | null =>
+    whole ? states.map(of).reduce((sum, n) => (sum === null || n === null ? null : sum + n)) : null;
+  return {
+    phase: !whole || phases.includes("download") ? "download" : phases.includes("compile") ? "compile" : "ready",
+    loadedBytes: total(({ loadedBytes }) => loadedBytes),
+    totalBytes: known(({ totalBytes }) => totalBytes),
+    seconds: Math.max(...states.map(({ seconds }) => seconds)),
+    bytesPerSecond: total(({ bytesPerSecond }) => bytesPerSecond),
+    remainingSeconds: whole && states.every((state) => state.remainingSeconds !== null)
+      ? Math.max(...states.map((state) => state.remainingSeconds ?? 0)) : null,
+  };
+}
 
 /** The JSON file of a source. Nothing is fetched but what the caller named. */
 export async function json(source: string | URL | Blob | Response | object, what: string, network: "allow" | "none" = "allow"): Promise<unknown> {

@@ -1,11 +1,11 @@
 // Text in pictures, with the models of PP-OCR (or others of their form): detection of boxes, direction, recognition.
-import { HomefireError } from "../errors.js";
+import { HomefireError } from "../index.js";
 import type { Quad } from "./geometry.js";
 import { Models, type ModelSource, type TaskOptions } from "./load.js";
 import { Pace } from "./pace.js";
 import { pictureOf, type ImageSource } from "./picture.js";
 import { findBoxes, type DetectionOptions } from "./text_boxes.js";
-import { lying, readLines, upright } from "./text_lines.js";
+import { lying, readLines, turned, upright, type Reading } from "./text_lines.js";
 
 /** The networks of OCR. */
 export interface OcrModels {
@@ -43,6 +43,8 @@ export interface TextLine {
 
 /** Pictures are not looked at more closely than this, in pixels of the longer side. */
 const MOST_SIDE = 2000;
+/** A line with a lower score is read once more, turned by half a turn. */
+const DOUBTFUL = 0.8;
 
 /**
  * Loads the models of OCR.
@@ -88,13 +90,26 @@ export class Ocr {
       let boxes = (await findBoxes(detection, picture, options, pace, signal)).map(lying);
       if (direction) boxes = await upright(direction, picture, boxes, pace, signal);
       onBoxes?.(boxes.map(outside));
+      const read = async (quads: readonly Quad[], onRead: (index: number, reading: Reading) => void): Promise<void> =>
+        readLines(recognition, this.characters, picture, quads, onRead, pace, signal);
       const lines: TextLine[] = [];
-      const onRead = (index: number, { text, score }: { text: string; score: number }): void => {
+      const take = (index: number, { text, score }: Reading, box: Quad): void => {
         if (text === "" || score < minScore) return;
-        lines[index] = { text, score, box: outside(boxes[index] as Quad) };
+        lines[index] = { text, score, box: outside(box) };
         onLine?.(lines[index]);
       };
-      await readLines(recognition, this.characters, picture, boxes, onRead, pace, signal);
+      const doubtful: { index: number; reading: Reading; box: Quad }[] = [];
+      await read(boxes, (index, reading) => {
+        const box = boxes[index] as Quad;
+        if (direction && reading.score < DOUBTFUL) doubtful.push({ index, reading, box: turned(box) });
+        else take(index, reading, box);
+      });
+      // The classifier sees long lines squeezed, and is wrong about some: what reads badly is tried the other way round.
+      await read(doubtful.map(({ box }) => box), (i, reading) => {
+        const { index, reading: before, box } = doubtful[i] as (typeof doubtful)[0];
+        if (reading.score > before.score) take(index, reading, box);
+        else take(index, before, turned(box));
+      });
       pace.pause();
       return lines.filter(Boolean);
     } catch (thrown) {

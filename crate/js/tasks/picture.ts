@@ -1,5 +1,5 @@
 // Pictures as pixels: whatever the page has becomes RGBA bytes, and parts of it become planes for a network.
-import { HomefireError } from "../errors.js";
+import { HomefireError } from "../index.js";
 import type { Pace } from "./pace.js";
 
 /** Anything that holds a picture. A `File` or `Blob` is decoded; what is at a URL is for the caller to fetch. */

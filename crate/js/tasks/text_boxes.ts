@@ -33,7 +33,7 @@ export async function findBoxes(model: Model, picture: Picture, options: Detecti
   const planes = await resized(picture, region, width, height, pace);
   const input = model.info.inputs[0]?.name ?? "x";
   pace.pause();
-  const outputs = await model.run({ [input]: { type: "float32", dims: [1, 3, height, width], data: planes } }, signal ? { signal } : {});
+  const outputs = await model.run({ [input]: { type: "float32", dims: [1, 3, height, width], data: planes } }, { transfer: true, ...(signal ? { signal } : {}) });
   pace.resume();
   const { data } = Object.values(outputs)[0] as Tensor;
   const found = await boxesOf(data as Float32Array, width, height, options, pace);
@@ -137,9 +137,16 @@ function meanWithin(map: Float32Array, width: number, height: number, quad: Quad
   return n === 0 ? 0 : sum / n;
 }
 
-/** From top to bottom; boxes on one line from left to right. */
+/** From top to bottom, boxes on one line from left to right, in the direction in which most of the text lies. */
 export function readingOrder(quads: readonly Quad[]): Quad[] {
-  const boxes = quads.map((quad) => ({ quad, y: (quad[0][1] + quad[3][1]) / 2, x: quad[0][0], height: distance(quad[0], quad[3]) }));
+  const long = quads.filter(([tl, tr, , bl]) => distance(tl, tr) > 1.5 * distance(tl, bl));
+  const slants = long.map(([[x0, y0], [x1, y1]]) => Math.atan2(y1 - y0, x1 - x0)).sort((a, b) => a - b);
+  const slant = slants[Math.floor(slants.length / 2)] ?? 0;
+  const [cos, sin] = [Math.cos(slant), Math.sin(slant)];
+  const boxes = quads.map((quad) => {
+    const [x, y] = [(quad[0][0] + quad[3][0]) / 2, (quad[0][1] + quad[3][1]) / 2];
+    return { quad, x: x * cos + y * sin, y: y * cos - x * sin, height: distance(quad[0], quad[3]) };
+  });
   boxes.sort((a, b) => a.y - b.y || a.x - b.x);
   for (let i = 1; i < boxes.length; i++) {
     for (let j = i; j > 0; j--) {

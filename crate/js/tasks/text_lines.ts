@@ -1,7 +1,6 @@
 // What a text box says: a classifier tells whether it stands on its head, a recogniser gives the probabilities of each
 // character from left to right, and the likeliest ones without repetitions and blanks are the text (CTC).
-import { HomefireError } from "../errors.js";
-import type { Model, Tensor, TensorLike } from "../index.js";
+import { HomefireError, type Model, type Tensor, type TensorLike } from "../index.js";
 import { distance, type Quad } from "./geometry.js";
 import type { Pace } from "./pace.js";
 import type { Picture } from "./picture.js";
@@ -34,6 +33,9 @@ export const lying = (quad: Quad): Quad => {
   return 1 / ratioOf(quad) >= 1.5 ? [tr, br, bl, tl] : quad;
 };
 
+/** A box as seen after half a turn. */
+export const turned = ([tl, tr, br, bl]: Quad): Quad => [br, bl, tl, tr];
+
 /** Boxes as a batch `[n, 3, HEIGHT, width]`, each at the left, grey (0) right of it. */
 async function batchOf(picture: Picture, quads: readonly Quad[], width: number, pace: Pace): Promise<TensorLike> {
   const data = new Float32Array(quads.length * 3 * HEIGHT * width);
@@ -47,7 +49,7 @@ async function batchOf(picture: Picture, quads: readonly Quad[], width: number, 
 
 async function run(model: Model, input: TensorLike, pace: Pace, signal?: AbortSignal): Promise<{ data: Float32Array; dims: readonly number[] }> {
   pace.pause();
-  const outputs = await model.run({ [model.info.inputs[0]?.name ?? "x"]: input }, signal ? { signal } : {});
+  const outputs = await model.run({ [model.info.inputs[0]?.name ?? "x"]: input }, { transfer: true, ...(signal ? { signal } : {}) });
   pace.resume();
   const { data, dims } = Object.values(outputs)[0] as Tensor;
   return { data: data as Float32Array, dims };
@@ -55,15 +57,13 @@ async function run(model: Model, input: TensorLike, pace: Pace, signal?: AbortSi
 
 /** The boxes, each turned by half a turn where the classifier is sure that it stands on its head. */
 export async function upright(model: Model, picture: Picture, quads: readonly Quad[], pace: Pace, signal?: AbortSignal): Promise<Quad[]> {
-  const turned = [...quads];
+  const right = [...quads];
   for (let at = 0; at < quads.length; at += BATCH) {
     const some = quads.slice(at, at + BATCH);
     const { data } = await run(model, await batchOf(picture, some, 4 * HEIGHT, pace), pace, signal);
-    for (const [i, [tl, tr, br, bl]] of some.entries()) {
-      if ((data[i * 2 + 1] as number) > 0.9) turned[at + i] = [br, bl, tl, tr];
-    }
+    for (const [i, quad] of some.entries()) if ((data[i * 2 + 1] as number) > 0.9) right[at + i] = turned(quad);
   }
-  return turned;
+  return right;
 }
 
 /** Reads the boxes, narrow ones first; `onRead` gets each as it is known, with its place in `quads`. */

@@ -222,7 +222,7 @@ impl CpuBackend {
             });
         }
         let cx = CpuContext { threads: &self.threads, exact: self.exact };
-        def.eval_cpu(&cx, &inputs, &mut outputs)
+        graph.node(step.node).op.eval(&cx, &inputs, &mut outputs)
     }
 
     fn buffer_mut(&mut self, place: Place) -> Result<&mut Buffer> {
@@ -279,6 +279,10 @@ impl Backend for CpuBackend {
             Some(weight) => weight.write(first_row, offset, &chunk.read()),
             None => Ok(()),
         }
+    }
+
+    fn has_repacked(&self, id: ValueId) -> bool {
+        self.prepared.is_none() && self.weights.contains_key(&id)
     }
 
     fn prepare(&mut self, graph: &Graph, plan: &Plan) -> Result<()> {

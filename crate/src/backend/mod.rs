@@ -54,6 +54,11 @@ pub trait Backend {
     /// a part come in order, in chunks of any size.
     fn write_weight(&mut self, id: ValueId, first_row: usize, offset: usize, chunk: &Chunk) -> Result<()>;
 
+    /// Whether it has all of a constant in a form of its own, so that the graph need not keep the elements.
+    fn has_repacked(&self, _id: ValueId) -> bool {
+        false
+    }
+
     /// Makes what a plan needs before its first run.
     fn prepare(&mut self, _graph: &Graph, _plan: &Plan) -> Result<()> {
         Ok(())

@@ -1,10 +1,11 @@
 //! The graph and the operations that build and rewrite it.
 
-use crate::error::{Error, ErrorKind, Result, ensure};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::rope_table::RopeTable;
+use crate::ops::hint::{Hint, Int};
 use crate::ops::{Known, Op};
 use crate::tensor::Tensor;
-use crate::types::TensorType;
+use crate::types::{Dim, TensorType};
 use std::sync::Arc;
 
 /// The index of a value.
@@ -62,6 +63,10 @@ pub struct Value {
     pub name: Arc<str>,
     /// The type, where it is known before sizes are: a plan knows every type.
     pub ty: Option<TensorType>,
+    /// Whether the type is only a [hint](crate::ops::hint): true of every plan, but with less in it.
+    pub is_hint: bool,
+    /// Of a few integers, what is known of each.
+    pub ints: Option<Vec<Int>>,
     /// The origin.
     pub source: Source,
 }
@@ -94,8 +99,17 @@ pub struct Node {
 pub struct Graph {
     pub(super) values: Vec<Value>,
     pub(super) nodes: Vec<Node>,
-    inputs: Vec<ValueId>,
-    outputs: Vec<(Arc<str>, ValueId)>,
+    pub(super) inputs: Vec<ValueId>,
+    pub(super) outputs: Vec<(Arc<str>, ValueId)>,
+    /// For each value the nodes that use it, each as often as it does.
+    pub(super) users: Vec<Vec<NodeId>>,
+    /// For each node whether nothing needs what it computes since a rewrite.
+    pub(super) dead: Vec<bool>,
+    /// Symbols made for sizes that nothing names.
+    n_symbols: usize,
+    /// Whether types wait for a plan.
+    is_open: bool,
+    bodies: Vec<Graph>,
 }
 
 impl Graph {
@@ -140,9 +154,17 @@ impl Graph {
     }
 
     fn add_value(&mut self, name: &str, ty: impl Into<Option<TensorType>>, source: Source) -> ValueId {
-        let ty = ty.into();
-        self.values.push(Value { name: name.into(), ty, source });
+        let value = Value { name: name.into(), ty: ty.into(), is_hint: false, ints: None, source };
+        self.values.push(value);
+        self.users.push(Vec::new());
         ValueId(self.values.len() as u32 - 1)
+    }
+
+    fn add_node(&mut self, name: &str, op: Op, inputs: &[Option<ValueId>], outputs: &[ValueId]) {
+        let id = NodeId(self.nodes.len() as u32);
+        inputs.iter().flatten().for_each(|input| self.users[input.0 as usize].push(id));
+        self.nodes.push(Node { name: name.into(), op, inputs: inputs.to_vec(), outputs: outputs.to_vec() });
+        self.dead.push(false);
     }
 
     /// Declares an input that each run is given.
@@ -176,8 +198,12 @@ impl Graph {
 
     /// Adds a constant.
     pub fn constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
-        let ty = TensorType::new(tensor.dtype(), crate::types::Shape::known(tensor.shape()));
-        self.add_value(name, ty, Source::Const(Arc::new(tensor)))
+        self.shared_constant(name, Arc::new(tensor))
+    }
+
+    /// Adds a constant that others have too.
+    pub fn shared_constant(&mut self, name: &str, tensor: Arc<Tensor>) -> ValueId {
+        self.add_value(name, tensor.ty(), Source::Const(tensor))
     }
 
     /// Declares a state: zeros before the first run, kept from run to run.
@@ -206,7 +232,7 @@ impl Graph {
                 self.add_value(&value_name, ty, Source::Node(node, i))
             })
             .collect();
-        self.nodes.push(Node { name: name.into(), op, inputs: inputs.to_vec(), outputs: outputs.clone() });
+        self.add_node(name, op, inputs, &outputs);
         Ok(outputs)
     }
 
@@ -217,6 +243,34 @@ impl Graph {
             .first()
             .copied()
             .ok_or_else(|| Error::new(ErrorKind::Internal, "the operator has no output").at(name))
+    }
+
+    /// What is known of the outputs of an operator before sizes are.
+    pub(super) fn hints_of(&mut self, op: &Op, inputs: &[Option<ValueId>]) -> Vec<Hint> {
+        let values = &self.values;
+        let known: Vec<_> = inputs.iter().map(|id| id.map(|id| &values[id.0 as usize])).collect();
+        let hints: Vec<_> = known.iter().map(|value| value.map(hint_of)).collect();
+        let constants: Vec<_> = known
+            .iter()
+            .map(|value| match value.map(|value| &value.source) {
+                Some(Source::Const(tensor)) => Some(&**tensor),
+                _ => None,
+            })
+            .collect();
+        let n = &mut self.n_symbols;
+        op.hint(&hints, &constants, &mut || {
+            *n += 1;
+            Dim::symbol(&format!("?{n}"))
+        })
+    }
+
+    /// Notes what is known of a value.
+    pub(super) fn set_hint(&mut self, id: ValueId, hint: Hint) {
+        let value = &mut self.values[id.0 as usize];
+        value.ints = hint.ints;
+        if value.is_hint && hint.ty.is_some() {
+            value.ty = hint.ty;
+        }
     }
 
     /// Adds the operator and the input types to an error of inference.
@@ -233,7 +287,7 @@ impl Graph {
     }
 
     /// Applies an operator to inputs whose types need not be known yet; a plan will know them. The outputs have
-    /// these names.
+    /// these names, and hints of their types.
     pub fn defer(
         &mut self,
         name: &str,
@@ -241,46 +295,58 @@ impl Graph {
         inputs: &[Option<ValueId>],
         outputs: &[&str],
     ) -> Vec<ValueId> {
+        self.is_open = true;
+        let op = op.into();
         let node = NodeId(self.nodes.len() as u32);
+        let mut hints = self.hints_of(&op, inputs).into_iter();
         let numbered = outputs.iter().enumerate();
-        let outputs: Vec<_> =
-            numbered.map(|(i, output)| self.add_value(output, None, Source::Node(node, i))).collect();
-        let inputs = inputs.to_vec();
-        self.nodes.push(Node { name: name.into(), op: op.into(), inputs, outputs: outputs.clone() });
+        let outputs: Vec<_> = numbered
+            .map(|(i, output)| {
+                let id = self.add_value(output, None, Source::Node(node, i));
+                self.values[id.0 as usize].is_hint = true;
+                self.set_hint(id, hints.next().unwrap_or_default());
+                id
+            })
+            .collect();
+        self.add_node(name, op, inputs, &outputs);
         outputs
+    }
+
+    /// Adds a graph that a node runs, and gives its index.
+    pub fn body(&mut self, body: Graph) -> usize {
+        self.bodies.push(body);
+        self.bodies.len() - 1
+    }
+
+    /// The graphs that nodes run.
+    pub fn bodies(&mut self) -> &mut Vec<Graph> {
+        &mut self.bodies
+    }
+
+    /// Applies an operator in place of another, of whose outputs these have the names: with types, or with hints where
+    /// the graph has such.
+    pub fn emit(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        inputs: &[Option<ValueId>],
+        outputs: &[&str],
+    ) -> Result<Vec<ValueId>> {
+        if self.is_open {
+            return Ok(self.defer(name, op, inputs, outputs));
+        }
+        self.apply(name, op, inputs)
+    }
+
+    /// The same, of one output named as the node.
+    pub fn emit1(&mut self, name: &str, op: impl Into<Op>, inputs: &[Option<ValueId>]) -> Result<ValueId> {
+        let outputs = self.emit(name, op, inputs, &[name])?;
+        outputs.first().copied().ok_or_else(|| Error::new(ErrorKind::Internal, "no output").at(name))
     }
 
     /// Declares an output.
     pub fn output(&mut self, name: &str, value: ValueId) {
         self.outputs.push((name.into(), value));
-    }
-
-    /// Makes every consumer of `old`, and every output that is `old`, use `new`, which must have the same type.
-    pub fn replace(&mut self, old: ValueId, new: ValueId) -> Result<()> {
-        let (from, to) = (&self.value(old).ty, &self.value(new).ty);
-        ensure!(
-            from == to || from.is_none(),
-            InvalidGraph,
-            "a rewrite would replace '{}' of type {} by '{}' of type {}",
-            self.value(old).name,
-            self.type_name(old),
-            self.value(new).name,
-            self.type_name(new)
-        );
-        let swap = |id: &mut ValueId| {
-            if *id == old {
-                *id = new;
-            }
-        };
-        self.nodes.iter_mut().flat_map(|node| node.inputs.iter_mut().flatten()).for_each(swap);
-        self.outputs.iter_mut().for_each(|(_, id)| swap(id));
-        Ok(())
-    }
-
-    /// The nodes that use a value, each as often as it does.
-    pub fn consumers(&self, value: ValueId) -> Vec<NodeId> {
-        let uses = |node: &Node| node.inputs.iter().filter(|id| **id == Some(value)).count();
-        self.nodes().flat_map(|(id, node)| std::iter::repeat_n(id, uses(node))).collect()
     }
 
     /// The node that computes a value, with its index.
@@ -290,73 +356,13 @@ impl Graph {
             _ => None,
         }
     }
+}
 
-    /// Drops nodes that no output needs. Values keep their indices.
-    pub fn drop_dead_nodes(&mut self) -> Result<()> {
-        let live = self.topological_order(&self.outputs.iter().map(|(_, id)| *id).collect::<Vec<_>>())?;
-        let mut renumbered = vec![None; self.nodes.len()];
-        let mut nodes = Vec::with_capacity(live.len());
-        for id in live {
-            renumbered[id.0 as usize] = Some(NodeId(nodes.len() as u32));
-            nodes.push(self.node(id).clone());
-        }
-        self.nodes = nodes;
-        for value in &mut self.values {
-            if let Source::Node(id, _) = &mut value.source {
-                // A value of a dropped node has no user; it keeps a node index that nothing reads.
-                *id = renumbered.get(id.0 as usize).copied().flatten().unwrap_or(NodeId(u32::MAX));
-            }
-        }
-        Ok(())
-    }
-
-    /// The nodes that `outputs` need, each after those whose outputs it uses. A node that updates a state
-    /// comes before those that read the updated value.
-    pub fn topological_order(&self, outputs: &[ValueId]) -> Result<Vec<NodeId>> {
-        self.order_after(outputs, |_| false)
-    }
-
-    /// The same, without the nodes that only values that `has` already need.
-    pub fn order_after(&self, outputs: &[ValueId], has: impl Fn(ValueId) -> bool) -> Result<Vec<NodeId>> {
-        #[derive(Clone, Copy, PartialEq)]
-        enum Mark {
-            New,
-            Open,
-            Done,
-        }
-        let mut marks = vec![Mark::New; self.nodes.len()];
-        let mut order = Vec::new();
-        let producer = |value: ValueId| match self.value(value).source {
-            Source::Node(id, _) if !has(value) => Some(id),
-            _ => None,
-        };
-        // A stack of (node, whether its inputs have been pushed), so that depth never meets the call stack.
-        let mut stack: Vec<(NodeId, bool)> =
-            outputs.iter().rev().filter_map(|&v| producer(v)).map(|n| (n, false)).collect();
-        while let Some((id, ready)) = stack.pop() {
-            let mark = &mut marks[id.0 as usize];
-            if ready {
-                *mark = Mark::Done;
-                order.push(id);
-                continue;
-            }
-            match *mark {
-                Mark::Done => continue,
-                Mark::Open => {
-                    let name = self.node(id).name.to_string();
-                    return Err(Error::new(ErrorKind::InvalidGraph, "the graph has a cycle").at(name));
-                }
-                Mark::New => *mark = Mark::Open,
-            }
-            stack.push((id, true));
-            for input in self.node(id).inputs.iter().rev().flatten() {
-                if let Some(node) = producer(*input)
-                    && marks[node.0 as usize] != Mark::Done
-                {
-                    stack.push((node, false));
-                }
-            }
-        }
-        Ok(order)
-    }
+/// What is known of a value before sizes are.
+fn hint_of(value: &Value) -> Hint {
+    let ints = match &value.source {
+        Source::Const(tensor) => Int::of(tensor),
+        _ => value.ints.clone(),
+    };
+    Hint { ty: value.ty.clone(), ints }
 }

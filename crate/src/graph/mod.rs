@@ -7,6 +7,9 @@
 
 mod display;
 mod graph;
+mod order;
+mod rewrite;
 mod verify;
 
 pub use graph::{Derivation, Graph, Node, NodeId, Source, Value, ValueId, WeightSource};
+pub use order::Visit;

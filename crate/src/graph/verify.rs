@@ -15,7 +15,8 @@ impl Graph {
             if let Some(missing) = node.inputs.iter().flatten().find(|v| v.0 as usize >= self.values.len()) {
                 return Err(fault(format!("the node uses value {}, which does not exist", missing.0)));
             }
-            if node.inputs.iter().flatten().chain(&node.outputs).any(|id| self.value(*id).ty.is_none()) {
+            let mut values = node.inputs.iter().flatten().chain(&node.outputs).map(|id| self.value(*id));
+            if values.any(|value| value.ty.is_none() || value.is_hint) {
                 continue;
             }
             let types: Vec<_> =

@@ -1,7 +1,7 @@
 //! Channels scaled by statistics of the training data: `(x - mean) / √(variance + ε) · scale + bias`. ONNX
 //! BatchNormalization in inference; Ioffe and Szegedy 2015, arXiv:1502.03167.
 
-use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_float};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
@@ -17,7 +17,7 @@ pub struct BatchNorm {
 impl OpDef for BatchNorm {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         let x = inputs.ty(0)?;
-        expect_dtype(x, DType::F32, "the input of a norm")?;
+        expect_float(x, "the input of a norm")?;
         let channels = inputs.shape(0)?.get(1).copied().unwrap_or(1);
         for i in 1..5 {
             let fits = inputs.ty(i)?.shape == Shape::known(&[channels]);
@@ -41,6 +41,10 @@ impl OpDef for BatchNorm {
             plane.iter_mut().for_each(|x| *x = *x * factor + shift);
         }
         Ok(())
+    }
+
+    fn computes_in_f32(&self, _dtype: DType) -> bool {
+        true
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {

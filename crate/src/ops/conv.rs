@@ -5,12 +5,13 @@ use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types, e
 use crate::error::{Result, ensure};
 use crate::kernels::conv::{self, Sizes};
 use crate::kernels::conv_launch::ConvLaunch;
+use crate::kernels::conv_wide::{self, ConvSizes};
 use crate::kernels::gemm::tile::Epilogue;
 use crate::kernels::window::{Padding, Sliding, Windows};
-use crate::tensor::TensorViewMut;
+use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
 
-/// `(x f32 [n, c, in…], w f32 [m, c / groups, kernel…], bias f32 [m]?, residual f32 like y?) → y f32 [n, m, out…]`;
+/// `(x [n, c, in…], w [m, c / groups, kernel…], bias [m]?, residual like y?) → y [n, m, out…]` of one float dtype, or i32;
 /// transposed, w is `[c, m / groups, kernel…]`. The bias is added, then the residual, then the activation applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
@@ -84,8 +85,8 @@ impl OpDef for Conv {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         let (x, w) = (inputs.shape(0)?, inputs.shape(1)?);
         let dtype = inputs.dtype(0)?;
-        ensure!(dtype == DType::F32, UnsupportedOp, "a convolution of {dtype}: only f32 is supported yet");
-        expect_dtype(inputs.ty(1)?, DType::F32, "the weight")?;
+        ensure!(dtype.is_float() || dtype == DType::I32, UnsupportedOp, "a convolution of {dtype}");
+        expect_dtype(inputs.ty(1)?, dtype, "the weight")?;
         let fits = x.len() > 2 && w.len() == x.len() && self.groups > 0 && {
             let channels = if self.transposed.is_some() { w[0] } else { w[1] * self.groups };
             channels == x[1] && w[0].is_multiple_of(self.groups)
@@ -96,11 +97,15 @@ impl OpDef for Conv {
             ensure!(bias.shape == Shape::known(&[filters]), ShapeMismatch, "a bias {bias} for {filters} filters");
         }
         let (_, out) = self.windows(&x, &w)?;
-        let y = TensorType::f32(Shape::known(&[&[x[0], filters], &out[..]].concat()));
+        let y = TensorType::new(dtype, Shape::known(&[&[x[0], filters], &out[..]].concat()));
         if let Some(residual) = inputs.optional(3) {
             ensure!(*residual == y, ShapeMismatch, "a residual {residual} does not fit the convolution {y}");
         }
         Ok(vec![y])
+    }
+
+    fn computes_in_f32(&self, dtype: DType) -> bool {
+        dtype != DType::F64
     }
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
@@ -110,6 +115,9 @@ impl OpDef for Conv {
             other => (None, other.tensor()?.shape),
         };
         let (windows, out) = self.windows(x.shape, shape)?;
+        if y.dtype != DType::F32 {
+            return self.eval_wide(inputs, y, &windows, &out);
+        }
         let floats = |i: usize| {
             let input = inputs.get(i).map_or(Ok(None), Input::optional)?;
             input.map(|tensor| tensor.data::<f32>()).transpose()
@@ -187,6 +195,31 @@ impl Conv {
             &[m, c, 3, 3] if plain && m.min(c) >= 16 && self.transposed.is_none() => Packing::Tiles,
             _ => Packing::Filters { groups: self.groups, transposed: self.transposed.is_some() },
         }
+    }
+}
+
+impl Conv {
+    /// Elements that f32 does not hold, one by one in f64, which is exact for products of 32 bits.
+    fn eval_wide(&self, inputs: &[Input], y: &mut TensorViewMut, windows: &Windows, out: &[usize]) -> Result<()> {
+        let (x, w) = (inputs[0].tensor()?, inputs[1].tensor()?);
+        let (values, weights) = (x.to_floats()?, w.to_floats()?);
+        let (pixels, each) = (x.shape[2..].iter().product::<usize>(), out.iter().product::<usize>());
+        let sizes = ConvSizes { channels: x.shape[1], filters: y.shape[1], groups: self.groups, input: &x.shape[2..], out };
+        let mut sums = vec![0.0; y.len()];
+        let images = values.chunks_exact((x.shape[1] * pixels).max(1));
+        for (x, y) in images.zip(sums.chunks_exact_mut((y.shape[1] * each).max(1))) {
+            conv_wide::conv(x, &weights, y, windows, &sizes, self.transposed.is_some());
+        }
+        for (index, by_filter) in [(2, true), (3, false)] {
+            let Some(added) = super::optional(inputs, index)? else { continue };
+            let (added, filters) = (added.to_floats()?, y.shape[1]);
+            let of = |i: usize| if by_filter { added[i / each.max(1) % filters] } else { added[i] };
+            sums.iter_mut().enumerate().for_each(|(i, y)| *y += of(i));
+        }
+        if let Some(activation) = self.activation {
+            sums.iter_mut().for_each(|y| *y = f64::from(activation.apply(*y as f32)));
+        }
+        y.narrow(Wide::Floats(sums))
     }
 }
 

@@ -1,13 +1,13 @@
 //! Groups of channels of zero mean and unit variance, then scaled by channel. ONNX GroupNormalization and
 //! InstanceNormalization; Wu and He 2018, arXiv:1803.08494.
 
-use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_float};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
-/// `(x f32 [n, c, …], scale f32 [c], bias f32 [c]) → y` like `x`.
+/// `(x [n, c, …], scale [c], bias [c]) → y` like `x`, all floats; scales may be by group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupNorm {
     /// How many groups; one a channel where it is left out.
@@ -19,12 +19,14 @@ pub struct GroupNorm {
 impl OpDef for GroupNorm {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         let x = inputs.ty(0)?;
-        expect_dtype(x, DType::F32, "the input of a norm")?;
+        expect_float(x, "the input of a norm")?;
         let channels = inputs.shape(0)?.get(1).copied().unwrap_or(1);
-        let each = Shape::known(&[channels]);
-        let fits = self.groups.is_none_or(|groups| groups > 0 && channels.is_multiple_of(groups))
-            && inputs.ty(1)?.shape == each
-            && inputs.ty(2)?.shape == each;
+        let scales = inputs.ty(1)?;
+        let groups = self.groups.unwrap_or(channels);
+        let each = [channels, groups].iter().any(|n| scales.shape == Shape::known(&[*n]));
+        let fits = (channels == 0 || groups > 0 && channels.is_multiple_of(groups))
+            && each
+            && inputs.ty(2)?.shape == scales.shape;
         ensure!(fits, ShapeMismatch, "{x} in {:?} groups, with scales {}", self.groups, inputs.ty(1)?);
         Ok(vec![x.clone()])
     }
@@ -36,19 +38,25 @@ impl OpDef for GroupNorm {
         }
         let (scale, bias) = (inputs[1].tensor()?.data::<f32>()?, inputs[2].tensor()?.data::<f32>()?);
         let plane: usize = y.shape.iter().skip(2).product::<usize>().max(1);
-        let group = scale.len() / self.groups.unwrap_or(scale.len()).max(1);
+        let channels = y.shape.get(1).copied().unwrap_or(1);
+        let group = channels / self.groups.unwrap_or(channels).max(1);
+        let each = channels / scale.len().max(1);
         for (i, values) in y.data::<f32>()?.chunks_exact_mut((group * plane).max(1)).enumerate() {
             let n = values.len() as f64;
             let mean = values.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
             let variance = values.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
             let factor = 1.0 / (variance + f64::from(self.epsilon)).sqrt();
             for (j, plane) in values.chunks_exact_mut(plane).enumerate() {
-                let c = (i * group + j) % scale.len();
+                let c = (i * group + j) % channels / each;
                 let (factor, mean) = (factor as f32 * scale[c], mean as f32);
                 plane.iter_mut().for_each(|x| *x = (*x - mean) * factor + bias[c]);
             }
         }
         Ok(())
+    }
+
+    fn computes_in_f32(&self, _dtype: DType) -> bool {
+        true
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {

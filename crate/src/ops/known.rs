@@ -23,6 +23,21 @@ impl<'a> Known<'a> {
         Self { types, values }
     }
 
+    /// The same with another type of the first input.
+    pub(super) fn with_first<'b>(
+        &self,
+        ty: &'b TensorType,
+        types: &'b mut Vec<Option<&'b TensorType>>,
+    ) -> Known<'b>
+    where
+        'a: 'b,
+    {
+        types.clear();
+        types.push(Some(ty));
+        types.extend(self.types.iter().skip(1));
+        Known { types, values: self.values }
+    }
+
     /// How many there are, absent ones included.
     pub fn len(&self) -> usize {
         self.types.len()

@@ -2,7 +2,7 @@
 //! Ba et al. 2016, arXiv:1607.06450. Without the mean, ONNX RMSNormalization. ([`rms_norm`](super::rms_norm) is the
 //! same for rows of the last dimension, on both back ends.)
 
-use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_float};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
 use crate::kernels::math;
@@ -27,12 +27,12 @@ pub struct LayerNorm {
 impl OpDef for LayerNorm {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         let x = inputs.ty(0)?;
-        expect_dtype(x, DType::F32, "the input of a norm")?;
+        expect_float(x, "the input of a norm")?;
         let shape = inputs.shape(0)?;
         let axis = super::axis_of(self.axis, shape.len())?;
         let n: usize = shape[axis..].iter().product();
         for i in [1, 2] {
-            let fits = inputs.optional(i).is_none_or(|ty| ty.n_bytes().is_ok_and(|bytes| bytes == n * 4));
+            let fits = inputs.optional(i).is_none_or(|ty| ty.known_shape().is_ok_and(|shape| shape.iter().product::<usize>() == n));
             ensure!(fits, ShapeMismatch, "a norm of rows of {n} elements has an input {i} of another size");
         }
         let mut outer = shape;
@@ -69,6 +69,10 @@ impl OpDef for LayerNorm {
             }
         }
         Ok(())
+    }
+
+    fn computes_in_f32(&self, _dtype: DType) -> bool {
+        true
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {

@@ -4,11 +4,15 @@
 
 #[cfg(any(test, feature = "parity"))]
 pub mod case;
+mod eval;
+pub mod hint;
 #[cfg(test)]
 mod hostile;
 mod known;
+mod values;
 
 pub use known::Known;
+pub use values::ValueOp;
 
 use crate::error::{Result, ensure, fail};
 use crate::kernels::conv::Filters;
@@ -92,24 +96,6 @@ impl<'a> Input<'a> {
             Self::Absent => Ok(None),
             other => other.tensor().map(Some),
         }
-    }
-}
-
-impl Op {
-    /// Computes a node on the CPU, now, from inputs that are all known. Fails as inference and evaluation do.
-    pub fn eval_now(&self, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>> {
-        let def = self.def();
-        let types: Vec<_> = inputs.iter().map(|tensor| tensor.map(Tensor::ty)).collect();
-        let types: Vec<_> = types.iter().map(Option::as_ref).collect();
-        let mut outputs = (def.infer(&Known::with_values(&types, inputs))?.iter())
-            .map(|ty| Tensor::zeros(ty.dtype, &ty.known_shape()?))
-            .collect::<Result<Vec<_>>>()?;
-        let inputs: Vec<_> =
-            inputs.iter().map(|tensor| tensor.map_or(Input::Absent, |t| Input::Tensor(t.view()))).collect();
-        let mut views: Vec<_> = outputs.iter_mut().map(Tensor::view_mut).collect();
-        let threads = Threads::single();
-        def.eval_cpu(&CpuContext { threads: &threads, exact: true }, &inputs, &mut views)?;
-        Ok(outputs)
     }
 }
 
@@ -225,6 +211,28 @@ pub trait OpDef {
         &[]
     }
 
+    /// Whether all inputs must be known, since they or the outputs are values that are no bytes: see [`ValueOp`].
+    fn needs_all_values(&self) -> bool {
+        false
+    }
+
+    /// The outputs, where inputs or outputs are texts, or other values that are no bytes, and the operator has a way of
+    /// its own to compute them.
+    fn eval_values(&self, _inputs: &[Option<&Tensor>]) -> Result<Option<Vec<Tensor>>> {
+        Ok(None)
+    }
+
+    /// The graph that computes the outputs by running any number of times, among the bodies of the graph that the node
+    /// is in.
+    fn body(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether elements are only moved, or compared for equality, and zeros added, so that numbers can stand for texts.
+    fn moves_elements(&self) -> bool {
+        false
+    }
+
     /// The outputs, where the types of the inputs alone say them.
     fn outputs_of_types(&self, _inputs: &Known) -> Result<Option<Vec<Tensor>>> {
         Ok(None)
@@ -237,6 +245,17 @@ pub trait OpDef {
 
     /// Computes the outputs on the CPU. Shapes have been inferred and bound: `outputs` have theirs.
     fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()>;
+
+    /// Whether the CPU's kernel wants floats of that dtype, which is not f32, as f32: they are widened for it, and its
+    /// results narrowed.
+    fn computes_in_f32(&self, _dtype: DType) -> bool {
+        false
+    }
+
+    /// Whether two evaluations may differ: nothing computes it ahead of a run.
+    fn varies(&self) -> bool {
+        false
+    }
 
     /// The GPU launches that compute the outputs.
     fn lower_gpu(&self, _caps: &GpuCaps, _types: &Types) -> Result<Lowered> {
@@ -310,39 +329,64 @@ macro_rules! operators {
 }
 
 operators! {
+    AffineGrid => affine_grid,
     ArgMax => argmax,
     ArgReduce => arg_reduce,
+    Attend => attend,
     Attention => attention,
     BatchNorm => batch_norm,
     Binary => binary,
+    BitCast => bit_cast,
     Cast => cast,
+    Choose => choose,
+    CausalConv => causal_conv,
+    CenterCropPad => center_crop_pad,
+    Col2Im => col2im,
     Concat => concat,
     Conv => conv,
     Cumulative => cumulative,
+    DeformConv => deform_conv,
     DepthSpace => depth_space,
     Dequantize => dequantize,
+    Det => det,
+    Dft => dft,
+    Einsum => einsum,
     Expand => expand,
+    Eye => eye,
     Fill => fill,
+    Filter => filter,
     FullAttention => full_attention,
     Gather => gather,
     GatherNd => gather_nd,
+    GridSample => grid_sample,
     GroupNorm => group_norm,
+    Iterate => iterate,
     IntegerProduct => integer_product,
     LayerNorm => layer_norm,
+    LinearAttention => linear_attention,
+    Lrn => lrn,
     MatMul => matmul,
+    MaxUnpool => max_unpool,
+    NllLoss => nll_loss,
+    NonMaxSuppression => non_max_suppression,
     NonZero => non_zero,
     OneHot => one_hot,
     Pad => pad,
     Pool => pool,
     Product => product,
     Quantize => quantize,
+    Random => random,
     Range => range,
     Recurrent => recurrent,
     Reduce => reduce,
     Reshape => reshape,
     Resize => resize,
+    ReverseSequence => reverse_sequence,
+    Relabel => relabel,
     RmsNorm => rms_norm,
+    RoiPool => roi_pool,
     RopeCache => rope_cache,
+    Rotary => rotary,
     Scatter => scatter,
     Select => select,
     Shape => shape,
@@ -350,12 +394,17 @@ operators! {
     Softmax => softmax,
     SortK => sort_k,
     Split => split,
+    Stft => stft,
     Take => take,
     TakeAlong => take_along,
+    Svm => svm,
     TopK => top_k,
     Transpose => transpose,
+    TreeEnsemble => tree_ensemble,
     Triangle => triangle,
     Unary => unary,
+    Unique => unique,
+    WriteAt => write_at,
 }
 
 /// The dimension that an axis means; negative ones count from the end.
@@ -396,4 +445,15 @@ where
 fn expect_dtype(ty: &TensorType, dtype: DType, what: &str) -> Result<()> {
     ensure!(ty.dtype == dtype, ShapeMismatch, "{what} is {ty}, and {dtype} is wanted");
     Ok(())
+}
+
+/// Fails unless the type's elements are floats.
+fn expect_float(ty: &TensorType, what: &str) -> Result<()> {
+    ensure!(ty.dtype.is_float(), ShapeMismatch, "{what} is {ty}, and floats are wanted");
+    Ok(())
+}
+
+/// An input that may be absent, and may lie beyond those that the node has.
+fn optional<'a>(inputs: &[Input<'a>], index: usize) -> Result<Option<TensorView<'a>>> {
+    inputs.get(index).map_or(Ok(None), Input::optional)
 }

@@ -19,6 +19,12 @@ pub enum Reshape {
     Flatten(i64),
     /// Without the dimensions of size 1 that input 1 lists, or without all of size 1.
     Squeeze,
+    /// With dimensions of size 1 at the end, so that the first is dimension `axis` of input 1; a single number stays as it
+    /// is. ONNX before opset 7 broadcast so.
+    Align {
+        /// The dimension; negative ones count from the end.
+        axis: i64,
+    },
     /// With dimensions of size 1 where input 1 says, counted in the output.
     Unsqueeze,
 }
@@ -67,6 +73,15 @@ impl Reshape {
                 ensure!(bad.is_none(), ShapeMismatch, "an axis to squeeze of {x:?} is not 1");
                 (0..x.len()).filter(|&i| !goes(i)).map(|i| x[i]).collect()
             }
+            Self::Align { axis } => {
+                let rank = inputs.shape(1)?.len();
+                if n == 1 {
+                    return Ok(vec![1; rank.min(1)]);
+                }
+                let axis = super::axis_of(*axis, rank)?;
+                ensure!(axis + x.len() <= rank, ShapeMismatch, "{x:?} from dimension {axis} on of {rank}");
+                [&x[..], &vec![1; rank - axis - x.len()]].concat()
+            }
             Self::Unsqueeze => {
                 let axes = inputs.ints(1)?.unwrap_or_default();
                 let rank = x.len() + axes.len();
@@ -92,6 +107,10 @@ impl OpDef for Reshape {
         let (had, has) = (inputs.shape(0)?.iter().product::<usize>(), shape.iter().product::<usize>());
         ensure!(had == has, ShapeMismatch, "{x} cannot take the shape {shape:?}");
         Ok(vec![TensorType::new(x.dtype, Shape::known(&shape))])
+    }
+
+    fn moves_elements(&self) -> bool {
+        true
     }
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {

@@ -1,9 +1,12 @@
-//! A node whose inputs are all known is computed once, now.
+//! A node whose inputs are all known is computed once, now; so is one of whose few integers all follow from the dimensions
+//! that are known already.
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, Source};
 use crate::ops::Known;
+use crate::ops::hint::Int;
 use crate::tensor::Tensor;
+use crate::types::DType;
 
 /// Bytes that a result may have that is larger than what it is made of: it is better computed from that.
 const MAX_BYTES: usize = 1 << 20;
@@ -13,7 +16,15 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
     let wanted: Vec<_> = graph.outputs().iter().map(|(_, id)| *id).collect();
     let mut made = 0;
     for id in graph.topological_order(&wanted)? {
-        let Some(results) = fold(graph, id)? else { continue };
+        if graph.is_dead(id) {
+            continue;
+        }
+        let mut results = fold(graph, id)?;
+        if results.is_none() {
+            graph.renew_hints(id);
+            results = ints(graph, id)?;
+        }
+        let Some(results) = results else { continue };
         let node = graph.node(id).clone();
         for (output, result) in node.outputs.into_iter().zip(results) {
             let constant = graph.constant(&node.name, result);
@@ -49,4 +60,25 @@ fn fold(graph: &Graph, id: NodeId) -> Result<Option<Vec<Tensor>>> {
         return Ok(None);
     }
     op.eval_now(&known).map(Some).map_err(blame)
+}
+
+/// The output of a node, where its integers are known without its inputs.
+fn ints(graph: &Graph, id: NodeId) -> Result<Option<Vec<Tensor>>> {
+    let [output] = graph.node(id).outputs[..] else { return Ok(None) };
+    let value = graph.value(output);
+    let (Some(ty), Some(ints)) = (&value.ty, &value.ints) else { return Ok(None) };
+    let Some(ints) = ints.iter().map(Int::known).collect::<Option<Vec<i64>>>() else { return Ok(None) };
+    let shape = if ty.shape.rank() == 0 { vec![] } else { vec![ints.len()] };
+    let tensor = match ty.dtype {
+        DType::I64 => Tensor::new(&shape, &ints)?,
+        DType::I32 => {
+            let Ok(ints) = ints.into_iter().map(i32::try_from).collect::<std::result::Result<Vec<_>, _>>()
+            else {
+                return Ok(None);
+            };
+            Tensor::new(&shape, &ints)?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(vec![tensor]))
 }

@@ -1,13 +1,21 @@
 //! Rewrites of the graph, in order. The graph is verified after each, so that an illegal rewrite fails at
 //! once under its own name.
 
+mod activations;
+mod attention;
+mod clean_up;
+mod common;
 mod dead_code;
 mod fold_constants;
+mod fuse_conv;
 mod fuse_integer_product;
+mod fuse_matmul;
+mod fuse_norms;
 mod fuse_qkv;
-mod fuse_residual;
-mod fuse_rms_norm;
 mod fuse_swiglu;
+mod matching;
+mod products;
+mod scale_shift;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, Source, ValueId};
@@ -18,16 +26,23 @@ use crate::types::{Shape, TensorType};
 /// One family of rewrites: returns how many it made.
 type Pass = fn(&mut Graph) -> Result<usize>;
 
-/// The passes, in the order they run: what is known first, and gates before residuals, since both take over a
-/// product's output.
+/// The passes, in the order they run: what is known first, then functions and norms spelt out, since what they are part of
+/// is seen by them; gates before residuals, since both take over a product's output.
 const PASSES: &[(&str, Pass)] = &[
     ("dead_code", dead_code::run),
     ("fold_constants", fold_constants::run),
     ("fuse_integer_product", fuse_integer_product::run),
-    ("fuse_rms_norm", fuse_rms_norm::run),
+    ("clean_up", clean_up::run),
+    ("common", common::run),
+    ("activations", activations::run),
+    ("fuse_norms", fuse_norms::run),
+    ("fuse_conv", fuse_conv::run),
+    ("scale_shift", scale_shift::run),
     ("fuse_qkv", fuse_qkv::run),
     ("fuse_swiglu", fuse_swiglu::run),
-    ("fuse_residual", fuse_residual::run),
+    ("fuse_matmul", fuse_matmul::run),
+    ("attention", attention::run),
+    ("products", products::run),
 ];
 
 /// Runs all passes on `graph`; after each, what it left unused goes and the graph is verified.

@@ -60,8 +60,9 @@ impl Network {
     /// Reads a file and places its weights on the back end that `open` makes for its graph. Fails when the file is
     /// broken, or uses operators that are not supported: the error names them all.
     pub fn new(bytes: &[u8], open: impl FnOnce(&Graph) -> Result<Box<dyn Backend>>) -> Result<Self> {
-        Self::with_session(bytes, |graph| {
+        Self::with_session(bytes, |mut graph| {
             let backend = open(&graph)?;
+            graph.release_constants(|id| backend.has_repacked(id))?;
             Ok(Session::new(graph, backend))
         })
     }

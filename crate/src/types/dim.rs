@@ -41,8 +41,8 @@ impl Dim {
     /// The product with a number, folded where both are known.
     pub fn times(&self, n: usize) -> Self {
         match self {
-            Self::Known(m) => Self::Known(m * n),
-            Self::Times(dim, m) => Self::Times(dim.clone(), m * n),
+            Self::Known(m) => Self::Known(m.saturating_mul(n)),
+            Self::Times(dim, m) => Self::Times(dim.clone(), m.saturating_mul(n)),
             other if n == 1 => other.clone(),
             other => Self::Times(Arc::new(other.clone()), n),
         }
@@ -51,7 +51,7 @@ impl Dim {
     /// The sum of two dimensions, folded where both are known.
     pub fn plus(&self, other: &Self) -> Self {
         match (self, other) {
-            (Self::Known(a), Self::Known(b)) => Self::Known(a + b),
+            (Self::Known(a), Self::Known(b)) => Self::Known(a.saturating_add(*b)),
             (a, Self::Known(0)) | (Self::Known(0), a) => a.clone(),
             (a, b) => Self::Plus(Arc::new(a.clone()), Arc::new(b.clone())),
         }

@@ -1,5 +1,5 @@
-// Bundles the TypeScript face into dist/: index.js for the page, ort.js on top of it, worker.js with the glue of every
-// wasm variant, and the types. Arguments: the glue folders, in the order of `names`.
+// Bundles the TypeScript face into dist/: index.js for the page, ort.js and tasks.js on top of it, worker.js with the glue
+// of every wasm variant, the microphone's worklet, and the types. Arguments: the glue folders, in the order of `names`.
 import fs from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
@@ -33,6 +33,8 @@ await build({
   entryPoints: {
     index: at('crate/js/index.ts'),
     worker: at('crate/js/worker.ts'),
+    tasks: at('crate/js/tasks/index.ts'),
+    'microphone-worklet': at('crate/js/tasks/microphone-worklet.ts'),
     ort: at('crate/js/ort/index.ts'),
   },
   outdir: at('dist'),

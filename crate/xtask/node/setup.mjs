@@ -54,3 +54,25 @@ export function setUpBrowser() {
     console.warn(`\n!!! No Vulkan adapter: the GPU tests will be left out. Install ${missing.join(' and ')}.\n`);
   }
 }
+
+const ONNX = 'onnx==1.23.2';
+
+/** The ONNX project's backend tests in target/onnx-suite, made by its Python package in an environment of its own. */
+export function setUpOnnxSuite() {
+  const stamp = at('target/onnx-suite/.made-by');
+  const maker = `${ONNX} ${crypto.createHash('sha256').update(fs.readFileSync(at('pkg-tests/onnx/generate.py'))).digest('hex')}`;
+  if (process.env.HOMEFIRE_ONNX_SUITE || (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === maker)) return;
+  const python = [process.env.PYTHON, 'python3', 'python'].filter(Boolean).find((name) => output(name, ['-c', 'import venv, ensurepip']) !== null);
+  const skip = (why) => console.warn(`\n!!! SKIPPED: the ONNX project's backend tests: ${why}, or name their folder in HOMEFIRE_ONNX_SUITE.\n`);
+  if (!python) return skip('install Python 3 with venv and pip');
+  try {
+    const venv = at('target/onnx-venv');
+    const inside = at(process.platform === 'win32' ? 'target/onnx-venv/Scripts/python.exe' : 'target/onnx-venv/bin/python');
+    if (!fs.existsSync(inside)) run(python, ['-m', 'venv', venv]);
+    if (output(inside, ['-c', `import onnx; assert onnx.__version__ == '${ONNX.split('==')[1]}'`]) === null) run(inside, ['-m', 'pip', 'install', '-q', '--disable-pip-version-check', ONNX]);
+    run(inside, [at('pkg-tests/onnx/generate.py'), at('target/onnx-suite')]);
+    fs.writeFileSync(stamp, maker);
+  } catch (error) {
+    skip(`${ONNX} cannot be installed here (${error.message})`);
+  }
+}

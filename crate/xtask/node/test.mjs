@@ -2,7 +2,7 @@
 import { ensureModels } from './get_models.mjs';
 import { at } from './paths.mjs';
 import { fail, run } from './run.mjs';
-import { setUpBrowser, setUpBuild } from './setup.mjs';
+import { setUpBrowser, setUpBuild, setUpOnnxSuite } from './setup.mjs';
 
 const quick = process.argv[2] === 'check';
 const step = async (name, work) => {
@@ -16,7 +16,9 @@ const cargo = (...args) => run('cargo', args);
 try {
   await step('set-up', () => {
     setUpBuild();
-    if (!quick) setUpBrowser();
+    if (quick) return;
+    setUpBrowser();
+    setUpOnnxSuite();
   });
   if (!quick) {
     await step('models', async () => {

@@ -396,7 +396,7 @@ fn lower(device: &GpuDevice, graph: &Graph, plan: &Plan, step: &Step) -> Result<
     });
     let values: Vec<_> = values.collect();
     let types = Types { inputs: &step.input_types, outputs: &step.output_types, values: &values };
-    node.op.def().lower_gpu(&device.caps(), &types).map_err(|e| e.at(&*node.name))
+    node.op.lower(&device.caps(), &types).map_err(|e| e.at(&*node.name))
 }
 
 /// Bytes with zeros up to whole words, as writes want them.

@@ -5,9 +5,10 @@ use crate::error::{Error, Result};
 use crate::graph::ValueId;
 use crate::ops::binary::{Binary, BinaryFunction};
 use crate::ops::cast::Cast;
+use crate::ops::reshape::Reshape;
 use crate::ops::select::Select;
 use crate::ops::unary::{Unary, UnaryFunction};
-use crate::tensor::Tensor;
+use crate::tensor::{Narrowing, Round, Tensor};
 
 pub(super) fn unary(of: &mut Use) -> Result<Vec<ValueId>> {
     use UnaryFunction::*;
@@ -92,14 +93,15 @@ fn function_of(name: &str) -> Result<BinaryFunction> {
 }
 
 pub(super) fn binary(of: &mut Use) -> Result<Vec<ValueId>> {
-    let aligned = of.node.int("axis")?.is_some() || of.node.op_type == "PRelu";
-    if of.import.opset < 7 && aligned {
-        return unsupported(
-            "the way that operators before opset 7 broadcast: convert the model to a newer opset",
-        );
-    }
     let function = function_of(of.node.op_type)?;
-    let (a, b) = (of.input(0)?, of.input(1)?);
+    let (a, mut b) = (of.input(0)?, of.input(1)?);
+    if of.import.opset < 7 {
+        // Dimensions of `b` are those of `a` from an axis on; where none is named, the last ones.
+        let axis = if function == BinaryFunction::PRelu { Some(1) } else { of.node.int("axis")? };
+        if let Some(axis) = axis {
+            b = of.step("aligned", Reshape::Align { axis }, &[Some(b), Some(a)]);
+        }
+    }
     of.outputs(Binary { function }, &[Some(a), Some(b)])
 }
 
@@ -161,14 +163,25 @@ pub(super) fn clip(of: &mut Use) -> Result<Vec<ValueId>> {
     Ok(vec![y])
 }
 
+fn narrowing(of: &Use) -> Result<Narrowing> {
+    let round = match of.node.string("round_mode")?.unwrap_or("up") {
+        "up" => Round::Up,
+        "down" => Round::Down,
+        "nearest" => Round::Nearest,
+        other => return unsupported(format!("a cast that rounds {other}")),
+    };
+    Ok(Narrowing { saturate: of.node.int("saturate")?.unwrap_or(1) != 0, round })
+}
+
 pub(super) fn cast(of: &mut Use) -> Result<Vec<ValueId>> {
-    let to = of.dtype("to")?;
+    let (to, narrowing) = (of.dtype("to")?, narrowing(of)?);
     let x = of.input(0)?;
-    of.outputs(Cast { to: Some(to) }, &[Some(x)])
+    of.outputs(Cast { to: Some(to), narrowing }, &[Some(x)])
 }
 
 pub(super) fn cast_like(of: &mut Use) -> Result<Vec<ValueId>> {
-    of.as_is(Cast { to: None })
+    let narrowing = narrowing(of)?;
+    of.as_is(Cast { to: None, narrowing })
 }
 
 pub(super) fn select(of: &mut Use) -> Result<Vec<ValueId>> {

@@ -3,10 +3,12 @@
 use super::{Use, unsupported};
 use crate::error::Result;
 use crate::graph::ValueId;
+use crate::ops::cast::Cast;
 use crate::ops::concat::Concat;
 use crate::ops::expand::Expand;
 use crate::ops::fill::Fill;
 use crate::ops::pad::{Pad, PadMode};
+use crate::ops::random::{Draw, Random};
 use crate::ops::range::Range;
 use crate::ops::reshape::Reshape;
 use crate::ops::shape::Shape;
@@ -15,6 +17,7 @@ use crate::ops::split::Split;
 use crate::ops::take::Take;
 use crate::ops::transpose::Transpose;
 use crate::tensor::Tensor;
+use crate::types::DType;
 
 pub(super) fn constant(of: &mut Use) -> Result<Vec<ValueId>> {
     let node = of.node;
@@ -39,12 +42,24 @@ pub(super) fn identity(of: &mut Use) -> Result<Vec<ValueId>> {
     Ok(vec![of.input(0)?])
 }
 
-/// Nothing drops out of a model that is not being trained.
+/// Nothing drops out of a model that is not being trained: whether it is, an input says since opset 12.
 pub(super) fn dropout(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.node.outputs.len() > 1 || of.optional(2).is_some() {
-        return unsupported("a dropout with a mask, or in training");
+    let x = of.input(0)?;
+    let outputs = of.node.outputs.len();
+    if of.optional(2).is_some() {
+        let seed = of.node.int("seed")?.map(|seed| seed as f32);
+        return of.as_is(Random { draw: Draw::Dropout, shape: None, dtype: None, seed, outputs });
     }
-    identity(of)
+    if outputs < 2 {
+        return Ok(vec![x]);
+    }
+    let shape = of.step("shape", Shape::Dimensions { start: 0, end: None }, &[Some(x)]);
+    let one = of.constant("one", Tensor::new(&[1], &[1.0f32])?);
+    let one = match of.import.opset {
+        ..10 => of.step("kept", Cast::like(), &[Some(one), Some(x)]),
+        _ => of.step("kept", Cast::to(DType::Bool), &[Some(one)]),
+    };
+    Ok(vec![x, of.step("mask", Fill, &[Some(shape), Some(one)])])
 }
 
 pub(super) fn reshape(of: &mut Use) -> Result<Vec<ValueId>> {

@@ -1,19 +1,27 @@
 //! The graph of an ONNX file. Its nodes become operators of the catalogue, one function a spelling; their types wait for
 //! a plan, since ONNX computes shapes with tensors.
 
+mod attention;
+mod composed;
 mod elementwise;
 mod indexing;
 mod layout;
+mod ml;
 mod network;
 mod quantized;
 mod recurrent;
+mod signal;
 mod spelling;
+mod trees;
 mod vision;
 
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::formats::onnx::{DimInfo, ElementType, Model, Node, ValueInfo, ValueType};
 use crate::graph::{Graph, Source, ValueId};
 use crate::ops::Op;
+use crate::ops::binary::{Binary, BinaryFunction};
+use crate::ops::cast::Cast;
+use crate::ops::unary::{Unary, UnaryFunction};
 use crate::tensor::Tensor;
 use crate::types::{DType, Dim, Shape, TensorType};
 use std::collections::HashMap;
@@ -190,6 +198,28 @@ impl Use<'_, '_> {
     fn step(&mut self, part: &str, op: impl Into<Op>, inputs: &[Option<ValueId>]) -> ValueId {
         let name = format!("{}.{part}", self.name);
         self.import.graph.defer(&name, op, inputs, &[&name])[0]
+    }
+
+    fn unary(&mut self, part: &str, function: UnaryFunction, x: ValueId) -> ValueId {
+        self.step(part, Unary { function }, &[Some(x)])
+    }
+
+    fn binary(&mut self, part: &str, function: BinaryFunction, a: ValueId, b: ValueId) -> ValueId {
+        self.step(part, Binary { function }, &[Some(a), Some(b)])
+    }
+
+    /// A number of the dtype that `like` has.
+    fn number(&mut self, part: &str, value: f32, like: ValueId) -> Result<ValueId> {
+        let number = self.constant(&format!("{part}.f32"), Tensor::new(&[], &[value])?);
+        match &self.import.graph.value(like).ty {
+            Some(ty) if ty.dtype == DType::F32 => Ok(number),
+            _ => Ok(self.step(part, Cast::like(), &[Some(number), Some(like)])),
+        }
+    }
+
+    /// A list of integers as a constant.
+    fn list(&mut self, part: &str, values: &[i64]) -> Result<ValueId> {
+        Ok(self.constant(part, Tensor::new(&[values.len()], values)?))
     }
 
     fn constant(&mut self, part: &str, tensor: Tensor) -> ValueId {

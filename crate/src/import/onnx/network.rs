@@ -11,7 +11,6 @@ use crate::ops::product::Product;
 use crate::ops::reduce::{Reduce, ReduceAxes, ReduceFunction};
 use crate::ops::softmax::{Softmax, SoftmaxFunction};
 use crate::ops::transpose::Transpose;
-use crate::tensor::Tensor;
 use crate::types::DType;
 
 /// A product with a constant matrix has it repacked; any other is computed as it comes.
@@ -21,6 +20,11 @@ pub(super) fn matmul(of: &mut Use) -> Result<Vec<ValueId>> {
         Some(weight) => of.outputs(MatMul::default(), &[Some(a), Some(weight)]),
         None => of.outputs(Product::default(), &[Some(a), Some(b)]),
     }
+}
+
+/// The product with a constant f32 matrix `[n, k]`.
+pub(super) fn product(of: &mut Use, part: &str, x: ValueId, weight: ValueId) -> ValueId {
+    of.step(part, MatMul::default(), &[Some(x), Some(weight)])
 }
 
 /// A constant f32 matrix as `[n, k]`, where input `index` is one.
@@ -67,7 +71,7 @@ fn scaled(of: &mut Use, name: &str, x: ValueId, factor: f32) -> Result<ValueId> 
     if factor == 1.0 {
         return Ok(x);
     }
-    let factor = of.constant(name, Tensor::new(&[], &[factor])?);
+    let factor = of.number(name, factor, x)?;
     Ok(of.step(&format!("times_{name}"), Binary { function: BinaryFunction::Mul }, &[Some(x), Some(factor)]))
 }
 

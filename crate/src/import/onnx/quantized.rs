@@ -1,36 +1,107 @@
 //! Operators on integers of few bits.
 
-use super::{Use, unsupported};
+use super::Use;
+use super::vision::convolution;
 use crate::error::Result;
 use crate::graph::ValueId;
-use crate::ops::binary::{Binary, BinaryFunction};
+use crate::ops::binary::BinaryFunction;
 use crate::ops::cast::Cast;
 use crate::ops::dequantize::Dequantize;
 use crate::ops::integer_product::IntegerProduct;
 use crate::ops::product::Product;
 use crate::ops::quantize::Quantize;
+use crate::ops::reshape::Reshape;
 use crate::types::DType;
 
-pub(super) fn dequantize(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.node.int("output_dtype")?.is_some_and(|dtype| dtype != 0) {
-        return unsupported("an output of another dtype than the scale's");
+/// The dtype that an attribute names, where it does.
+fn named(of: &Use, attribute: &str) -> Result<Option<DType>> {
+    match of.node.int(attribute)? {
+        None | Some(0) => Ok(None),
+        _ => of.dtype(attribute).map(Some),
     }
+}
+
+fn block_size(of: &Use) -> Result<Option<usize>> {
+    Ok(of.node.int("block_size")?.and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0))
+}
+
+pub(super) fn dequantize(of: &mut Use) -> Result<Vec<ValueId>> {
     let axis = of.node.int("axis")?.unwrap_or(1);
-    of.as_is(Dequantize { axis })
+    let (dtype, block) = (named(of, "output_dtype")?, block_size(of)?);
+    of.as_is(Dequantize { axis, block, dtype })
 }
 
 pub(super) fn quantize(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.node.int("precision")?.is_some_and(|dtype| dtype != 0) {
-        return unsupported("a division of another precision than the scale's");
-    }
-    let named = of.node.int("output_dtype")?.is_some_and(|dtype| dtype != 0);
-    let dtype = if named { of.dtype("output_dtype")? } else { DType::U8 };
     let axis = of.node.int("axis")?.unwrap_or(1);
-    of.as_is(Quantize::Given { axis, dtype })
+    let (dtype, precision) = (named(of, "output_dtype")?.unwrap_or(DType::U8), named(of, "precision")?);
+    let saturate = of.node.int("saturate")?.unwrap_or(1) != 0;
+    let block = block_size(of)?;
+    of.as_is(Quantize::Given { axis, block, dtype, precision, saturate })
 }
 
 pub(super) fn quantize_dynamic(of: &mut Use) -> Result<Vec<ValueId>> {
     of.as_is(Quantize::Dynamic)
+}
+
+/// Numbers that integers stand for, as f32: inputs `at`, `at + 1` and `at + 2` are integers, scale and zero.
+fn numbers(of: &mut Use, name: &str, at: usize, axis: i64) -> Result<ValueId> {
+    let (x, scale) = (of.input(at)?, of.input(at + 1)?);
+    let scale = of.step(&format!("{name}_scale"), Cast::to(DType::F32), &[Some(scale)]);
+    Ok(of.step(name, Dequantize::along(axis), &[Some(x), Some(scale), of.optional(at + 2)]))
+}
+
+/// Numbers as integers: inputs `at` and `at + 1` are scale and zero.
+fn integers(of: &mut Use, y: ValueId, at: usize, axis: i64) -> Result<Vec<ValueId>> {
+    let (scale, zero) = (of.input(at)?, of.optional(at + 1));
+    let scale = of.step("y_scale", Cast::to(DType::F32), &[Some(scale)]);
+    of.outputs(Quantize::along(axis, DType::U8), &[Some(y), Some(scale), zero])
+}
+
+/// Integers stand for numbers, whose product is integers again. Scales are by row of `a`, by column of `b`.
+pub(super) fn qlinear_matmul(of: &mut Use) -> Result<Vec<ValueId>> {
+    let (a, b) = (numbers(of, "a", 0, -2)?, numbers(of, "b", 3, -1)?);
+    let y = of.step("product", Product::default(), &[Some(a), Some(b)]);
+    integers(of, y, 6, -2)
+}
+
+/// The bias is integers, by the scales of both inputs.
+pub(super) fn qlinear_conv(of: &mut Use) -> Result<Vec<ValueId>> {
+    let (x, w) = (numbers(of, "x", 0, 1)?, numbers(of, "w", 3, 0)?);
+    let bias = match of.optional(8) {
+        Some(bias) => {
+            let (x_scale, w_scale) = (of.input(1)?, of.input(4)?);
+            let bias = of.step("bias_levels", Cast::to(DType::F32), &[Some(bias)]);
+            let scale = of.binary("bias_scale", BinaryFunction::Mul, w_scale, x_scale);
+            Some(of.binary("bias", BinaryFunction::Mul, bias, scale))
+        }
+        None => None,
+    };
+    let op = convolution(of)?;
+    let y = of.step("sums", op, &[Some(x), Some(w), bias]);
+    integers(of, y, 6, 1)
+}
+
+/// The sums of a convolution of what two integer tensors stand for, but for scales, in i32.
+pub(super) fn conv_integer(of: &mut Use) -> Result<Vec<ValueId>> {
+    let x = shifted(of, "x", 0, 2)?;
+    let zero = of.optional(3);
+    if let Some(zero) = zero {
+        // A zero by filter has the dimensions of the weight.
+        let aligned = of.step("w_zero_aligned", Reshape::Align { axis: 0 }, &[Some(zero), of.optional(1)]);
+        of.inputs[3] = Some(aligned);
+    }
+    let w = shifted(of, "w", 1, 3)?;
+    let op = convolution(of)?;
+    of.outputs(op, &[Some(x), Some(w)])
+}
+
+/// Integers less their zero, as i32.
+fn shifted(of: &mut Use, name: &str, at: usize, zero: usize) -> Result<ValueId> {
+    let x = of.input(at)?;
+    let x = of.step(name, Cast::to(DType::I32), &[Some(x)]);
+    let Some(zero) = of.optional(zero) else { return Ok(x) };
+    let zero = of.step(&format!("{name}_zero"), Cast::to(DType::I32), &[Some(zero)]);
+    Ok(of.binary(&format!("{name}_shifted"), BinaryFunction::Sub, x, zero))
 }
 
 /// The product of what two integer matrices stand for, but for scales: `(a - zero) · (b - zero)` in i32.
@@ -41,20 +112,6 @@ pub(super) fn matmul_integer(of: &mut Use) -> Result<Vec<ValueId>> {
     if of.known(1).is_some_and(|b| b.shape().len() == 2) && is_one(of, 3) {
         return of.as_is(IntegerProduct);
     }
-    let mut sides = [0; 2].map(|_| None);
-    for (i, side) in sides.iter_mut().enumerate() {
-        let name = ["a", "b"][i];
-        let x = of.input(i)?;
-        let mut x = of.step(name, Cast { to: Some(DType::I32) }, &[Some(x)]);
-        if let Some(zero) = of.optional(2 + i) {
-            let zero = of.step(&format!("{name}_zero"), Cast { to: Some(DType::I32) }, &[Some(zero)]);
-            x = of.step(
-                &format!("{name}_shifted"),
-                Binary { function: BinaryFunction::Sub },
-                &[Some(x), Some(zero)],
-            );
-        }
-        *side = Some(x);
-    }
-    of.outputs(Product::default(), &sides)
+    let (a, b) = (shifted(of, "a", 0, 2)?, shifted(of, "b", 1, 3)?);
+    of.outputs(Product::default(), &[Some(a), Some(b)])
 }

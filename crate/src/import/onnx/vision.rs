@@ -12,12 +12,12 @@ use crate::ops::pool::{Pool, PoolFunction};
 use crate::ops::resize::{Resize, SizePolicy};
 
 /// Sizes of an attribute.
-fn sizes(of: &Use, name: &str) -> Result<Option<Vec<usize>>> {
+pub(super) fn sizes(of: &Use, name: &str) -> Result<Option<Vec<usize>>> {
     let sizes = |ints: &[i64]| ints.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();
     Ok(of.node.ints(name)?.map(sizes))
 }
 
-fn sliding(of: &Use) -> Result<Sliding> {
+pub(super) fn sliding(of: &Use) -> Result<Sliding> {
     if of.node.ints("pads")?.is_some_and(|pads| pads.iter().any(|pad| *pad < 0)) {
         return unsupported("negative padding of a window");
     }
@@ -32,6 +32,11 @@ fn sliding(of: &Use) -> Result<Sliding> {
 }
 
 pub(super) fn conv(of: &mut Use) -> Result<Vec<ValueId>> {
+    let op = convolution(of)?;
+    of.as_is(op)
+}
+
+pub(super) fn convolution(of: &Use) -> Result<Conv> {
     let transposed = match of.node.op_type {
         "ConvTranspose" => Some(Transposed {
             output_padding: sizes(of, "output_padding")?,
@@ -40,8 +45,7 @@ pub(super) fn conv(of: &mut Use) -> Result<Vec<ValueId>> {
         _ => None,
     };
     let groups = of.node.int("group")?.unwrap_or(1).max(0) as usize;
-    let op = Conv { sliding: sliding(of)?, groups, transposed, activation: None };
-    of.as_is(op)
+    Ok(Conv { sliding: sliding(of)?, groups, transposed, activation: None })
 }
 
 pub(super) fn pool(of: &mut Use) -> Result<Vec<ValueId>> {
@@ -63,11 +67,9 @@ pub(super) fn batch_norm(of: &mut Use) -> Result<Vec<ValueId>> {
     of.as_is(BatchNorm { epsilon: of.node.float("epsilon")?.unwrap_or(1e-5) })
 }
 
+/// Scales are by group in opset 18, by channel since 21.
 pub(super) fn group_norm(of: &mut Use) -> Result<Vec<ValueId>> {
     let groups = of.node.int("num_groups")?.map(|n| n.max(0) as usize);
-    if groups.is_some() && of.import.opset < 21 {
-        return unsupported("a group normalisation of opset 18, whose scales are by group");
-    }
     of.as_is(GroupNorm { groups, epsilon: of.node.float("epsilon")?.unwrap_or(1e-5) })
 }
 

@@ -1,0 +1,295 @@
+//! Attention of computed queries, keys and values under masks: `softmax(scale·q·kᵀ + mask)·v`. ONNX Attention and
+//! FlexAttention without its functions; Vaswani et al. 2017, arXiv:1706.03762. ([`attention`](super::attention) is the
+//! one of language models, over their cache.)
+
+use super::{CpuContext, Input, Known, OpDef, expect_float, optional};
+use crate::error::{Result, ensure};
+use crate::kernels::product::{Matrix, Multiplier};
+use crate::kernels::strided;
+use crate::tensor::{TensorViewMut, Wide};
+use crate::types::{DType, Shape, TensorType};
+
+/// `(q [b, h, s, d], k [b, h_kv, t, d], v [b, h_kv, t, e], mask [.., s, t]?, past k?, past v?, lengths integers [b]?)
+/// → (y [b, h, s, e], k and v with their past before them, scores [b, h, s, t])`, of which the last three may be left
+/// out. With `heads`, q, k, v and y are `[b, s, h·d]`. A mask is bool, or added; of a length, keys beyond it are hidden.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attend {
+    /// Heads of the queries, and of keys and values, where the inputs have them in their last dimension.
+    pub heads: Option<(usize, usize)>,
+    /// The factor of the scores; 1/√d where it is left out.
+    pub scale: Option<f32>,
+    /// Whether a query sees no key after its own.
+    pub causal: bool,
+    /// Where scores level off, by `c·tanh(x/c)`; 0 for nowhere.
+    pub softcap: f32,
+    /// How many keys before and after its own a query sees; all where left out.
+    pub window: (Option<usize>, Option<usize>),
+    /// What the scores are given as.
+    pub scores: Scores,
+    /// How many outputs the node has: 1 to 4.
+    pub outputs: usize,
+}
+
+/// What scores are given as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scores {
+    /// Products.
+    Products,
+    /// Products that level off.
+    Capped,
+    /// With the mask.
+    Masked,
+    /// What sums to one.
+    Shares,
+}
+
+struct Sizes {
+    batch: usize,
+    heads: usize,
+    kv_heads: usize,
+    queries: usize,
+    past: usize,
+    new: usize,
+    head: usize,
+    value: usize,
+}
+
+impl Attend {
+    fn sizes(&self, q: &[usize], k: &[usize], v: &[usize], past: Option<&[usize]>) -> Option<Sizes> {
+        let split = |x: &[usize], heads: usize| match (self.heads, x) {
+            (Some(_), &[b, s, n]) if heads > 0 && n % heads == 0 => Some([b, heads, s, n / heads]),
+            (None, &[b, h, s, d]) => Some([b, h, s, d]),
+            _ => None,
+        };
+        let (heads, kv_heads) = self.heads.unwrap_or((1, 1));
+        let ([batch, heads, queries, head], k) = (split(q, heads)?, split(k, kv_heads)?);
+        let [v_batch, v_heads, v_new, value] = split(v, kv_heads)?;
+        let [_, kv_heads, new, _] = k;
+        let past = past.map_or(Some(0), |past| match past {
+            &[b, h, n, d] if [b, h, d] == [batch, kv_heads, head] => Some(n),
+            _ => None,
+        })?;
+        let fits = k[0] == batch && k[3] == head && [v_batch, v_heads, v_new] == [batch, kv_heads, new];
+        let grouped = if kv_heads == 0 { heads == 0 } else { heads % kv_heads == 0 };
+        (fits && grouped).then_some(Sizes { batch, heads, kv_heads, queries, past, new, head, value })
+    }
+}
+
+impl OpDef for Attend {
+    fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let (q, k, v) = (inputs.shape(0)?, inputs.shape(1)?, inputs.shape(2)?);
+        expect_float(inputs.ty(0)?, "the query")?;
+        let past = [4, 5].map(|i| inputs.optional(i).map(TensorType::known_shape).transpose());
+        let [past, past_v] = past;
+        let (past, past_v) = (past?, past_v?);
+        let sizes = self.sizes(&q, &k, &v, past.as_deref());
+        ensure!(
+            sizes.is_some(),
+            ShapeMismatch,
+            "queries {}, keys {}, values {} and past keys {past:?} in heads {:?} do not fit each other",
+            inputs.ty(0)?,
+            inputs.ty(1)?,
+            inputs.ty(2)?,
+            self.heads
+        );
+        let Some(s) = sizes else { return Ok(Vec::new()) };
+        let fits = match past_v {
+            Some(shape) => past.is_some() && shape == [s.batch, s.kv_heads, s.past, s.value],
+            None => past.is_none(),
+        };
+        ensure!(fits, ShapeMismatch, "past keys and past values do not fit each other");
+        let total = s.past + s.new;
+        if let Some(mask) = inputs.optional(3) {
+            let shape = mask.known_shape()?;
+            let wide = [s.batch, s.heads, s.queries, total];
+            let fits = shape.len() <= 4
+                && shape.iter().rev().zip(wide.iter().rev()).enumerate().all(|(i, (n, of))| n == of || *n == 1 || i == 0 && n < of);
+            ensure!(fits, ShapeMismatch, "a mask {mask} does not fit scores {wide:?}");
+        }
+        if let Some(lengths) = inputs.optional(6) {
+            ensure!(lengths.known_shape()?.iter().product::<usize>() == s.batch, ShapeMismatch, "lengths {lengths} of {} sequences", s.batch);
+        }
+        let of = |i: usize, shape: &[usize]| Ok::<_, crate::error::Error>(TensorType::new(inputs.dtype(i)?, Shape::known(shape)));
+        let y = match self.heads {
+            Some(_) => of(0, &[s.batch, s.queries, s.heads * s.value])?,
+            None => of(0, &[s.batch, s.heads, s.queries, s.value])?,
+        };
+        let all = [
+            y,
+            of(1, &[s.batch, s.kv_heads, total, s.head])?,
+            of(2, &[s.batch, s.kv_heads, total, s.value])?,
+            of(0, &[s.batch, s.heads, s.queries, total])?,
+        ];
+        Ok(all.into_iter().take(self.outputs).collect())
+    }
+
+    fn computes_in_f32(&self, _dtype: DType) -> bool {
+        true
+    }
+
+    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+        let (q, k, v) = (inputs[0].tensor()?, inputs[1].tensor()?, inputs[2].tensor()?);
+        let (past_k, past_v) = (optional(inputs, 4)?, optional(inputs, 5)?);
+        let Some(s) = self.sizes(q.shape, k.shape, v.shape, past_k.map(|past| past.shape)) else { return Ok(()) };
+        let total = s.past + s.new;
+        let past_k = past_k.map_or(Ok(&[][..]), |past| past.data::<f32>())?;
+        let past_v = past_v.map_or(Ok(&[][..]), |past| past.data::<f32>())?;
+        let k = by_head(k.data()?, past_k, [s.batch, s.kv_heads, s.new, s.head], s.past, self.heads.is_some());
+        let v = by_head(v.data()?, past_v, [s.batch, s.kv_heads, s.new, s.value], s.past, self.heads.is_some());
+        let q = by_head(q.data()?, &[], [s.batch, s.heads, s.queries, s.head], 0, self.heads.is_some());
+        for (output, values) in outputs.iter_mut().skip(1).zip([&k, &v]) {
+            output.data::<f32>()?.copy_from_slice(values);
+        }
+        let mask = optional(inputs, 3)?;
+        let mask = mask.map(|mask| Ok::<_, crate::error::Error>((self.added(mask.widen()?, mask.dtype), mask.shape))).transpose()?;
+        let lengths = optional(inputs, 6)?.map(|lengths| lengths.to_ints()).transpose()?;
+        let scale = self.scale.unwrap_or(1.0 / (s.head as f32).sqrt());
+        let mut scores = vec![0.0; s.queries * total];
+        let mut products = Multiplier::new((s.queries, s.head, total), scale)?;
+        let mut sums = Multiplier::new((s.queries, total, s.value), 1.0)?;
+        let mut y = vec![0.0; s.queries * s.value];
+        for pair in 0..s.batch * s.heads {
+            let (batch, head) = (pair / s.heads, pair % s.heads);
+            let of_kv = batch * s.kv_heads + head / (s.heads / s.kv_heads);
+            let (k, v) = (&k[of_kv * total * s.head..][..total * s.head], &v[of_kv * total * s.value..][..total * s.value]);
+            let q = &q[pair * s.queries * s.head..][..s.queries * s.head];
+            let keys = Matrix { values: k, steps: (1, s.head) };
+            products.multiply(Matrix { values: q, steps: (s.head, 1) }, keys, &mut scores);
+            let at = pair * scores.len();
+            let give = |scores: &[f32], stage: Scores, outputs: &mut [TensorViewMut]| match outputs.get_mut(3) {
+                Some(output) if self.scores == stage => {
+                    output.data::<f32>().map(|output| output[at..][..scores.len()].copy_from_slice(scores))
+                }
+                _ => Ok(()),
+            };
+            give(&scores, Scores::Products, outputs)?;
+            if self.softcap > 0.0 {
+                scores.iter_mut().for_each(|x| *x = self.softcap * (*x / self.softcap).tanh());
+            }
+            give(&scores, Scores::Capped, outputs)?;
+            let length = lengths.as_ref().map(|lengths| lengths[batch]);
+            let first = match length {
+                Some(length) if s.past == 0 => length - s.queries as i64,
+                _ => s.past as i64,
+            };
+            for (query, row) in scores.chunks_exact_mut(total.max(1)).enumerate() {
+                let own = first + query as i64;
+                if let Some((mask, shape)) = &mask {
+                    add_mask(row, mask, shape, [batch, head, query]);
+                }
+                for (key, score) in row.iter_mut().enumerate() {
+                    let key = key as i64;
+                    let beyond = |limit: Option<usize>, by: i64| limit.is_some_and(|limit| by > limit as i64);
+                    let hidden = self.causal && key > own
+                        || length.is_some_and(|length| key >= length)
+                        || beyond(self.window.0, own - key)
+                        || beyond(self.window.1, key - own);
+                    if hidden {
+                        *score = f32::NEG_INFINITY;
+                    }
+                }
+            }
+            give(&scores, Scores::Masked, outputs)?;
+            scores.chunks_exact_mut(total.max(1)).for_each(shares);
+            give(&scores, Scores::Shares, outputs)?;
+            let of_keys = Matrix { values: &scores, steps: (total, 1) };
+            sums.multiply(of_keys, Matrix { values: v, steps: (s.value, 1) }, &mut y);
+            let out = outputs[0].data::<f32>()?;
+            for (query, y) in y.chunks_exact(s.value.max(1)).enumerate() {
+                let row = if self.heads.is_some() { (batch * s.queries + query) * s.heads + head } else { pair * s.queries + query };
+                out[row * s.value..][..s.value].copy_from_slice(y);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Attend {
+    /// A mask as numbers to add.
+    fn added(&self, mask: Wide, dtype: DType) -> Vec<f32> {
+        match mask {
+            Wide::Floats(values) => values.into_iter().map(|x| x as f32).collect(),
+            Wide::Ints(values) if dtype == DType::Bool => {
+                values.into_iter().map(|x| if x != 0 { 0.0 } else { f32::NEG_INFINITY }).collect()
+            }
+            Wide::Ints(values) => values.into_iter().map(|x| x as f32).collect(),
+        }
+    }
+}
+
+/// Adds a row of a mask that broadcasts to `[batch, head, query, key]`. Keys beyond a mask are hidden.
+fn add_mask(row: &mut [f32], mask: &[f32], shape: &[usize], [batch, head, query]: [usize; 3]) {
+    let strides = strided::row_major(shape);
+    let index = [batch, head, query, 0];
+    let missing = 4 - shape.len();
+    let at: usize = (0..shape.len()).map(|i| index[i + missing].min(shape[i].max(1) - 1) * strides[i] as usize).sum();
+    let n = shape.last().copied().unwrap_or(1);
+    for (key, score) in row.iter_mut().enumerate() {
+        *score += match n {
+            1 => mask[at],
+            _ if key < n => mask[at + key],
+            _ => f32::NEG_INFINITY,
+        };
+    }
+}
+
+/// A row of scores as shares that sum to one; zeros where every key is hidden.
+fn shares(row: &mut [f32]) {
+    let largest = row.iter().fold(f32::NEG_INFINITY, |a, x| a.max(*x));
+    if largest == f32::NEG_INFINITY {
+        return row.fill(0.0);
+    }
+    row.iter_mut().for_each(|x| *x = (*x - largest).exp());
+    let factor = 1.0 / row.iter().sum::<f32>();
+    row.iter_mut().for_each(|x| *x *= factor);
+}
+
+/// `[b, h, past + s, d]` of `x`, which is `[b, s, h, d]` or has its heads first, and of what comes before it.
+fn by_head(x: &[f32], past: &[f32], [b, h, s, d]: [usize; 4], n_past: usize, heads_last: bool) -> Vec<f32> {
+    let mut y = Vec::with_capacity(b * h * (n_past + s) * d);
+    for pair in 0..b * h {
+        y.extend_from_slice(&past[pair * n_past * d..][..n_past * d]);
+        for i in 0..s {
+            let row = if heads_last { (pair / h * s + i) * h + pair % h } else { pair * s + i };
+            y.extend_from_slice(&x[row * d..][..d]);
+        }
+    }
+    y
+}
+
+/// The naive reference, and cases.
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity {
+    use super::*;
+    use crate::ops::case::{Array, Case, Given, Tolerance, indices};
+
+    /// Every output anew, of queries `[2, 4, 3, 8]` and five keys of two heads.
+    fn reference_attend(x: &[Option<Array>], causal: bool) -> Array {
+        let [Some(q), Some(k), Some(v), mask] = x else { panic!("three inputs and perhaps a mask") };
+        let of = |at: Vec<usize>| {
+            let kv = at[1] / 2;
+            let score = |key: usize| {
+                let products = (0..8).map(|i| q.at(&[at[0], at[1], at[2], i]) * k.at(&[at[0], kv, key, i]));
+                let hidden = causal && key > at[2];
+                let added = mask.as_ref().map_or(0.0, |mask| mask.at(&[at[2], key]));
+                if hidden { 0.0 } else { (products.sum::<f64>() / 8f64.sqrt() + added).exp() }
+            };
+            let sum: f64 = (0..5).map(score).sum();
+            (0..5).map(|key| score(key) / sum * v.at(&[at[0], kv, key, at[3]])).sum()
+        };
+        Array::new(&[2, 4, 3, 6], indices(&[2, 4, 3, 6]).map(of).collect())
+    }
+
+    pub fn cases() -> Vec<Case> {
+        let case = |name: &str, mask: Given, causal: bool| {
+            let op = Attend { heads: None, scale: None, causal, softcap: 0.0, window: (None, None), scores: Scores::Products, outputs: 1 };
+            let inputs = vec![Given::noise(&[2, 4, 3, 8], 1), Given::noise(&[2, 2, 5, 8], 2), Given::noise(&[2, 2, 5, 6], 3), mask];
+            Case::new(name, op, inputs, Tolerance::of(2e-6), move |x| vec![reference_attend(x, causal)])
+        };
+        vec![
+            case("two heads share keys", Given::Absent, false),
+            case("causal", Given::Absent, true),
+            case("a mask that is added", Given::noise(&[3, 5], 4), false),
+        ]
+    }
+}
