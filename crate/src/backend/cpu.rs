@@ -115,11 +115,11 @@ impl CpuBackend {
             }
             match &value.source {
                 Source::Weight(_) => {
-                    let weight = new_weight(graph, id, &users).map_err(|e| e.at(&*value.name))?;
+                    let weight = new_weight(graph, id, users).map_err(|e| e.at(&*value.name))?;
                     weights.insert(id, weight);
                 }
                 Source::Const(tensor) if at_once => {
-                    if let Some(weight) = packed(graph, id, &users, tensor).map_err(|e| e.at(&*value.name))? {
+                    if let Some(weight) = packed(graph, id, users, tensor).map_err(|e| e.at(&*value.name))? {
                         weights.insert(id, weight);
                     }
                 }
@@ -294,7 +294,7 @@ impl Backend for CpuBackend {
             let Place::Fixed(id) = place else { continue };
             if let (Source::Const(tensor), false) = (&graph.value(id).source, self.weights.contains_key(&id))
             {
-                let weight = packed(graph, id, &graph.consumers(id), tensor);
+                let weight = packed(graph, id, graph.consumers(id), tensor);
                 self.weights
                     .extend(weight.map_err(|e| e.at(&*graph.value(id).name))?.map(|weight| (id, weight)));
             }

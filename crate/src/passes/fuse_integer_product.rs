@@ -57,7 +57,7 @@ fn chain(graph: &Graph, id: NodeId) -> Option<Chain> {
 /// The node that alone uses a value, which is no output, and at which of its inputs.
 fn only_user(graph: &Graph, value: ValueId) -> Option<(NodeId, usize)> {
     let users = graph.consumers(value);
-    let &[user] = &users[..] else { return None };
+    let &[user] = users else { return None };
     let is_output = graph.outputs().iter().any(|(_, out)| *out == value);
     let at = graph.node(user).inputs.iter().position(|input| *input == Some(value))?;
     (!is_output).then_some((user, at))

@@ -171,7 +171,7 @@ mod tests {
             for (b, pair) in finite.windows(2).enumerate() {
                 let b = b as u8;
                 let middle = (pair[0] + pair[1]) / 2.0;
-                assert_eq!(bits(middle), if b % 2 == 0 { b } else { b + 1 }, "{dtype} {middle}");
+                assert_eq!(bits(middle), if b.is_multiple_of(2) { b } else { b + 1 }, "{dtype} {middle}");
                 assert_eq!(bits(middle * (1.0 - 1e-9)), b);
                 assert_eq!(bits(middle * (1.0 + 1e-9)), b + 1);
             }

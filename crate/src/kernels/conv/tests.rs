@@ -42,10 +42,12 @@ fn near(got: &[f32], want: &[f32], what: &str) {
     }
 }
 
+/// Input, kernel, stride, dilation, pad, and channels, filters and groups.
+type Case = (&'static [usize], &'static [usize], usize, usize, usize, [usize; 3]);
+
 #[test]
 fn convolutions_and_their_gradients_are_those_of_the_textbook() {
-    let cases: &[(&[usize], &[usize], usize, usize, usize, [usize; 3])] = &[
-        // input, kernel, stride, dilation, pad, channels, filters, groups
+    let cases: &[Case] = &[
         (&[9, 13], &[3, 3], 1, 1, 1, [3, 5, 1]),
         (&[42, 70], &[3, 3], 1, 1, 1, [30, 9, 1]),
         (&[13, 14], &[3, 3], 1, 1, 0, [17, 20, 1]),

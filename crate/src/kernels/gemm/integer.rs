@@ -223,9 +223,9 @@ fn tile<S: Simd, const R: usize, const U: usize>(
     for (row, columns) in rest.iter().zip(panel_rest) {
         step(row, columns, &mut sums[0]);
     }
-    for r in 0..R {
+    for (r, first) in sums[0].iter().enumerate() {
         let sum =
-            (1..U).fold(sums[0][r], |[a, b], u| [S::add_i32(a, sums[u][r][0]), S::add_i32(b, sums[u][r][1])]);
+            (1..U).fold(*first, |[a, b], u| [S::add_i32(a, sums[u][r][0]), S::add_i32(b, sums[u][r][1])]);
         put(r, sum);
     }
 }

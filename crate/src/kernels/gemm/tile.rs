@@ -53,6 +53,9 @@ pub fn pack_columns(b: &[f32], (row, step): (usize, usize), (k, n): (usize, usiz
     }
 }
 
+/// A function of each element, on many of them at once.
+pub type Activation<'a> = &'a dyn Fn(&mut [f32]);
+
 /// What becomes of the sums of a product, in this order.
 #[derive(Clone, Copy, Default)]
 pub struct Epilogue<'a> {
@@ -63,7 +66,7 @@ pub struct Epilogue<'a> {
     /// Added, from where the same element of the result lies.
     pub residual: Option<&'a [f32]>,
     /// A function of each element.
-    pub activation: Option<&'a dyn Fn(&mut [f32])>,
+    pub activation: Option<Activation<'a>>,
 }
 
 impl<'a> Epilogue<'a> {
