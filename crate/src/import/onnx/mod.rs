@@ -6,6 +6,7 @@ mod composed;
 mod elementwise;
 mod indexing;
 mod layout;
+mod microsoft;
 mod ml;
 mod network;
 mod quantized;
