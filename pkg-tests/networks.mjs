@@ -82,7 +82,7 @@ export async function wrongInputs({ load, Tensor }, { device }) {
   const wants = ['image', 'Its only input is'];
   await refuses(() => model.run({ picture: image }), 'invalid-input', 'picture', ...wants);
   await refuses(() => model.run({ image: { ...image, dims: [3, 8, 8] } }), 'shape-mismatch', '[3, 8, 8]', '3 dimensions, not 4', ...wants);
-  await refuses(() => model.run({ image: new Tensor('int32', new Int32Array(192), image.dims) }), 'shape-mismatch', 'i32', 'f32', ...wants);
+  await refuses(() => model.run({ image: new Tensor('int32', new Int32Array(192), image.dims) }), 'shape-mismatch', 'int32', 'float32', ...wants);
   await refuses(() => model.run({}), 'invalid-input', 'image');
   await refuses(() => model.run({ image: { ...image, type: 'float64' } }), 'invalid-input', 'image', 'Float64Array', 'Float32Array');
   await refuses(() => model.run({ image: { ...image, dims: [1, 3, 8, 9] } }), 'shape-mismatch', 'image', '216', '192');
@@ -99,7 +99,7 @@ export async function wrongInputs({ load, Tensor }, { device }) {
   await refuses(() => model.run({ image }), 'cancelled');
   const two = await load(counter(), { device });
   const x = (n) => Tensor.from(new Float32Array(n));
-  await refuses(() => two.run({ x: x(2), state: x(3) }), 'shape-mismatch', "'state'", 'n is 3 here', "2 in 'x'", "'x' (f32 [n]), 'state' (f32 [n])");
+  await refuses(() => two.run({ x: x(2), state: x(3) }), 'shape-mismatch', "'state'", 'n is 3 here', "2 in 'x'", "'x' (float32 [n]), 'state' (float32 [n])");
   await refuses(() => two.run({ x: x(2) }), 'invalid-input', 'state', 'x');
   await two.close();
 }

@@ -93,7 +93,9 @@ fn wrong_inputs_are_named() {
     let (kind, message) = fails(vec![("image", int)], "logits");
     assert_eq!(kind, ErrorKind::ShapeMismatch);
     assert!(
-        message.contains("i32") && message.contains("f32") && message.contains("Its only input is 'image'"),
+        message.contains("int32")
+            && message.contains("float32")
+            && message.contains("Its only input is 'image'"),
         "{message}"
     );
     let (_, message) = fails(vec![("image", image()), ("image", image())], "logits");

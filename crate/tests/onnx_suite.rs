@@ -16,9 +16,21 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-fn tensor(path: &Path) -> Result<Tensor> {
-    onnx::parse_tensor(&fs::read(path).expect("a stored tensor"))?
-        .decode(&|_, _, _| panic!("a tensor has its data inside"))
+/// A stored value of a type as `cases.json` names it.
+fn value(path: &Path, ty: &str) -> Result<Tensor> {
+    let bytes = fs::read(path).expect("a stored value");
+    let outside = |_: &str, _: u64, _: Option<u64>| panic!("a value has its data inside");
+    match ty.split('(').next() {
+        Some("sequence") => onnx::parse_sequence(&bytes)?.decode(&outside),
+        Some("optional") => onnx::parse_optional(&bytes)?.decode(&outside),
+        _ => onnx::parse_tensor(&bytes)?.decode(&outside),
+    }
+}
+
+/// The names and types of a case's inputs or outputs.
+fn ports(list: &Value) -> Vec<(&str, &str)> {
+    let list = list.as_array().expect("ports").iter();
+    list.map(|pair| (pair[0].as_str().expect("a name"), pair[1].as_str().expect("a type"))).collect()
 }
 
 /// Runs a case: what it lacks, where it lacks something, or how it differs.
@@ -30,30 +42,23 @@ fn run(suite: &Path, case: &Value, device: Option<&GpuDevice>, on_gpu: &mut usiz
         Some(device) => Network::on_gpu(&bytes, device.clone(), Crossing::FREE)?,
         None => Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?,
     };
-    let names = |list: &str| -> Vec<String> {
-        case[list]
-            .as_array()
-            .expect("names")
-            .iter()
-            .map(|pair| pair[0].as_str().expect("a name").to_string())
-            .collect()
-    };
-    let (inputs, outputs) = (names("inputs"), names("outputs"));
+    let ports = |list: &str| ports(&case[list]);
+    let (inputs, outputs) = (ports("inputs"), ports("outputs"));
     let (rtol, atol) = (case["rtol"].as_f64().expect("rtol"), case["atol"].as_f64().expect("atol"));
     for (set, _) in case["sets"].as_array().expect("sets").iter().enumerate() {
         let data = folder.join(format!("test_data_set_{set}"));
         let mut feeds = Vec::new();
-        for (i, name) in inputs.iter().enumerate() {
+        for (i, &(name, ty)) in inputs.iter().enumerate() {
             let path = data.join(format!("input_{i}.pb"));
             if path.exists() {
-                feeds.push((name.as_str(), tensor(&path)?));
+                feeds.push((name, value(&path, ty)?));
             }
         }
-        let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        let wanted: Vec<&str> = outputs.iter().map(|port| port.0).collect();
         let got = pollster::block_on(network.run(feeds, &wanted))?;
         *on_gpu += usize::from(network.profile().iter().any(|node| node.device == "webgpu"));
-        for (i, got) in got.iter().enumerate() {
-            let want = tensor(&data.join(format!("output_{i}.pb")))?;
+        for (i, (got, &(_, ty))) in got.iter().zip(&outputs).enumerate() {
+            let want = value(&data.join(format!("output_{i}.pb")), ty)?;
             if let Some(difference) = differs(got, &want, rtol, atol) {
                 return Ok(Some(difference));
             }
@@ -62,9 +67,19 @@ fn run(suite: &Path, case: &Value, device: Option<&GpuDevice>, on_gpu: &mut usiz
     Ok(None)
 }
 
+fn floats(tensor: &Tensor) -> Vec<f64> {
+    tensor.view().to_floats().expect("numbers")
+}
+
 fn differs(got: &Tensor, want: &Tensor, rtol: f64, atol: f64) -> Option<String> {
     if got.ty() != want.ty() {
         return Some(format!("{got:?} is not {want:?}"));
+    }
+    if let (Ok(got), Ok(want)) = (got.items(), want.items()) {
+        return got.iter().zip(want).find_map(|(got, want)| differs(got, want, rtol, atol));
+    }
+    if !got.dtype().has_bytes() {
+        return (got != want).then(|| format!("{:?} is not {:?}", got.texts(), want.texts()));
     }
     // Of few bits, what was rounded on the way is off by more than the tolerance: two of its steps are let pass.
     let rtol = match got.dtype() {
@@ -72,7 +87,7 @@ fn differs(got: &Tensor, want: &Tensor, rtol: f64, atol: f64) -> Option<String> 
         DType::BF16 => rtol.max(2f64.powi(-6)),
         _ => rtol,
     };
-    let (got, want) = (got.view().to_floats().ok()?, want.view().to_floats().ok()?);
+    let (got, want) = (floats(got), floats(want));
     let far = |(got, want): (&f64, &f64)| {
         let near = (got - want).abs() <= atol + rtol * want.abs();
         !(near || got == want || got.is_nan() && want.is_nan())

@@ -11,6 +11,7 @@ use super::loader::Device;
 use super::model::busy;
 use super::object::{Object, array};
 use crate::error::{Error, Result, ensure, fail};
+use crate::formats::onnx::ElementType;
 use crate::session::{self, Port, PortDim, PortKind};
 use crate::tensor::Tensor;
 use crate::types::DType;
@@ -38,25 +39,9 @@ extern "C" {
     fn set_data(this: &Wire, data: Uint8Array);
 }
 
-/// The dtypes that JavaScript has a typed array for, by their names there.
-const TYPES: &[(&str, DType)] = &[
-    ("float32", DType::F32),
-    ("float64", DType::F64),
-    ("float16", DType::F16),
-    ("bfloat16", DType::BF16),
-    ("int8", DType::I8),
-    ("int16", DType::I16),
-    ("int32", DType::I32),
-    ("int64", DType::I64),
-    ("uint8", DType::U8),
-    ("uint16", DType::U16),
-    ("uint32", DType::U32),
-    ("uint64", DType::U64),
-    ("bool", DType::Bool),
-];
-
+/// A dtype's name in JavaScript, which is ONNX's.
 fn name_of(dtype: DType) -> &'static str {
-    TYPES.iter().find(|(_, known)| *known == dtype).map_or("", |(name, _)| name)
+    ElementType::of(dtype).map_or("", ElementType::name)
 }
 
 /// A model that is ready to run.
@@ -192,9 +177,11 @@ fn ports(ports: &[Port]) -> JsValue {
 /// A tensor of JavaScript for the input `name`.
 fn read(name: &str, wire: &Wire) -> Result<Tensor> {
     let ty = wire.dtype();
-    let Some((_, dtype)) = TYPES.iter().find(|(known, _)| *known == ty) else {
-        let known: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
-        return fail!(InvalidInput, "the input '{name}' has the type '{ty}'; it may be {}", known.join(", "));
+    let Some(dtype) = ElementType::named(&ty).and_then(ElementType::dtype) else {
+        return fail!(
+            UnsupportedOp,
+            "the input '{name}' has the type '{ty}', whose elements are not supported"
+        );
     };
     let dims = wire.dims();
     let whole = dims.iter().all(|dim| *dim >= 0.0 && dim.fract() == 0.0 && *dim < 4e9);
@@ -212,7 +199,7 @@ fn read(name: &str, wire: &Wire) -> Result<Tensor> {
         "the input '{name}' has {} elements, and its dimensions {shape:?} want another number",
         data.length() as usize / dtype.block_bytes()
     );
-    let mut tensor = Tensor::zeros(*dtype, &shape)?;
+    let mut tensor = Tensor::zeros(dtype, &shape)?;
     data.copy_to(tensor.view_mut().bytes);
     Ok(tensor)
 }

@@ -109,6 +109,7 @@ pub struct Graph {
     n_symbols: usize,
     /// Whether types wait for a plan.
     is_open: bool,
+    bodies: Vec<Graph>,
 }
 
 impl Graph {
@@ -197,8 +198,12 @@ impl Graph {
 
     /// Adds a constant.
     pub fn constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
-        let ty = TensorType::new(tensor.dtype(), crate::types::Shape::known(tensor.shape()));
-        self.add_value(name, ty, Source::Const(Arc::new(tensor)))
+        self.shared_constant(name, Arc::new(tensor))
+    }
+
+    /// Adds a constant that others have too.
+    pub fn shared_constant(&mut self, name: &str, tensor: Arc<Tensor>) -> ValueId {
+        self.add_value(name, tensor.ty(), Source::Const(tensor))
     }
 
     /// Declares a state: zeros before the first run, kept from run to run.
@@ -305,6 +310,17 @@ impl Graph {
             .collect();
         self.add_node(name, op, inputs, &outputs);
         outputs
+    }
+
+    /// Adds a graph that a node runs, and gives its index.
+    pub fn body(&mut self, body: Graph) -> usize {
+        self.bodies.push(body);
+        self.bodies.len() - 1
+    }
+
+    /// The graphs that nodes run.
+    pub fn bodies(&mut self) -> &mut Vec<Graph> {
+        &mut self.bodies
     }
 
     /// Applies an operator in place of another, of whose outputs these have the names: with types, or with hints where

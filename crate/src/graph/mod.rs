@@ -12,3 +12,4 @@ mod rewrite;
 mod verify;
 
 pub use graph::{Derivation, Graph, Node, NodeId, Source, Value, ValueId, WeightSource};
+pub use order::Visit;

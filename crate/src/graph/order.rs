@@ -1,54 +1,83 @@
-//! The order in which nodes can run.
+//! The order of nodes: each after those whose outputs it uses. Depth first, without recursion, so that the depth of a
+//! graph never meets the call stack.
 
-use super::{Graph, NodeId, Source, ValueId};
+use super::{Graph, Node, NodeId, Source, ValueId};
 use crate::error::{Error, ErrorKind, Result};
+
+/// What a walk over a graph asks, and tells.
+pub trait Visit {
+    /// Whether a value is there without the node that computes it.
+    fn has(&self, _value: ValueId) -> bool {
+        false
+    }
+
+    /// Those of a node's inputs that must be there before it is visited. It is asked again once they are, and may want
+    /// more, but none less.
+    fn needs(&self, node: &Node) -> Vec<ValueId> {
+        node.inputs.iter().flatten().copied().collect()
+    }
+
+    /// Takes a node whose needs are there.
+    fn visit(&mut self, _id: NodeId, _node: &Node) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Visits nothing.
+struct Order;
+
+impl Visit for Order {}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mark {
+    New,
+    Open,
+    Done,
+}
 
 impl Graph {
     /// The nodes that `outputs` need, each after those whose outputs it uses. A node that updates a state
     /// comes before those that read the updated value.
     pub fn topological_order(&self, outputs: &[ValueId]) -> Result<Vec<NodeId>> {
-        self.order_after(outputs, |_| false)
+        self.walk(outputs, &mut Order)
     }
 
-    /// The same, without the nodes that only values that `has` already need.
-    pub fn order_after(&self, outputs: &[ValueId], has: impl Fn(ValueId) -> bool) -> Result<Vec<NodeId>> {
-        #[derive(Clone, Copy, PartialEq)]
-        enum Mark {
-            New,
-            Open,
-            Done,
-        }
+    /// Visits the nodes that `outputs` need, in an order that is given back. Fails when the graph has a cycle, and as
+    /// a visit does, naming the node.
+    pub fn walk(&self, outputs: &[ValueId], visitor: &mut dyn Visit) -> Result<Vec<NodeId>> {
         let mut marks = vec![Mark::New; self.nodes.len()];
         let mut order = Vec::new();
-        let producer = |value: ValueId| match self.value(value).source {
-            Source::Node(id, _) if !has(value) => Some(id),
+        let producer = |value: ValueId, visitor: &dyn Visit| match self.value(value).source {
+            Source::Node(id, _) if !visitor.has(value) => Some(id),
             _ => None,
         };
-        // A stack of (node, whether its inputs have been pushed), so that depth never meets the call stack.
+        // A stack of (node, whether it has been opened).
         let mut stack: Vec<(NodeId, bool)> =
-            outputs.iter().rev().filter_map(|&v| producer(v)).map(|n| (n, false)).collect();
-        while let Some((id, ready)) = stack.pop() {
-            let mark = &mut marks[id.0 as usize];
-            if ready {
-                *mark = Mark::Done;
-                order.push(id);
-                continue;
-            }
-            match *mark {
+            outputs.iter().rev().filter_map(|&v| producer(v, visitor)).map(|n| (n, false)).collect();
+        while let Some((id, opened)) = stack.pop() {
+            let node = self.node(id);
+            match marks[id.0 as usize] {
                 Mark::Done => continue,
-                Mark::Open => {
-                    let name = self.node(id).name.to_string();
-                    return Err(Error::new(ErrorKind::InvalidGraph, "the graph has a cycle").at(name));
+                Mark::Open if !opened => {
+                    let error = Error::new(ErrorKind::InvalidGraph, "the graph has a cycle");
+                    return Err(error.at(&*node.name));
                 }
-                Mark::New => *mark = Mark::Open,
+                _ => marks[id.0 as usize] = Mark::Open,
             }
+            let height = stack.len();
             stack.push((id, true));
-            for input in self.node(id).inputs.iter().rev().flatten() {
-                if let Some(node) = producer(*input)
-                    && marks[node.0 as usize] != Mark::Done
+            for input in visitor.needs(node).into_iter().rev() {
+                if let Some(needed) = producer(input, visitor)
+                    && marks[needed.0 as usize] != Mark::Done
                 {
-                    stack.push((node, false));
+                    stack.push((needed, false));
                 }
+            }
+            if stack.len() == height + 1 {
+                stack.pop();
+                visitor.visit(id, node).map_err(|e| e.at(&*node.name))?;
+                marks[id.0 as usize] = Mark::Done;
+                order.push(id);
             }
         }
         Ok(order)

@@ -177,6 +177,10 @@ impl OpDef for Binary {
         Ok(vec![TensorType { dtype: if self.function.compares() { DType::Bool } else { a.dtype }, shape }])
     }
 
+    fn moves_elements(&self) -> bool {
+        self.function == BinaryFunction::Equal
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let y = &mut outputs[0];
         let b = inputs[1].tensor()?;

@@ -1,16 +1,32 @@
 //! Elements in another dtype. ONNX Cast and CastLike.
 
-use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
-use crate::error::Result;
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, values};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
-use crate::tensor::TensorViewMut;
+use crate::tensor::{Narrowing, Tensor, TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
+use std::sync::Arc;
 
-/// `(x, like?) → y` of the same shape. Floats become integers towards zero; integers wrap.
+/// `(x, like?) → y` of the same shape. Floats become integers towards zero; integers wrap. Texts are read as numbers,
+/// and numbers written as texts, with as many digits as tell them from their neighbours.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cast {
     /// The dtype wanted; that of the second input where it is left out.
     pub to: Option<DType>,
+    /// How floats of at most a byte are made.
+    pub narrowing: Narrowing,
+}
+
+impl Cast {
+    /// To that dtype.
+    pub fn to(dtype: DType) -> Self {
+        Self { to: Some(dtype), narrowing: Narrowing::default() }
+    }
+
+    /// To the dtype of the second input.
+    pub fn like() -> Self {
+        Self { to: None, narrowing: Narrowing::default() }
+    }
 }
 
 impl OpDef for Cast {
@@ -41,9 +57,24 @@ impl OpDef for Cast {
             (DType::I32, DType::I64) => {
                 y.data::<i64>()?.iter_mut().zip(x.data::<i32>()?).for_each(|(y, x)| *y = i64::from(*x));
             }
-            _ => y.narrow(x.widen()?)?,
+            _ => y.narrow_by(x.widen()?, self.narrowing)?,
         }
         Ok(())
+    }
+
+    fn eval_values(&self, inputs: &[Option<&Tensor>]) -> Result<Option<Vec<Tensor>>> {
+        let x = values::required(inputs, 0)?;
+        let to = self.to.or(values::optional(inputs, 1).map(Tensor::dtype)).unwrap_or(x.dtype());
+        let y = match (x.dtype(), to) {
+            (from, to) if from == to => x.clone(),
+            (_, DType::Text) => Tensor::of_texts(x.shape(), written(x)?)?,
+            _ => {
+                let mut y = Tensor::zeros(to, x.shape())?;
+                y.view_mut().narrow_by(read(x.texts()?, to)?, self.narrowing)?;
+                y
+            }
+        };
+        Ok(Some(vec![y]))
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
@@ -66,6 +97,38 @@ impl OpDef for Cast {
     }
 }
 
+fn written(x: &Tensor) -> Result<Vec<Arc<str>>> {
+    let float = |x: f64| match (x.is_nan(), x.is_infinite()) {
+        (true, _) => "NaN".into(),
+        (_, true) => if x > 0.0 { "INF" } else { "-INF" }.into(),
+        _ if x == x.trunc() && x.abs() >= 1e16 => format!("{x:e}").into(),
+        // The digits that an f32 needs are fewer; those of narrower floats are these, since each is an f32.
+        _ if x == f64::from(x as f32) && x.abs() < 1e16 => (x as f32).to_string().into(),
+        _ => x.to_string().into(),
+    };
+    Ok(match x.view().widen()? {
+        Wide::Floats(values) => values.into_iter().map(float).collect(),
+        Wide::Ints(values) => values.into_iter().map(|x| x.to_string().into()).collect(),
+    })
+}
+
+fn read(texts: &[Arc<str>], to: DType) -> Result<Wide> {
+    let float = |text: &Arc<str>| {
+        let number = match &*text.trim().to_ascii_lowercase() {
+            "true" => Ok(1.0),
+            "false" => Ok(0.0),
+            number => number.parse::<f64>(),
+        };
+        let wrong = |_| Error::new(ErrorKind::InvalidInput, format!("the text '{text}' is no number for {to}"));
+        number.map_err(wrong)
+    };
+    if to.is_float() {
+        return Ok(Wide::Floats(texts.iter().map(float).collect::<Result<_>>()?));
+    }
+    let int = |text: &Arc<str>| text.trim().parse::<i128>().or_else(|_| float(text).map(|x| x as i128));
+    Ok(Wide::Ints(texts.iter().map(int).collect::<Result<_>>()?))
+}
+
 params!("cast": n: u32);
 
 /// The naive reference, and cases.
@@ -76,7 +139,7 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let case = |to: DType, tolerance: f64| {
-            Case::new(format!("f32 to {to}"), Cast { to: Some(to) }, vec![Given::noise(&[40], 1)], Tolerance::of(tolerance), |x| {
+            Case::new(format!("f32 to {to}"), Cast::to(to), vec![Given::noise(&[40], 1)], Tolerance::of(tolerance), |x| {
                 let x = x[0].as_ref().expect("an input");
                 let whole = matches!(to, DType::I32);
                 let y = x.values.iter().map(|x| if whole { x.trunc() } else { *x });
@@ -84,5 +147,30 @@ pub(super) mod parity {
             })
         };
         vec![case(DType::I32, 0.0), case(DType::F16, 1e-3), case(DType::F32, 0.0)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Op;
+
+    fn cast(x: &Tensor, to: DType) -> Result<Tensor> {
+        Op::from(Cast::to(to)).eval_now(&[Some(x)]).map(|mut y| y.swap_remove(0))
+    }
+
+    #[test]
+    fn texts_are_read_and_written_as_numbers() {
+        let texts = |all: &[&str]| Tensor::of_texts(&[all.len()], all.iter().map(|t| Arc::from(*t)).collect()).unwrap();
+        let floats = [0.1f32, 1.0, -2.5e-7, f32::INFINITY, f32::NAN];
+        let written = cast(&Tensor::new(&[5], &floats).unwrap(), DType::Text).unwrap();
+        assert!(written == texts(&["0.1", "1", "-0.00000025", "INF", "NaN"]), "{:?}", written.texts());
+        let back = cast(&written, DType::F32).unwrap();
+        assert_eq!(back.data::<f32>().unwrap()[..4], floats[..4]);
+        let ints = cast(&texts(&["12", " -3", "1e3", "-INF"]), DType::I32).unwrap();
+        assert_eq!(ints.data::<i32>().unwrap()[..3], [12, -3, 1000]);
+        assert!(cast(&texts(&["Hello"]), DType::F32).unwrap_err().message().contains("'Hello'"));
+        let halves = cast(&Tensor::new(&[1], &[half::f16::from_f32(0.1)]).unwrap(), DType::Text).unwrap();
+        assert_eq!(&*halves.texts().unwrap()[0], "0.099975586");
     }
 }

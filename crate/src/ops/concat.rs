@@ -29,6 +29,10 @@ impl OpDef for Concat {
         Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&shape))])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let y = &mut outputs[0];
         let axis = super::axis_of(self.axis, y.shape.len())?;

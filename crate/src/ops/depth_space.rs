@@ -48,6 +48,10 @@ impl OpDef for DepthSpace {
         Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&shape.unwrap_or_default()))])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
         let (shape, strides) = self.walk(x.shape);

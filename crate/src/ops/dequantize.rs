@@ -1,21 +1,43 @@
-//! Integers as the numbers that they stand for: `(x - zero) · scale`. ONNX DequantizeLinear.
+//! Levels as the numbers that they stand for: `(x - zero) · scale`. ONNX DequantizeLinear.
 
 use super::{CpuContext, Input, Known, OpDef};
 use crate::error::{Result, ensure};
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
 
-/// `(x integers, scale float, zero like x?) → y` of the scale's dtype. The scale is one number, or one along a
-/// dimension, or one for each block of it.
+/// `(x integers or small floats, scale float, zero like x?) → y`. The scale is one number, or one along a dimension, or
+/// one for each block of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dequantize {
     /// The dimension that has scales of its own; negative ones count from the end.
     pub axis: i64,
+    /// How many elements share a scale, where that is a block; as few as there must be where it is left out.
+    pub block: Option<usize>,
+    /// The dtype of the output; the scale's where it is left out.
+    pub dtype: Option<DType>,
+}
+
+impl Dequantize {
+    /// With scales along a dimension, to their dtype.
+    pub fn along(axis: i64) -> Self {
+        Self { axis, block: None, dtype: None }
+    }
+}
+
+/// Whether levels may have that dtype.
+pub(super) fn is_level(dtype: DType) -> bool {
+    dtype.int_range().is_some() || dtype.is_small_float()
+}
+
+/// Whether zeros are those of these scales: of their shape, or one of one.
+pub(super) fn zeros_fit(zero: Option<&TensorType>, scale: &TensorType) -> bool {
+    let one = |ty: &TensorType| ty.shape.rank() < 2 && ty.shape.0.iter().all(|dim| dim.known() == Some(1));
+    zero.is_none_or(|zero| zero.shape == scale.shape || one(zero) && one(scale))
 }
 
 /// Which of the scales each element has: the scales' shape is `[]`, `[1]`, `[n]` of the axis, or that of `x` with the axis
 /// cut into blocks.
-pub(super) fn scale_of(x: &[usize], scale: &[usize], axis: i64) -> Result<Vec<usize>> {
+pub(super) fn scale_of(x: &[usize], scale: &[usize], axis: i64, block: Option<usize>) -> Result<Vec<usize>> {
     let n: usize = x.iter().product();
     if scale.iter().product::<usize>() == 1 && scale.len() < 2 {
         return Ok(vec![0; n]);
@@ -28,7 +50,14 @@ pub(super) fn scale_of(x: &[usize], scale: &[usize], axis: i64) -> Result<Vec<us
     let blocked = scale.len() == x.len()
         && (0..x.len()).all(|i| scale[i] == x[i] || i == axis && scale[i] > 0 && scale[i] <= x[i]);
     ensure!(blocked, ShapeMismatch, "scales {scale:?} do not fit {x:?} along dimension {axis}");
-    let block = x[axis].div_ceil(scale[axis]);
+    let block = block.unwrap_or(x[axis].div_ceil(scale[axis]));
+    ensure!(
+        block > 0 && x[axis].div_ceil(block) == scale[axis],
+        ShapeMismatch,
+        "{} scales do not fit blocks of {block} of {}",
+        scale[axis],
+        x[axis]
+    );
     let of = |i: usize| (i / (inner * x[axis]) * scale[axis] + i / inner % x[axis] / block) * inner + i % inner;
     Ok((0..n).map(of).collect())
 }
@@ -36,14 +65,16 @@ pub(super) fn scale_of(x: &[usize], scale: &[usize], axis: i64) -> Result<Vec<us
 impl OpDef for Dequantize {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         let (x, scale) = (inputs.ty(0)?, inputs.ty(1)?);
-        let fits = inputs.optional(2).is_none_or(|zero| zero.shape == scale.shape && zero.dtype == x.dtype);
-        ensure!(fits && !x.dtype.is_float(), ShapeMismatch, "{x} with scales {scale}");
-        Ok(vec![TensorType { dtype: scale.dtype, shape: x.shape.clone() }])
+        let zero = inputs.optional(2);
+        let fits = zeros_fit(zero, scale) && zero.is_none_or(|zero| zero.dtype == x.dtype);
+        ensure!(fits && is_level(x.dtype) && scale.dtype.is_float(), ShapeMismatch, "{x} with scales {scale}");
+        Ok(vec![TensorType { dtype: self.dtype.unwrap_or(scale.dtype), shape: x.shape.clone() }])
     }
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, scale) = (inputs[0].tensor()?, inputs[1].tensor()?);
-        if let (DType::U8 | DType::I8, DType::F32, 1) = (x.dtype, scale.dtype, scale.len()) {
+        let dtypes = (x.dtype, scale.dtype, outputs[0].dtype);
+        if let ((DType::U8 | DType::I8, DType::F32, DType::F32), 1) = (dtypes, scale.len()) {
             let zero = match inputs.get(2).map_or(Ok(None), Input::optional)? {
                 Some(zero) => zero.to_ints()?.first().copied().unwrap_or(0) as i32,
                 None => 0,
@@ -54,7 +85,7 @@ impl OpDef for Dequantize {
             y.iter_mut().zip(x.bytes).for_each(|(y, x)| *y = (number(*x) - zero) as f32 * scale);
             return Ok(());
         }
-        let which = scale_of(x.shape, scale.shape, self.axis)?;
+        let which = scale_of(x.shape, scale.shape, self.axis, self.block)?;
         let zero = match inputs.get(2).map_or(Ok(None), Input::optional)? {
             Some(zero) => zero.to_floats()?,
             None => vec![0.0; scale.len()],
@@ -76,7 +107,7 @@ pub(super) mod parity {
         let case = |scale: &[f32], zero: &[u8], axis: i64, of: fn(usize) -> usize| {
             let n = [scale.len()];
             let inputs = vec![x(), Given::fed(&n, scale), Given::fed(&n, zero)];
-            Case::new(format!("{n:?} scales"), Dequantize { axis }, inputs, Tolerance::of(1e-6), |x| {
+            Case::new(format!("{n:?} scales"), Dequantize::along(axis), inputs, Tolerance::of(1e-6), |x| {
                 let [Some(x), Some(scale), Some(zero)] = x else { panic!("three inputs") };
                 let y = x.values.iter().enumerate().map(|(i, x)| (x - zero.values[of(i)]) * scale.values[of(i)]);
                 vec![Array::new(&[2, 3], y.collect())]

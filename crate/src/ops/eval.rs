@@ -1,7 +1,7 @@
 //! Evaluation on the CPU, also of dtypes that a kernel has no code for: where it knows f32 alone among floats, others are
 //! widened for it, and its results narrowed.
 
-use super::{CpuContext, GpuCaps, Input, Known, Lowered, Op, Types};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, Op, Types, values};
 use crate::error::Result;
 use crate::kernels::threads::Threads;
 use crate::tensor::{Tensor, TensorView, TensorViewMut, Wide};
@@ -10,13 +10,20 @@ use crate::types::DType;
 impl Op {
     /// Computes a node on the CPU, now, from inputs that are all known. Fails as inference and evaluation do.
     pub fn eval_now(&self, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>> {
+        if self.def().needs_all_values() {
+            return values::eval(self, inputs, &[]);
+        }
         let types: Vec<_> = inputs.iter().map(|tensor| tensor.map(Tensor::ty)).collect();
         let types: Vec<_> = types.iter().map(Option::as_ref).collect();
         let known = Known::with_values(&types, inputs);
         if let Some(outputs) = self.def().outputs_of_types(&known)? {
             return Ok(outputs);
         }
-        let mut outputs = (self.def().infer(&known)?.iter())
+        let outputs = self.def().infer(&known)?;
+        if !types.iter().flatten().copied().chain(&outputs).all(|ty| ty.dtype.has_bytes()) {
+            return values::eval(self, inputs, &outputs);
+        }
+        let mut outputs = (outputs.iter())
             .map(|ty| Tensor::zeros(ty.dtype, &ty.known_shape()?))
             .collect::<Result<Vec<_>>>()?;
         let inputs: Vec<_> =

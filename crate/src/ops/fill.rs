@@ -17,6 +17,10 @@ impl OpDef for Fill {
         Ok(vec![TensorType::new(inputs.dtype(1)?, Shape::known(&shape))])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let value = inputs[1].tensor()?;
         ensure!(value.len() == 1, ShapeMismatch, "the value is not one element");

@@ -25,6 +25,10 @@ impl OpDef for GatherNd {
         Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&shape))])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, indices) = (inputs[0].tensor()?, inputs[1].tensor()?);
         let k = indices.shape.last().copied().unwrap_or(0);

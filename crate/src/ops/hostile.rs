@@ -44,7 +44,7 @@ fn blocks_beyond_all_numbers_are_refused() {
 
 #[test]
 fn zeros_that_are_not_like_the_scales_are_refused() {
-    let op = Op::from(Quantize::Given { axis: 0, dtype: DType::U8 });
+    let op = Op::from(Quantize::along(0, DType::U8));
     let (x, scale) = (floats(&[2], &[1.0, 2.0]), floats(&[2], &[1.0, 1.0]));
     let zero = Tensor::zeros(DType::U8, &[1]).expect("one element");
     let error = op.eval_now(&[Some(&x), Some(&scale), Some(&zero)]).expect_err("one zero for two scales");

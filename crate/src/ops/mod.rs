@@ -9,8 +9,10 @@ pub mod hint;
 #[cfg(test)]
 mod hostile;
 mod known;
+mod values;
 
 pub use known::Known;
+pub use values::ValueOp;
 
 use crate::error::{Result, ensure, fail};
 use crate::kernels::conv::Filters;
@@ -206,6 +208,28 @@ pub trait OpDef {
         &[]
     }
 
+    /// Whether all inputs must be known, since they or the outputs are values that are no bytes: see [`ValueOp`].
+    fn needs_all_values(&self) -> bool {
+        false
+    }
+
+    /// The outputs, where inputs or outputs are texts, or other values that are no bytes, and the operator has a way of
+    /// its own to compute them.
+    fn eval_values(&self, _inputs: &[Option<&Tensor>]) -> Result<Option<Vec<Tensor>>> {
+        Ok(None)
+    }
+
+    /// The graph that computes the outputs by running any number of times, among the bodies of the graph that the node
+    /// is in.
+    fn body(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether elements are only moved, or compared for equality, and zeros added, so that numbers can stand for texts.
+    fn moves_elements(&self) -> bool {
+        false
+    }
+
     /// The outputs, where the types of the inputs alone say them.
     fn outputs_of_types(&self, _inputs: &Known) -> Result<Option<Vec<Tensor>>> {
         Ok(None)
@@ -311,6 +335,7 @@ operators! {
     Binary => binary,
     BitCast => bit_cast,
     Cast => cast,
+    Choose => choose,
     CausalConv => causal_conv,
     CenterCropPad => center_crop_pad,
     Col2Im => col2im,
@@ -332,6 +357,7 @@ operators! {
     GatherNd => gather_nd,
     GridSample => grid_sample,
     GroupNorm => group_norm,
+    Iterate => iterate,
     IntegerProduct => integer_product,
     LayerNorm => layer_norm,
     LinearAttention => linear_attention,

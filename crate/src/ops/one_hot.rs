@@ -23,6 +23,10 @@ impl OpDef for OneHot {
         Ok(vec![TensorType { dtype: inputs.dtype(2)?, shape: Shape(dims) }])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (indices, values, y) = (inputs[0].tensor()?.to_floats()?, inputs[2].tensor()?, &mut outputs[0]);
         let axis = super::axis_of(self.axis, y.shape.len())?;

@@ -54,6 +54,10 @@ impl OpDef for Pad {
         Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&shape))])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
         let optional = |i: usize| inputs.get(i).map_or(Ok(None), Input::optional);

@@ -1,34 +1,38 @@
-//! Numbers as integers of few bits: `x / scale`, rounded to even, `+ zero`, clamped. ONNX QuantizeLinear; with the scale
+//! Numbers as levels, integers or floats of few bits: `x / scale`, rounded to even, `+ zero`, clamped. ONNX QuantizeLinear; with the scale
 //! found from the numbers themselves, DynamicQuantizeLinear.
 
-use super::{CpuContext, Input, Known, OpDef, dequantize::scale_of};
+use super::dequantize::{is_level, scale_of, zeros_fit};
+use super::{CpuContext, Input, Known, OpDef};
 use crate::error::{Result, ensure};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
-use crate::tensor::{TensorViewMut, Wide};
+use crate::tensor::{Narrowing, TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
 
-/// `(x float, scale float, zero integer?) → y`, or `x f32 → (y u8, scale f32 [], zero u8 [])`.
+/// `(x float, scale float, zero?) → y`, or `x f32 → (y u8, scale f32 [], zero u8 [])`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Quantize {
     /// With scales that are given.
     Given {
         /// The dimension that has scales of its own; negative ones count from the end.
         axis: i64,
+        /// How many elements share a scale, where that is a block; as few as there must be where it is left out.
+        block: Option<usize>,
         /// The dtype where no zero says it.
         dtype: DType,
+        /// The dtype to which quotients are rounded first.
+        precision: Option<DType>,
+        /// Whether what is too large for a small float becomes the largest.
+        saturate: bool,
     },
     /// With a scale such that all numbers, and zero, are among 0 to 255.
     Dynamic,
 }
 
-/// The smallest and largest integers of a dtype.
-fn limits(dtype: DType) -> (f64, f64) {
-    match dtype {
-        DType::I8 => (-128.0, 127.0),
-        DType::I16 => (-32768.0, 32767.0),
-        DType::U16 => (0.0, 65535.0),
-        _ => (0.0, 255.0),
+impl Quantize {
+    /// With scales along a dimension, to that dtype where no zero says another.
+    pub fn along(axis: i64, dtype: DType) -> Self {
+        Self::Given { axis, block: None, dtype, precision: None, saturate: true }
     }
 }
 
@@ -44,10 +48,9 @@ impl OpDef for Quantize {
             Self::Given { dtype, .. } => {
                 let dtype = inputs.optional(2).map_or(*dtype, |zero| zero.dtype);
                 let scale = inputs.ty(1)?;
-                let like = inputs.optional(2).is_none_or(|zero| zero.shape == scale.shape);
-                ensure!(like, ShapeMismatch, "zeros {:?} with scales {scale}", inputs.optional(2));
-                let known = matches!(dtype, DType::I8 | DType::U8 | DType::I16 | DType::U16);
-                ensure!(known, UnsupportedOp, "quantisation to {dtype} is not supported");
+                let zero = inputs.optional(2);
+                ensure!(zeros_fit(zero, scale), ShapeMismatch, "zeros {zero:?} with scales {scale}");
+                ensure!(is_level(dtype), UnsupportedOp, "quantisation to {dtype} is not supported");
                 Ok(vec![of(dtype)])
             }
         }
@@ -55,24 +58,36 @@ impl OpDef for Quantize {
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let x = inputs[0].tensor()?;
-        let Self::Given { axis, .. } = self else { return dynamic(x.data::<f32>()?, outputs) };
+        let Self::Given { axis, block, precision, saturate, .. } = self else {
+            return dynamic(x.data::<f32>()?, outputs);
+        };
         let scale = inputs[1].tensor()?;
-        let which = scale_of(x.shape, scale.shape, *axis)?;
+        let which = scale_of(x.shape, scale.shape, *axis, *block)?;
         let zero = match inputs.get(2).map_or(Ok(None), Input::optional)? {
             Some(zero) => zero.to_floats()?,
             None => vec![0.0; scale.len()],
         };
-        if let (DType::F32, DType::F32, DType::U8, 1) = (x.dtype, scale.dtype, outputs[0].dtype, scale.len()) {
+        let dtypes = (x.dtype, scale.dtype, outputs[0].dtype);
+        if let ((DType::F32, DType::F32, DType::U8), 1, None) = (dtypes, scale.len(), precision) {
             to_levels(x.data()?, scale.data::<f32>()?[0], zero[0] as f32, outputs[0].data()?);
             return Ok(());
         }
-        let (low, high) = limits(outputs[0].dtype);
+        let range = outputs[0].dtype.int_range();
         let (x, scale) = (x.to_floats()?, scale.to_floats()?);
         let y = x.iter().zip(which).map(|(x, i)| {
-            let level = f64::from((*x as f32 / scale[i] as f32).round_ties_even());
-            (level + zero[i]).clamp(low, high)
+            let quotient = match precision {
+                Some(DType::F64) => x / scale[i],
+                Some(DType::F16) => half::f16::from_f64(x / scale[i]).to_f64(),
+                Some(DType::BF16) => half::bf16::from_f64(x / scale[i]).to_f64(),
+                _ => f64::from(*x as f32 / scale[i] as f32),
+            };
+            match range {
+                Some((low, high)) => (quotient.round_ties_even() + zero[i]).clamp(low as f64, high as f64),
+                None => quotient + zero[i],
+            }
         });
-        outputs[0].narrow(Wide::Floats(y.collect()))
+        let narrowing = Narrowing { saturate: *saturate, ..Narrowing::default() };
+        outputs[0].narrow_by(Wide::Floats(y.collect()), narrowing)
     }
 }
 
@@ -121,12 +136,12 @@ pub(super) mod parity {
     pub fn cases() -> Vec<Case> {
         let x = [-1.0f32, 0.26, 0.74, 3.0];
         let inputs = vec![Given::fed(&[4], &x), Given::fed(&[1], &[0.5f32]), Given::fed(&[1], &[1i8])];
-        let given = Quantize::Given { axis: 0, dtype: DType::U8 };
+        let given = Quantize::along(0, DType::U8);
         let floats: Vec<f32> = (0..83).map(|i| i as f32 * 1.125 - 4.0).collect();
         let many = vec![Given::fed(&[83], &floats), Given::fed(&[], &[0.25f32]), Given::fed(&[], &[9u8])];
         vec![
             Case::new("by one scale", given, inputs, Tolerance::of(0.0), |_| vec![Array::new(&[4], vec![-1.0, 2.0, 2.0, 7.0])]),
-            Case::new("to bytes", Quantize::Given { axis: 0, dtype: DType::U8 }, many, Tolerance::of(0.0), |x| {
+            Case::new("to bytes", Quantize::along(0, DType::U8), many, Tolerance::of(0.0), |x| {
                 let x = x[0].as_ref().expect("an input");
                 let level = |x: &f64| ((x / 0.25).round_ties_even() + 9.0).clamp(0.0, 255.0);
                 vec![Array::new(&[83], x.values.iter().map(level).collect())]

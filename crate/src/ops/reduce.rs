@@ -4,6 +4,8 @@
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::Result;
 use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
+use crate::kernels::math;
+use crate::kernels::simd::{Best as S, Simd};
 use crate::kernels::strided;
 use crate::kernels::walk::{Walk, vec4u};
 use crate::tensor::{TensorView, TensorViewMut, Wide};
@@ -91,6 +93,62 @@ impl ReduceFunction {
     }
 }
 
+/// Numbers that are summed in f32, one after the other: more are better summed in f64.
+const MAX_IN_TURN: usize = 1024;
+
+impl ReduceFunction {
+    /// Reduces `x [.., n, inner]`; false where there is no fast way.
+    fn of_f32(self, x: &[f32], n: usize, inner: usize, y: &mut [f32]) -> bool {
+        let mean = if self == Self::Mean { 1.0 / n as f32 } else { 1.0 };
+        let is_sum = matches!(self, Self::Mean | Self::Sum);
+        if n == 0 && is_sum {
+            y.fill(0.0 * mean);
+            return true;
+        }
+        if n == 0 || inner == 0 || inner > 1 && n > MAX_IN_TURN {
+            return false;
+        }
+        if inner == 1 {
+            let square = |x: <S as Simd>::F| S::mul(x, x);
+            let has_nan = |row: &[f32]| row.iter().fold(false, |has, x| has | x.is_nan());
+            let or_nan = |row: &[f32], y: f32| if has_nan(row) { f32::NAN } else { y };
+            let mut each = |f: &dyn Fn(&[f32]) -> f32| {
+                y.iter_mut().zip(x.chunks_exact(n)).for_each(|(y, row)| *y = f(row));
+                true
+            };
+            return match self {
+                Self::Mean | Self::Sum => each(&|row| math::sum::<S>(row, |x| x) * mean),
+                Self::L1 => each(&|row| math::sum::<S>(row, math::abs::<S>)),
+                Self::L2 => each(&|row| math::sum::<S>(row, square).sqrt()),
+                Self::SumSquare => each(&|row| math::sum::<S>(row, square)),
+                Self::Max => each(&|row| or_nan(row, math::largest::<S>(row))),
+                Self::Min => each(&|row| or_nan(row, math::smallest::<S>(row))),
+                _ => false,
+            };
+        }
+        let mut lines = |f: &dyn Fn(&mut [f32], &[f32])| {
+            for (y, x) in y.chunks_exact_mut(inner).zip(x.chunks_exact(n * inner)) {
+                y.copy_from_slice(&x[..inner]);
+                x.chunks_exact(inner).skip(1).for_each(|x| f(y, x));
+                if self == Self::Mean {
+                    y.iter_mut().for_each(|y| *y *= mean);
+                }
+            }
+            true
+        };
+        match self {
+            Self::Mean | Self::Sum => lines(&|y, x| y.iter_mut().zip(x).for_each(|(y, x)| *y += x)),
+            Self::Max => lines(&|y, x| {
+                y.iter_mut().zip(x).for_each(|(y, x)| *y = if *x > *y || x.is_nan() { *x } else { *y });
+            }),
+            Self::Min => lines(&|y, x| {
+                y.iter_mut().zip(x).for_each(|(y, x)| *y = if *x < *y || x.is_nan() { *x } else { *y });
+            }),
+            _ => false,
+        }
+    }
+}
+
 impl Reduce {
     /// Of rows, whose dimension stays as 1.
     pub fn last(function: ReduceFunction) -> Self {
@@ -123,16 +181,13 @@ impl OpDef for Reduce {
         let axes = inputs.get(1).map_or(Ok(None), Input::optional)?;
         let gone = self.gone(x.shape.len(), axes.as_ref().map(TensorView::to_ints).transpose()?)?;
         let first = gone.iter().position(|gone| *gone).unwrap_or(gone.len());
-        let rows = gone[first..].iter().all(|gone| *gone) && first < gone.len();
-        if rows && x.dtype == DType::F32 && matches!(self.function, ReduceFunction::Sum | ReduceFunction::Mean) {
-            let columns: usize = x.shape[first..].iter().product();
-            let factor = if self.function == ReduceFunction::Mean { 1.0 / columns as f32 } else { 1.0 };
-            let (rows, y) = (x.data::<f32>()?.chunks_exact(columns.max(1)), y.data::<f32>()?);
-            if columns == 0 {
-                y.fill(0.0 * factor);
+        let end = gone.iter().rposition(|gone| *gone).map_or(first, |last| last + 1);
+        if x.dtype == DType::F32 && gone[first..end].iter().all(|gone| *gone) && first < end {
+            let n: usize = x.shape[first..end].iter().product();
+            let inner: usize = x.shape[end..].iter().product();
+            if self.function.of_f32(x.data()?, n, inner, y.data()?) {
+                return Ok(());
             }
-            y.iter_mut().zip(rows).for_each(|(y, row)| *y = sum(row) * factor);
-            return Ok(());
         }
         // Walk x with the dimensions that go last: what belongs together then lies together.
         let order: Vec<usize> = (0..gone.len()).filter(|&i| !gone[i]).chain((0..gone.len()).filter(|&i| gone[i])).collect();
@@ -200,14 +255,6 @@ impl ReduceFunction {
     }
 }
 
-/// A sum in eight lanes, which vectorises.
-fn sum(row: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (chunks, rest) = row.as_chunks::<8>();
-    chunks.iter().for_each(|chunk| lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x));
-    lanes.iter().sum::<f32>() + rest.iter().sum::<f32>()
-}
-
 params!("reduce": n: u32, count: u32, function: u32, unused: u32, kept_sizes: vec4u, kept_strides: vec4u,
     gone_sizes: vec4u, gone_strides: vec4u);
 
@@ -215,13 +262,15 @@ params!("reduce": n: u32, count: u32, function: u32, unused: u32, kept_sizes: ve
 #[cfg(any(test, feature = "parity"))]
 pub(super) mod parity {
     use super::*;
-    use crate::ops::case::{Array, Case, Given, Tolerance};
+    use crate::ops::case::{Array, Case, Given, Tolerance, indices};
 
     fn reference_reduce(function: ReduceFunction, x: &Array) -> Array {
         let of = |row: &[f64]| match function {
             ReduceFunction::Mean => row.iter().sum::<f64>() / row.len() as f64,
             ReduceFunction::Sum => row.iter().sum(),
             ReduceFunction::Max => row.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            ReduceFunction::Min => row.iter().copied().fold(f64::INFINITY, f64::min),
+            ReduceFunction::L2 => row.iter().map(|x| x * x).sum::<f64>().sqrt(),
             other => panic!("no case uses {other:?}"),
         };
         let shape = [&x.shape[..x.shape.len() - 1], &[1]].concat();
@@ -230,6 +279,25 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let mut cases = Vec::new();
+        let functions = [ReduceFunction::Mean, ReduceFunction::Sum, ReduceFunction::Max, ReduceFunction::Min, ReduceFunction::L2];
+        for (function, axis) in functions.into_iter().flat_map(|function| [(function, 0), (function, 1), (function, 2)]) {
+            let inputs = vec![Given::noise(&[3, 5, 17], 3), Given::known(&[1], &[axis as i64])];
+            let op = Reduce { function, axes: ReduceAxes::Given { none_is_none: false }, keep: false };
+            cases.push(Case::new(format!("{function:?} on {axis}"), op, inputs, Tolerance::of(2e-5), move |x| {
+                let x = x[0].as_ref().expect("an input");
+                let mut shape = x.shape.clone();
+                let n = shape.remove(axis);
+                let of = |mut index: Vec<usize>| {
+                    index.insert(axis, 0);
+                    let line = (0..n).map(|i| {
+                        index[axis] = i;
+                        x.at(&index)
+                    });
+                    reference_reduce(function, &Array::new(&[1, n], line.collect())).values[0]
+                };
+                vec![Array::new(&shape, indices(&shape).map(of).collect())]
+            }));
+        }
         for function in [ReduceFunction::Mean, ReduceFunction::Sum, ReduceFunction::Max] {
             for shape in [&[1][..], &[3, 63], &[2, 3, 576]] {
                 let inputs = vec![Given::noise(shape, 3)];

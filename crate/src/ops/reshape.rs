@@ -109,6 +109,10 @@ impl OpDef for Reshape {
         Ok(vec![TensorType::new(x.dtype, Shape::known(&shape))])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         outputs[0].bytes.copy_from_slice(inputs[0].tensor()?.bytes);
         Ok(())

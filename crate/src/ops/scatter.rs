@@ -119,6 +119,10 @@ impl OpDef for Scatter {
         Ok(vec![x.clone()])
     }
 
+    fn moves_elements(&self) -> bool {
+        self.join == ScatterJoin::Replace
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (indices, updates, y) = (inputs[1].tensor()?, inputs[2].tensor()?, &mut outputs[0]);
         if let Some(x) = inputs[0].optional()? {

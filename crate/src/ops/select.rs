@@ -5,7 +5,7 @@ use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::walk::{Walk, vec4u};
 use crate::kernels::strided;
-use crate::tensor::TensorViewMut;
+use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{DType, Shape, TensorType};
 
 /// `(condition bool, a, b) → y`: `a` where the condition holds, else `b`; all three broadcast.
@@ -21,21 +21,19 @@ impl OpDef for Select {
         Ok(vec![TensorType { dtype: a.dtype, shape: Shape(shape) }])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (condition, a, b) = (inputs[0].tensor()?, inputs[1].tensor()?, inputs[2].tensor()?);
         let y = &mut outputs[0];
-        let (size, shape) = (y.dtype.block_bytes(), y.shape);
-        let strides = [condition.shape, a.shape, b.shape].map(|from| strided::broadcast(from, shape));
-        let steps = [0, 1, 2].map(|i: usize| strides[i].last().map_or(0, |step| *step as usize));
-        let mut rows = y.bytes.chunks_exact_mut(shape.last().copied().unwrap_or(1).max(1) * size);
-        strided::for_each_row(shape, [&strides[0], &strides[1], &strides[2]], |at| {
-            let Some(row) = rows.next() else { return };
-            let at = at.map(|at| at as usize);
-            for (i, y) in row.chunks_exact_mut(size).enumerate() {
-                let (from, which) = if condition.bytes[at[0] + i * steps[0]] != 0 { (a.bytes, 1) } else { (b.bytes, 2) };
-                y.copy_from_slice(&from[(at[which] + i * steps[which]) * size..][..size]);
-            }
-        });
+        match y.dtype.block_bytes() {
+            1 => select::<u8>(condition, a, b, y),
+            2 => select::<u16>(condition, a, b, y),
+            4 => select::<u32>(condition, a, b, y),
+            _ => select::<u64>(condition, a, b, y),
+        }
         Ok(())
     }
 
@@ -66,6 +64,23 @@ impl OpDef for Select {
         let bindings = vec![(0, Input(0)), (1, Input(1)), (2, Input(2)), (3, Output(0))];
         Lowered::one(Dispatch::of_each("select", &[], bindings, params.bytes(), n)?)
     }
+}
+
+/// Elements as so many bytes.
+fn select<T: bytemuck::Pod>(condition: TensorView, a: TensorView, b: TensorView, y: &mut TensorViewMut) {
+    let shape = y.shape;
+    let strides = [condition.shape, a.shape, b.shape].map(|from| strided::broadcast(from, shape));
+    let [of_condition, of_a, of_b] = [0, 1, 2].map(|i: usize| strides[i].last().map_or(0, |step| *step as usize));
+    let (a, b): (&[T], &[T]) = (bytemuck::cast_slice(a.bytes), bytemuck::cast_slice(b.bytes));
+    let y: &mut [T] = bytemuck::cast_slice_mut(y.bytes);
+    let mut rows = y.chunks_exact_mut(shape.last().copied().unwrap_or(1).max(1));
+    strided::for_each_row(shape, [&strides[0], &strides[1], &strides[2]], |at| {
+        let Some(row) = rows.next() else { return };
+        let (condition, a, b) = (&condition.bytes[at[0] as usize..], &a[at[1] as usize..], &b[at[2] as usize..]);
+        for (i, y) in row.iter_mut().enumerate() {
+            *y = if condition[i * of_condition] != 0 { a[i * of_a] } else { b[i * of_b] };
+        }
+    });
 }
 
 params!("select": n: u32, rank: u32, unused0: u32, unused1: u32, sizes: vec4u, more_sizes: vec4u, c_strides: vec4u,

@@ -43,6 +43,10 @@ impl OpDef for Split {
         sizes.into_iter().map(part).collect()
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let x = inputs[0].tensor()?;
         let axis = super::axis_of(self.axis, x.shape.len())?;

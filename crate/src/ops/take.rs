@@ -22,6 +22,10 @@ impl OpDef for Take {
         Ok(vec![TensorType { dtype: x.dtype, shape: Shape(dims) }])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, indices) = (inputs[0].tensor()?, inputs[1].tensor()?.to_ints()?);
         let axis = super::axis_of(self.axis, x.shape.len())?;

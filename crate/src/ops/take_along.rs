@@ -22,6 +22,10 @@ impl OpDef for TakeAlong {
         Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&indices))])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, indices, y) = (inputs[0].tensor()?, inputs[1].tensor()?.to_ints()?, &mut outputs[0]);
         let axis = super::axis_of(self.axis, x.shape.len())?;

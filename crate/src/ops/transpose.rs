@@ -30,6 +30,10 @@ impl OpDef for Transpose {
         Ok(vec![TensorType::new(x.dtype, Shape(order.iter().map(|&i| x.shape.0[i].clone()).collect()))])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
         let strides = strided::row_major(x.shape);

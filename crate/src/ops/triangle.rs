@@ -19,6 +19,10 @@ impl OpDef for Triangle {
         Ok(vec![x.clone()])
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let y = &mut outputs[0];
         if let Some(x) = inputs[0].optional()? {

@@ -37,7 +37,7 @@ fn as_it_is(graph: &Graph, node: &Node) -> Option<ValueId> {
         input(i).is_none_or(|id| ints(graph, id).is_some_and(|ints| ints.iter().all(|i| *i == n)))
     };
     let goes = match &node.op {
-        Op::Cast(Cast { to: Some(to) }) => graph.value(x).ty.as_ref().is_some_and(|ty| ty.dtype == *to),
+        Op::Cast(Cast { to: Some(to), .. }) => graph.value(x).ty.as_ref().is_some_and(|ty| ty.dtype == *to),
         Op::Reshape(Reshape::Same) => true,
         Op::Reshape(_) | Op::Expand(_) => same(),
         // As long as what it is cut from, and in the same order.

@@ -40,7 +40,7 @@ fn chain(graph: &Graph, id: NodeId) -> Option<Chain> {
         return None;
     }
     let (cast, _) = only_user(graph, node.outputs[0])?;
-    let Op::Cast(Cast { to: Some(DType::F32) }) = graph.node(cast).op else { return None };
+    let Op::Cast(Cast { to: Some(DType::F32), .. }) = graph.node(cast).op else { return None };
     let whole = graph.node(cast).outputs[0];
     let (scaled, scale) = operand(graph, whole, BinaryFunction::Mul)?;
     if !is_scale(graph, scale, columns) {

@@ -5,7 +5,9 @@ use super::resolve::{Resolved, resolve};
 use super::{Given, Place, Plan, PlanId, PlanOptions, PlanOutput, Step, memory};
 use crate::error::Result;
 use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::tensor::Tensor;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A run that is resolved, and not laid out.
@@ -19,6 +21,19 @@ pub(super) struct Run<'a> {
     pub views: Views,
     /// What it computes for its caller, by name.
     pub outputs: Vec<(String, ValueId)>,
+    /// Those of the outputs that a back end computes.
+    pub computed: Vec<(String, ValueId)>,
+    /// The others.
+    pub direct: HashMap<ValueId, Direct>,
+}
+
+/// A value that no back end computes.
+#[derive(Clone, Debug)]
+pub enum Direct {
+    /// It is known.
+    Known(Arc<Tensor>),
+    /// It is one that was fed, in this shape.
+    Fed(ValueId, Vec<usize>),
 }
 
 /// Which of its values a plan shares with others of the same run.
@@ -36,18 +51,33 @@ impl<'a> Run<'a> {
         let final_outputs: Vec<ValueId> = outputs.iter().map(|(_, id)| *id).collect();
         let resolved = resolve(graph, &final_outputs, given)?;
         let states = lifetimes::states(graph, &resolved.order);
-        let views = Views::new(graph, &resolved.order, &states);
+        let views = Views::new(graph, &resolved.order, &states, &resolved.chosen);
         let moves = |id: &NodeId| !views.is_view(graph.node(*id));
         let order = resolved.order.iter().copied().filter(moves).collect();
         let name = |value: ValueId| match outputs.iter().find(|(_, id)| *id == value) {
             Some((name, _)) => name.clone(),
             None => graph.value(value).name.to_string(),
         };
-        let outputs = match resolved.pending.is_empty() {
+        let outputs: Vec<_> = match resolved.is_whole() {
             true => outputs.to_vec(),
             false => resolved.wanted.iter().map(|&id| (name(id), id)).collect(),
         };
-        Ok(Self { graph, given, resolved, order, states, views, outputs })
+        let mut direct = HashMap::new();
+        for &(_, id) in &outputs {
+            let root = views.root(id);
+            let found = match (resolved.known.get(&id), &graph.value(root).source) {
+                (Some(tensor), _) => Direct::Known(tensor.clone()),
+                (None, Source::Input) => Direct::Fed(root, resolved.types[&id].known_shape()?),
+                (None, _) if given.fed.contains_key(&root) => {
+                    Direct::Fed(root, resolved.types[&id].known_shape()?)
+                }
+                (None, Source::Const(tensor)) if root == id => Direct::Known(tensor.clone()),
+                _ => continue,
+            };
+            direct.insert(id, found);
+        }
+        let computed = outputs.iter().filter(|(_, id)| !direct.contains_key(id)).cloned().collect();
+        Ok(Self { graph, given, resolved, order, states, views, outputs, computed, direct })
     }
 
     /// Lays out the nodes of `order`, for `outputs`.

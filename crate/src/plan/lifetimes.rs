@@ -3,16 +3,28 @@
 use crate::graph::{Graph, Node, NodeId, Source, ValueId};
 use std::collections::HashMap;
 
-/// Values that are the elements of another in another shape.
+/// Values that are the elements of another in another shape, or another that was chosen.
 pub struct Views(HashMap<ValueId, ValueId>);
 
 impl Views {
-    /// The views among what `order` computes. A view of a state is none: the state may change under it.
-    pub fn new(graph: &Graph, order: &[NodeId], states: &HashMap<ValueId, ValueId>) -> Self {
+    /// The views among what `order` computes, `chosen` ones included. A view of a state is none: the state may change
+    /// under it.
+    pub fn new(
+        graph: &Graph,
+        order: &[NodeId],
+        states: &HashMap<ValueId, ValueId>,
+        chosen: &HashMap<ValueId, ValueId>,
+    ) -> Self {
         let mut views = Self(HashMap::new());
-        for node in order.iter().map(|id| graph.node(*id)).filter(|node| node.op.def().is_view()) {
-            let (Some(&Some(from)), Some(&to)) = (node.inputs.first(), node.outputs.first()) else {
-                continue;
+        for node in order.iter().map(|id| graph.node(*id)) {
+            let Some(&to) = node.outputs.first() else { continue };
+            let from = match chosen.get(&to) {
+                Some(from) => *from,
+                None if node.op.def().is_view() => match node.inputs.first() {
+                    Some(&Some(from)) => from,
+                    _ => continue,
+                },
+                None => continue,
             };
             let root = views.root(from);
             if !states.contains_key(&root) && !matches!(graph.value(root).source, Source::State) {

@@ -10,6 +10,7 @@ mod resolve;
 mod schedule;
 mod split;
 
+pub use layout::Direct;
 pub use split::{Crossing, Segment, Side, Sides, Stage};
 
 use crate::error::{Result, ensure};

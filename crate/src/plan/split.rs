@@ -3,7 +3,7 @@
 //! whose work the host would finish before the data had crossed. What both sides need crosses: results of the
 //! device are read back, results of the host are fed. What only the device needs again stays there.
 
-use super::layout::{Run, Shared};
+use super::layout::{Direct, Run, Shared};
 use super::schedule::Dependencies;
 use super::{Given, Plan, PlanOptions};
 use crate::error::Result;
@@ -79,8 +79,12 @@ pub struct Stage {
     pub segments: Vec<Segment>,
     /// See [`Plan::pending`].
     pub pending: Vec<ValueId>,
+    /// Nodes whose body runs then: what they take is among the outputs.
+    pub calls: Vec<NodeId>,
     /// What it computes for its caller, in order: names and values.
     pub outputs: Vec<(String, ValueId)>,
+    /// Those of the outputs that no segment computes.
+    pub direct: HashMap<ValueId, Direct>,
 }
 
 impl Stage {
@@ -92,7 +96,7 @@ impl Stage {
         options: PlanOptions,
     ) -> Result<Self> {
         let run = Run::new(graph, outputs, given)?;
-        let plan = run.plan(&run.order, &run.outputs, &Shared::default(), options);
+        let plan = run.plan(&run.order, &run.computed, &Shared::default(), options);
         Ok(Self::of(run, vec![Segment { side: Side::Device, plan }]))
     }
 
@@ -138,8 +142,14 @@ impl Stage {
         Ok(Self::of(run, segments))
     }
 
+    /// Whether the run ends with it.
+    pub fn is_last(&self) -> bool {
+        self.pending.is_empty() && self.calls.is_empty()
+    }
+
     fn of(run: Run, segments: Vec<Segment>) -> Self {
-        Self { segments, pending: run.resolved.pending, outputs: run.outputs }
+        let Run { resolved, outputs, direct, .. } = run;
+        Self { segments, pending: resolved.pending, calls: resolved.calls, outputs, direct }
     }
 }
 
@@ -225,7 +235,7 @@ impl Run<'_> {
         let plan = |(segment, (side, run)): (usize, &(Side, Vec<usize>))| {
             let mut shared = Shared::default();
             let mut outputs: Vec<(String, ValueId)> =
-                self.outputs.iter().filter(|(_, id)| segment_of(*id) == segment).cloned().collect();
+                self.computed.iter().filter(|(_, id)| segment_of(*id) == segment).cloned().collect();
             for &id in &made {
                 let from = runs[maker[&id]].0;
                 let own = maker[&id] == segment;

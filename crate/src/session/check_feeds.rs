@@ -1,9 +1,11 @@
 //! What a caller feeds, held against what the model's file declares, so that an error names the input, what came
 //! and what was wanted, and lists the inputs.
 
-use super::network::{Port, PortDim};
+use super::network::{Port, PortDim, PortKind};
 use crate::error::{Error, ErrorKind, Result, fail};
+use crate::formats::onnx::ElementType;
 use crate::tensor::Tensor;
+use crate::types::DType;
 use std::fmt::Write;
 
 /// Fails when a feed has no input of its name, comes twice, or is of another type or shape than its input. An input
@@ -21,7 +23,7 @@ pub(super) fn check(ports: &[Port], feeds: &[(&str, Tensor)]) -> Result<()> {
             return fail!(
                 ShapeMismatch,
                 "the input '{name}' came as {} {:?} and is wanted as {}: {why}. {}",
-                tensor.dtype(),
+                named(tensor.dtype()),
                 tensor.shape(),
                 declared(port),
                 listed(ports)
@@ -66,9 +68,20 @@ fn mismatch<'a>(
     None
 }
 
-/// An input's type and dimensions, as `f32 [n, 3, ?]`.
+/// A dtype as ONNX and JavaScript call it.
+fn named(dtype: DType) -> String {
+    ElementType::of(dtype).map_or_else(|| dtype.to_string(), |ty| ty.name().to_string())
+}
+
+/// An input's type and dimensions, as `float32 [n, 3, ?]`.
 fn declared(port: &Port) -> String {
-    let mut text = port.dtype.map_or("any type".into(), |dtype| dtype.to_string());
+    let kind = match port.kind {
+        PortKind::Tensor => "any type",
+        PortKind::Sequence => "a sequence",
+        PortKind::Optional => "a value or none",
+        PortKind::Map => "a map",
+    };
+    let mut text = port.dtype.map_or(kind.into(), named);
     if let Some(shape) = &port.shape {
         let dims = shape.iter().map(|dim| match dim {
             PortDim::Known(n) => n.to_string(),

@@ -2,6 +2,7 @@
 
 mod check_feeds;
 mod headers;
+mod iterate;
 mod loader;
 mod network;
 mod session;

@@ -5,7 +5,7 @@ use crate::backend::{Backend, Feed, Pending, Profiled};
 use crate::error::{Result, ensure, fail};
 use crate::graph::{Graph, ValueId};
 use crate::ops::Types;
-use crate::plan::{self, Crossing, PlanId, Segment, Side, Sides, Stage};
+use crate::plan::{self, Crossing, Direct, PlanId, Segment, Side, Sides, Stage};
 use crate::tensor::{Chunk, Tensor};
 use crate::types::{Bindings, Dim, Shape, TensorType};
 use std::collections::HashMap;
@@ -45,12 +45,33 @@ pub struct Session {
     stages: Vec<(PlanKey, Stage)>,
     /// The first plans of the stages of the last run.
     last: Vec<PlanId>,
+    /// What runs the graph's bodies, in their order.
+    pub(super) bodies: Vec<Session>,
+}
+
+/// A run on its way.
+struct Run {
+    key: PlanKey,
+    /// The elements of what the key has the types of.
+    fed: HashMap<ValueId, Tensor>,
+}
+
+impl Run {
+    /// Takes what a stage computed. What is pending, or is no bytes, is known to the next.
+    fn learn(&mut self, id: ValueId, tensor: Tensor, is_pending: bool) {
+        if is_pending || !tensor.dtype().has_bytes() {
+            self.key.known.insert(id, Arc::new(tensor));
+        } else {
+            self.key.fed.insert(id, tensor.ty());
+            self.fed.insert(id, tensor);
+        }
+    }
 }
 
 impl Session {
     /// A session of a graph whose weights are in the back end.
     pub fn new(graph: Graph, backend: Box<dyn Backend>) -> Self {
-        Self { graph, backend, host: None, stages: Vec::new(), last: Vec::new() }
+        Self { graph, backend, host: None, stages: Vec::new(), last: Vec::new(), bodies: Vec::new() }
     }
 
     /// A session of a graph without states, on a back end that may lack kernels and one that lacks none.
@@ -60,34 +81,86 @@ impl Session {
         host: Box<dyn Backend>,
         crossing: Crossing,
     ) -> Self {
-        Self { graph, backend: device, host: Some((host, crossing)), stages: Vec::new(), last: Vec::new() }
+        Self {
+            graph,
+            backend: device,
+            host: Some((host, crossing)),
+            stages: Vec::new(),
+            last: Vec::new(),
+            bodies: Vec::new(),
+        }
+    }
+
+    /// Takes the sessions of the graph's bodies, in their order.
+    pub fn with_bodies(mut self, bodies: Vec<Self>) -> Self {
+        self.bodies = bodies;
+        self
     }
 
     /// Runs the graph on `feeds` and gives the outputs named, in that order. Fails, naming the input, when
     /// one is unknown, missing, or of a wrong type or shape.
     pub async fn run(&mut self, feeds: Vec<(&str, Tensor)>, outputs: &[&str]) -> Result<Vec<Tensor>> {
-        let mut key = key_of(outputs, Bindings::new());
-        let mut fed = HashMap::new();
-        self.last.clear();
+        let mut run = Run { key: key_of(outputs, Bindings::new()), fed: HashMap::new() };
+        self.forget_last();
         for (name, tensor) in feeds {
-            fed.insert(self.bind_input(name, &tensor.ty(), &mut key)?, tensor);
+            let id = self.input(name)?;
+            self.give(&mut run, id, tensor)?;
         }
+        self.complete(run).await
+    }
+
+    /// Runs the graph on values for its inputs, in their order, and gives all outputs, in theirs.
+    pub(super) async fn run_all(&mut self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        let names: Vec<&str> = self.graph.outputs().iter().map(|(name, _)| &**name).collect();
+        let mut run = Run { key: key_of(&names, Bindings::new()), fed: HashMap::new() };
+        self.last.clear();
+        for (i, tensor) in inputs.into_iter().enumerate() {
+            self.give(&mut run, self.graph.inputs()[i], tensor)?;
+        }
+        self.complete(run).await
+    }
+
+    async fn complete(&mut self, mut run: Run) -> Result<Vec<Tensor>> {
         loop {
-            let index = self.stage(&key)?;
-            let mut computed = self.run_stage(index, &mut fed).await?;
+            let index = self.stage(&run.key)?;
+            let mut computed = self.run_stage(index, &run.fed).await?;
             let (_, stage) = &self.stages[index];
-            if stage.pending.is_empty() {
-                let outputs = stage.outputs.iter().map(|(_, id)| *id).collect::<Vec<_>>();
-                return take_all(&outputs, computed);
+            let from_device: Vec<ValueId> = computed.keys().copied().collect();
+            for (id, direct) in &stage.direct {
+                let tensor = match direct {
+                    Direct::Known(tensor) => Tensor::clone(tensor),
+                    Direct::Fed(from, shape) => self.fed(&run.fed, *from)?.clone().reshaped(shape)?,
+                };
+                computed.insert(*id, tensor);
             }
-            for (_, id) in &stage.outputs {
-                let Some(tensor) = computed.remove(id) else { continue };
-                if stage.pending.contains(id) {
-                    key.known.insert(*id, Arc::new(tensor));
-                } else {
-                    key.fed.insert(*id, tensor.ty());
-                    fed.insert(*id, tensor);
+            let values: Vec<ValueId> = stage.outputs.iter().map(|(_, id)| *id).collect();
+            if stage.is_last() {
+                return take_all(&values, computed);
+            }
+            let (pending, calls) = (stage.pending.clone(), stage.calls.clone());
+            for id in calls {
+                let node = self.graph.node(id).clone();
+                let name = node.name.clone();
+                let taken = node.inputs.iter().map(|id| id.and_then(|id| computed.get(&id).cloned()));
+                let outputs = self.iterate(&node, taken.collect()).await.map_err(|e| e.at(&*name))?;
+                node.outputs.into_iter().zip(outputs).for_each(|(id, tensor)| run.learn(id, tensor, false));
+            }
+            for id in values {
+                let is_pending = pending.contains(&id);
+                if let (true, Some(tensor)) = (is_pending || from_device.contains(&id), computed.remove(&id))
+                {
+                    run.learn(id, tensor, is_pending);
                 }
+            }
+        }
+    }
+
+    fn fed<'f>(&self, fed: &'f HashMap<ValueId, Tensor>, id: ValueId) -> Result<&'f Tensor> {
+        match fed.get(&id) {
+            Some(tensor) => Ok(tensor),
+            None => {
+                let name = &self.graph.value(id).name;
+                fail!(InvalidInput, "the input '{name}' was not given; {}", self.inputs())
             }
         }
     }
@@ -96,17 +169,20 @@ impl Session {
     async fn run_stage(
         &mut self,
         index: usize,
-        fed: &mut HashMap<ValueId, Tensor>,
+        fed: &HashMap<ValueId, Tensor>,
     ) -> Result<HashMap<ValueId, Tensor>> {
         let (_, stage) = &self.stages[index];
         self.last.push(stage.segments[0].plan.id);
         let mut computed = HashMap::new();
         for Segment { side, plan } in &stage.segments {
+            if plan.steps.is_empty() && plan.outputs.is_empty() {
+                continue;
+            }
             let mut feeds = HashMap::new();
             for id in plan.fed() {
-                let Some(tensor) = fed.get(&id).or_else(|| computed.get(&id)) else {
-                    let name = &self.graph.value(id).name;
-                    return fail!(InvalidInput, "the input '{name}' was not given; {}", self.inputs());
+                let tensor = match computed.get(&id) {
+                    Some(tensor) => tensor,
+                    None => self.fed(fed, id)?,
                 };
                 feeds.entry(id).or_insert_with(|| Feed::Tensor(tensor.clone()));
             }
@@ -127,12 +203,16 @@ impl Session {
         for (name, given) in given {
             let (id, feed) = match given {
                 Given::Tensor(tensor) => {
-                    (self.bind_input(name, &tensor.ty(), &mut key)?, Feed::Tensor(tensor))
+                    let id = self.input(name)?;
+                    self.bind(id, &tensor.ty(), &mut key)?;
+                    (id, Feed::Tensor(tensor))
                 }
                 Given::Previous(output, shape) => {
                     let from = self.output(output)?;
                     let ty = TensorType::new(self.graph.ty(from)?.dtype, Shape::known(&shape));
-                    (self.bind_input(name, &ty, &mut key)?, Feed::Previous(from))
+                    let id = self.input(name)?;
+                    self.bind(id, &ty, &mut key)?;
+                    (id, Feed::Previous(from))
                 }
             };
             feeds.insert(id, feed);
@@ -179,7 +259,13 @@ impl Session {
     pub fn last_profile(&self) -> Vec<Profiled> {
         let ran = |stage: &Stage| self.last.contains(&stage.segments[0].plan.id);
         let stages = self.stages.iter().filter(|(_, stage)| ran(stage));
-        stages.flat_map(|(_, stage)| self.profile_of(stage)).collect()
+        let own = stages.flat_map(|(_, stage)| self.profile_of(stage));
+        own.chain(self.bodies.iter().flat_map(Self::last_profile)).collect()
+    }
+
+    fn forget_last(&mut self) {
+        self.last.clear();
+        self.bodies.iter_mut().for_each(Self::forget_last);
     }
 
     fn profile_of(&self, stage: &Stage) -> Vec<Profiled> {
@@ -190,15 +276,21 @@ impl Session {
         stage.segments.iter().flat_map(of).collect()
     }
 
-    /// Checks a feed against the input of that name, and binds the symbols of its shape.
-    fn bind_input(&self, name: &str, given: &TensorType, key: &mut PlanKey) -> Result<ValueId> {
+    /// The input of that name.
+    fn input(&self, name: &str) -> Result<ValueId> {
         let found = self.graph.inputs().iter().find(|id| &*self.graph.value(**id).name == name);
         let Some(&id) = found else {
             return fail!(InvalidInput, "there is no input '{name}'; {}", self.inputs());
         };
-        let Some(ty) = &self.graph.value(id).ty else {
+        Ok(id)
+    }
+
+    /// Checks a type against an input's, and binds the symbols of its shape.
+    fn bind(&self, id: ValueId, given: &TensorType, key: &mut PlanKey) -> Result<()> {
+        let value = self.graph.value(id);
+        let Some(ty) = &value.ty else {
             key.fed.insert(id, given.clone());
-            return Ok(id);
+            return Ok(());
         };
         let mut fits = ty.dtype == given.dtype && ty.shape.rank() == given.shape.rank();
         for (dim, size) in ty.shape.0.iter().zip(given.known_shape()?) {
@@ -207,8 +299,19 @@ impl Session {
                 other => other.known() == Some(size),
             };
         }
-        ensure!(fits, ShapeMismatch, "the input '{name}' wants {ty} and was given {given}");
-        Ok(id)
+        ensure!(fits, ShapeMismatch, "the input '{}' wants {ty} and was given {given}", value.name);
+        Ok(())
+    }
+
+    /// Gives an input its value. One that is no bytes is known from the start.
+    fn give(&self, run: &mut Run, id: ValueId, tensor: Tensor) -> Result<()> {
+        self.bind(id, &tensor.ty(), &mut run.key)?;
+        if tensor.dtype().has_bytes() {
+            run.fed.insert(id, tensor);
+        } else {
+            run.key.known.insert(id, Arc::new(tensor));
+        }
+        Ok(())
     }
 
     fn inputs(&self) -> String {
@@ -246,7 +349,7 @@ impl Session {
         };
         // Plans that hold large values go first: they fit one run only.
         let large = |(key, _): &(PlanKey, Stage)| {
-            key.known.values().map(|tensor| tensor.bytes().len()).sum::<usize>() > MAX_KEY_BYTES
+            key.known.values().map(|tensor| tensor.memory_bytes()).sum::<usize>() > MAX_KEY_BYTES
         };
         let first = self.stages.iter().position(large).or((self.stages.len() == MAX_PLANS).then_some(0));
         if let Some(index) = first {
@@ -274,7 +377,8 @@ impl Session {
 
     /// Bytes of weights, states and buffers.
     pub fn memory_bytes(&self) -> usize {
-        self.backend.memory_bytes() + self.host.as_ref().map_or(0, |(host, _)| host.memory_bytes())
+        let host = self.host.as_ref().map_or(0, |(host, _)| host.memory_bytes());
+        self.backend.memory_bytes() + host + self.bodies.iter().map(Self::memory_bytes).sum::<usize>()
     }
 }
 

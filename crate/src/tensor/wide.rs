@@ -1,6 +1,7 @@
 //! Elements of any dtype in the widest of its kind, for operators whose time does not matter: shapes,
 //! indices, attributes given as tensors, and functions on dtypes that no fast path serves.
 
+use super::small_float::{self, Narrowing};
 use super::{TensorView, TensorViewMut};
 use crate::error::{Result, fail};
 use crate::types::DType;
@@ -28,24 +29,25 @@ macro_rules! narrow {
 }
 
 impl TensorView<'_> {
-    /// The elements in the widest type of their kind. Fails on block formats.
+    /// The elements in the widest type of their kind. Fails on block formats, and on elements that are no numbers.
     pub fn widen(&self) -> Result<Wide> {
         Ok(match self.dtype {
             DType::F32 => Wide::Floats(widen!(self, f32, f64)),
             DType::F64 => Wide::Floats(widen!(self, f64, f64)),
             DType::F16 => Wide::Floats(widen!(self, half::f16, f64)),
             DType::BF16 => Wide::Floats(widen!(self, half::bf16, f64)),
-            DType::I8 => Wide::Ints(widen!(self, i8, i128)),
+            DType::I8 | DType::I4 | DType::I2 => Wide::Ints(widen!(self, i8, i128)),
             DType::I16 => Wide::Ints(widen!(self, i16, i128)),
             DType::I32 => Wide::Ints(widen!(self, i32, i128)),
             DType::I64 => Wide::Ints(widen!(self, i64, i128)),
-            DType::U8 | DType::Bool => Wide::Ints(widen!(self, u8, i128)),
+            DType::U8 | DType::U4 | DType::U2 | DType::Bool => Wide::Ints(widen!(self, u8, i128)),
             DType::U16 => Wide::Ints(widen!(self, u16, i128)),
             DType::U32 => Wide::Ints(widen!(self, u32, i128)),
             DType::U64 => Wide::Ints(widen!(self, u64, i128)),
-            DType::Block(_) => {
-                return fail!(UnsupportedOp, "the elements of {} cannot be read one by one", self.dtype);
+            dtype if dtype.is_small_float() => {
+                Wide::Floats(self.bytes.iter().map(|&bits| small_float::decode(dtype, bits)).collect())
             }
+            _ => return fail!(UnsupportedOp, "the elements of {} cannot be read one by one", self.dtype),
         })
     }
 
@@ -68,15 +70,24 @@ impl TensorView<'_> {
 
 impl TensorViewMut<'_> {
     /// Stores the elements: floats rounded to nearest even, integers modulo their width; floats to integers
-    /// towards zero, saturating. Bool is 1 for what is not 0. Fails on block formats.
+    /// towards zero, saturating. Bool is 1 for what is not 0. Fails on block formats, and on elements that are no
+    /// numbers.
     pub fn narrow(&mut self, values: Wide) -> Result<()> {
+        self.narrow_by(values, Narrowing::default())
+    }
+
+    /// The same, with small floats made as `narrowing` says.
+    pub fn narrow_by(&mut self, values: Wide, narrowing: Narrowing) -> Result<()> {
         match values {
-            Wide::Floats(values) => self.store_floats(values),
+            Wide::Floats(values) => self.store_floats(values, narrowing),
+            Wide::Ints(values) if self.dtype.is_float() => {
+                self.store_floats(values.into_iter().map(|x| x as f64).collect(), narrowing)
+            }
             Wide::Ints(values) => self.store_ints(values),
         }
     }
 
-    fn store_floats(&mut self, values: Vec<f64>) -> Result<()> {
+    fn store_floats(&mut self, values: Vec<f64>, narrowing: Narrowing) -> Result<()> {
         match self.dtype {
             DType::F32 => narrow!(self, values, f32, |x| x as f32),
             DType::F64 => narrow!(self, values, f64, |x: f64| x),
@@ -84,6 +95,9 @@ impl TensorViewMut<'_> {
             DType::BF16 => narrow!(self, values, half::bf16, half::bf16::from_f64),
             DType::Bool => narrow!(self, values, u8, |x| u8::from(x != 0.0)),
             DType::U64 => narrow!(self, values, u64, |x| x as u64),
+            dtype if dtype.is_small_float() => {
+                narrow!(self, values, u8, |x| small_float::encode(dtype, x, narrowing));
+            }
             _ => return self.store_ints(values.into_iter().map(|x| x as i64 as i128).collect()),
         }
         Ok(())
@@ -100,8 +114,11 @@ impl TensorViewMut<'_> {
             DType::U32 => narrow!(self, values, u32, |x| x as u32),
             DType::U64 => narrow!(self, values, u64, |x| x as u64),
             DType::Bool => narrow!(self, values, u8, |x| u8::from(x != 0)),
-            DType::Block(_) => return fail!(UnsupportedOp, "{} cannot be written one by one", self.dtype),
-            _ => return self.store_floats(values.into_iter().map(|x| x as f64).collect()),
+            DType::U4 => narrow!(self, values, u8, |x| x as u8 & 15),
+            DType::U2 => narrow!(self, values, u8, |x| x as u8 & 3),
+            DType::I4 => narrow!(self, values, i8, |x| (x as i8) << 4 >> 4),
+            DType::I2 => narrow!(self, values, i8, |x| (x as i8) << 6 >> 6),
+            _ => return fail!(UnsupportedOp, "{} cannot be written one by one", self.dtype),
         }
         Ok(())
     }

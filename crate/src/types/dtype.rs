@@ -48,7 +48,8 @@ impl BlockFormat {
     }
 }
 
-/// The element type of a tensor.
+/// The element type of a tensor. Elements of less than a byte take one all the same; where they are integers, it is
+/// the integer of one byte that equals them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum DType {
@@ -65,7 +66,23 @@ pub enum DType {
     U16,
     U8,
     Bool,
+    I4,
+    U4,
+    I2,
+    U2,
+    F8E4M3,
+    F8E4M3Fnuz,
+    F8E5M2,
+    F8E5M2Fnuz,
+    F8E8M0,
+    F4E2M1,
     Block(BlockFormat),
+    /// Strings. Such elements, and the two below, are no bytes: only values that are known while planning have them.
+    Text,
+    /// Values of any type: a tensor of one dimension of these is a sequence.
+    List,
+    /// An optional value that is not there, `[]`.
+    Absent,
 }
 
 impl DType {
@@ -102,8 +119,15 @@ impl DType {
             Self::F64 | Self::I64 | Self::U64 => 8,
             Self::F32 | Self::I32 | Self::U32 => 4,
             Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
-            Self::I8 | Self::U8 | Self::Bool => 1,
+            Self::I8 | Self::U8 | Self::Bool | Self::I4 | Self::U4 | Self::I2 | Self::U2 => 1,
+            Self::F8E4M3
+            | Self::F8E4M3Fnuz
+            | Self::F8E5M2
+            | Self::F8E5M2Fnuz
+            | Self::F8E8M0
+            | Self::F4E2M1 => 1,
             Self::Block(format) => format.block_bytes(),
+            Self::Text | Self::List | Self::Absent => 0,
         }
     }
 
@@ -119,6 +143,37 @@ impl DType {
     /// Whether this is one of the floating-point types, blocks included.
     pub const fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F16 | Self::BF16 | Self::F64 | Self::Block(_))
+            || self.is_small_float()
+    }
+
+    /// Whether this is a float of at most a byte.
+    pub const fn is_small_float(self) -> bool {
+        use DType::*;
+        matches!(self, F8E4M3 | F8E4M3Fnuz | F8E5M2 | F8E5M2Fnuz | F8E8M0 | F4E2M1)
+    }
+
+    /// The least and the greatest integer of an integer type.
+    pub const fn int_range(self) -> Option<(i128, i128)> {
+        Some(match self {
+            Self::I64 => (i64::MIN as i128, i64::MAX as i128),
+            Self::I32 => (i32::MIN as i128, i32::MAX as i128),
+            Self::I16 => (i16::MIN as i128, i16::MAX as i128),
+            Self::I8 => (-128, 127),
+            Self::I4 => (-8, 7),
+            Self::I2 => (-2, 1),
+            Self::U64 => (0, u64::MAX as i128),
+            Self::U32 => (0, u32::MAX as i128),
+            Self::U16 => (0, 65535),
+            Self::U8 => (0, 255),
+            Self::U4 => (0, 15),
+            Self::U2 => (0, 3),
+            _ => return None,
+        })
+    }
+
+    /// Whether its elements are bytes, which memory of any back end can hold.
+    pub const fn has_bytes(self) -> bool {
+        !matches!(self, Self::Text | Self::List | Self::Absent)
     }
 }
 

@@ -41,7 +41,7 @@ fn elements(tensor: &crate::tensor::Tensor) -> Value {
             DType::F64 => json!(f64::from_bits(bits)),
             DType::F16 => json!(half::f16::from_bits(bits as u16).to_f64()),
             DType::BF16 => json!(half::bf16::from_bits(bits as u16).to_f64()),
-            DType::I8 => json!(bits as i8),
+            DType::I8 | DType::I4 | DType::I2 => json!(bits as i8),
             DType::I16 => json!(bits as i16),
             DType::I32 => json!(bits as i32),
             DType::I64 => json!(bits as i64),
@@ -49,7 +49,10 @@ fn elements(tensor: &crate::tensor::Tensor) -> Value {
             _ => json!(bits),
         }
     };
-    tensor.bytes().chunks_exact(dtype.block_bytes()).map(number).collect()
+    match tensor.texts() {
+        Ok(texts) => texts.iter().map(|text| json!(**text)).collect(),
+        Err(_) => tensor.bytes().chunks_exact(dtype.block_bytes()).map(number).collect(),
+    }
 }
 
 fn tensor(t: &Tensor) -> Value {

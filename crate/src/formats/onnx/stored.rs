@@ -1,9 +1,11 @@
 //! Values stored on their own, as test data are: `SequenceProto`, `MapProto` and `OptionalProto` of
 //! `onnx-data.proto`.
 
-use super::tensor::{SparseTensor, Tensor};
+use super::tensor::{ReadExternal, SparseTensor, Tensor};
 use super::wire::{Field, Wire, fault, push};
-use crate::error::Result;
+use crate::error::{Result, fail};
+use crate::tensor;
+use std::sync::Arc;
 
 /// A value of any type.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +66,42 @@ impl<'a> Stored<'a> {
             7 => Self::Optional(Optional::read(field.message("OptionalProto")?)?),
             _ => return Ok(None),
         }))
+    }
+}
+
+impl Stored<'_> {
+    /// The value with its elements; `external` is asked for those of another file. A sequence is a list, and an optional
+    /// value is itself, or absent.
+    ///
+    /// # Errors
+    /// `UnsupportedFormat` for maps and sparse tensors, and as [`Tensor::decode`] fails.
+    pub fn decode(&self, external: ReadExternal) -> Result<tensor::Tensor> {
+        match self {
+            Self::Tensor(tensor) => tensor.decode(external),
+            Self::Sequence(sequence) => sequence.decode(external),
+            Self::Optional(optional) => optional.decode(external),
+            Self::SparseTensor(_) | Self::Map(_) => {
+                fail!(UnsupportedFormat, "a map or a sparse tensor is no value that a network takes")
+            }
+        }
+    }
+}
+
+impl Sequence<'_> {
+    /// The list. Fails as [`Stored::decode`] does.
+    pub fn decode(&self, external: ReadExternal) -> Result<tensor::Tensor> {
+        let items = self.values.iter().map(|value| value.decode(external).map(Arc::new));
+        Ok(tensor::Tensor::list(items.collect::<Result<_>>()?))
+    }
+}
+
+impl Optional<'_> {
+    /// The value, or the absent one. Fails as [`Stored::decode`] does.
+    pub fn decode(&self, external: ReadExternal) -> Result<tensor::Tensor> {
+        match &self.value {
+            Some(value) => value.decode(external),
+            None => Ok(tensor::Tensor::clone(&tensor::Tensor::absent())),
+        }
     }
 }
 

@@ -69,6 +69,27 @@ fn named(error: Error, name: &str) -> Error {
     if name.is_empty() { error } else { error.at(name) }
 }
 
+/// How many elements the file has in a byte, the first in the lowest bits; 1 for all that have at least one each.
+fn packed(dtype: DType) -> usize {
+    match dtype {
+        DType::I4 | DType::U4 | DType::F4E2M1 => 2,
+        DType::I2 | DType::U2 => 4,
+        _ => 1,
+    }
+}
+
+/// Gives each element a byte.
+fn unpack(dtype: DType, bytes: &[u8], elements: &mut [u8]) {
+    let per_byte = packed(dtype);
+    let bits = 8 / per_byte;
+    for (i, element) in elements.iter_mut().enumerate() {
+        // The element's bits become the highest, and come down as a number with a sign, or as one without.
+        let high = bytes[i / per_byte] << (8 - bits * (i % per_byte + 1));
+        let signed = matches!(dtype, DType::I4 | DType::I2);
+        *element = if signed { (high as i8 >> (8 - bits)) as u8 } else { high >> (8 - bits) };
+    }
+}
+
 /// Dimensions are at most so many.
 const MAX_RANK: usize = 64;
 
@@ -150,11 +171,19 @@ impl<'a> Tensor<'a> {
             );
         };
         let len = self.dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));
-        let Some((len, n_bytes)) = len.and_then(|len| Some((len, dtype.bytes_for(len)?))) else {
+        let per_byte = packed(dtype);
+        let n_bytes = |len: usize| Some(dtype.bytes_for(len)?.div_ceil(per_byte));
+        let Some((len, n_bytes)) = len.and_then(|len| Some((len, n_bytes(len)?))) else {
             return Err(fault(format!("the shape {:?} is larger than any memory", self.dims)));
         };
         match &self.data {
+            TensorData::Strings(list) => self.of_strings(len, list),
+            _ if dtype == DType::Text => Err(fault("a tensor of strings has other data".into())),
             TensorData::Raw(bytes) => self.of_bytes(dtype, n_bytes, bytes),
+            TensorData::Ints(list) if per_byte > 1 => {
+                let bytes: Vec<u8> = list.iter().map(|&byte| byte as u8).collect();
+                self.of_bytes(dtype, n_bytes, &bytes)
+            }
             TensorData::External { location, offset, length } => {
                 self.fits(length.unwrap_or(n_bytes as u64), n_bytes, "bytes")?;
                 let bytes = external(location, *offset, *length)?;
@@ -169,7 +198,6 @@ impl<'a> Tensor<'a> {
                 self.of_list(dtype, len, list, |x| [u8::from(x != 0)])
             }
             TensorData::Ints(list) => self.of_list(dtype, len, list, |x| x.to_le_bytes()),
-            TensorData::Strings(_) => fail!(Internal, "strings were stored for {dtype} elements"),
         }
     }
 
@@ -188,11 +216,23 @@ impl<'a> Tensor<'a> {
         self.fits(bytes.len() as u64, n_bytes, "bytes")?;
         let mut out = tensor::Tensor::zeros(dtype, &self.dims)?;
         let elements = out.view_mut().bytes;
-        elements.copy_from_slice(bytes);
+        match dtype {
+            DType::I4 | DType::I2 | DType::U4 | DType::U2 | DType::F4E2M1 => unpack(dtype, bytes, elements),
+            _ => elements.copy_from_slice(bytes),
+        }
         if dtype == DType::Bool {
             elements.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
         }
         Ok(out)
+    }
+
+    fn of_strings(&self, len: usize, list: &[&[u8]]) -> Result<tensor::Tensor> {
+        self.fits(list.len() as u64, len, "elements")?;
+        let text = |bytes: &&[u8]| match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.into()),
+            Err(_) => Err(fault("a string is not UTF-8".into())),
+        };
+        tensor::Tensor::of_texts(&self.dims, list.iter().map(text).collect::<Result<_>>()?)
     }
 
     /// Takes of each number of a list, made little-endian, as many bytes as an element has.

@@ -201,7 +201,7 @@ impl Builder<'_> {
         if self.graph.ty(weight)?.dtype == DType::F32 {
             return Ok(weight);
         }
-        Ok(self.apply(&format!("{name}.f32"), Cast { to: Some(DType::F32) }, &[weight]))
+        Ok(self.apply(&format!("{name}.f32"), Cast::to(DType::F32), &[weight]))
     }
 
     /// A table of embeddings and how many rows it has.

@@ -39,7 +39,7 @@ pub(super) fn lp_norm(of: &mut Use) -> Result<Vec<ValueId>> {
     let norm = reduce(of, "norm", function, x, &[axis])?;
     let zero = of.number("zero", 0.0, x)?;
     let is_zero = of.binary("is_zero", BinaryFunction::Equal, norm, zero);
-    let is_zero = of.step("one", Cast { to: None }, &[Some(is_zero), Some(x)]);
+    let is_zero = of.step("one", Cast::like(), &[Some(is_zero), Some(x)]);
     let norm = of.binary("divisor", BinaryFunction::Add, norm, is_zero);
     of.outputs(Binary { function: BinaryFunction::Div }, &[Some(x), Some(norm)])
 }

@@ -8,7 +8,7 @@ use crate::ops::cast::Cast;
 use crate::ops::reshape::Reshape;
 use crate::ops::select::Select;
 use crate::ops::unary::{Unary, UnaryFunction};
-use crate::tensor::Tensor;
+use crate::tensor::{Narrowing, Round, Tensor};
 
 pub(super) fn unary(of: &mut Use) -> Result<Vec<ValueId>> {
     use UnaryFunction::*;
@@ -163,14 +163,25 @@ pub(super) fn clip(of: &mut Use) -> Result<Vec<ValueId>> {
     Ok(vec![y])
 }
 
+fn narrowing(of: &Use) -> Result<Narrowing> {
+    let round = match of.node.string("round_mode")?.unwrap_or("up") {
+        "up" => Round::Up,
+        "down" => Round::Down,
+        "nearest" => Round::Nearest,
+        other => return unsupported(format!("a cast that rounds {other}")),
+    };
+    Ok(Narrowing { saturate: of.node.int("saturate")?.unwrap_or(1) != 0, round })
+}
+
 pub(super) fn cast(of: &mut Use) -> Result<Vec<ValueId>> {
-    let to = of.dtype("to")?;
+    let (to, narrowing) = (of.dtype("to")?, narrowing(of)?);
     let x = of.input(0)?;
-    of.outputs(Cast { to: Some(to) }, &[Some(x)])
+    of.outputs(Cast { to: Some(to), narrowing }, &[Some(x)])
 }
 
 pub(super) fn cast_like(of: &mut Use) -> Result<Vec<ValueId>> {
-    of.as_is(Cast { to: None })
+    let narrowing = narrowing(of)?;
+    of.as_is(Cast { to: None, narrowing })
 }
 
 pub(super) fn select(of: &mut Use) -> Result<Vec<ValueId>> {

@@ -56,8 +56,8 @@ pub(super) fn dropout(of: &mut Use) -> Result<Vec<ValueId>> {
     let shape = of.step("shape", Shape::Dimensions { start: 0, end: None }, &[Some(x)]);
     let one = of.constant("one", Tensor::new(&[1], &[1.0f32])?);
     let one = match of.import.opset {
-        ..10 => of.step("kept", Cast { to: None }, &[Some(one), Some(x)]),
-        _ => of.step("kept", Cast { to: Some(DType::Bool) }, &[Some(one)]),
+        ..10 => of.step("kept", Cast::like(), &[Some(one), Some(x)]),
+        _ => of.step("kept", Cast::to(DType::Bool), &[Some(one)]),
     };
     Ok(vec![x, of.step("mask", Fill, &[Some(shape), Some(one)])])
 }

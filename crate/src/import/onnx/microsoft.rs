@@ -125,7 +125,7 @@ pub(super) fn embed(of: &mut Use) -> Result<Vec<ValueId>> {
     if of.node.outputs.len() > 1 {
         let Some(mask) = of.optional(7) else { return unsupported("lengths of sequences without a mask") };
         let axes = of.list("axes", &[1])?;
-        let mask = of.step("mask", Cast { to: Some(DType::I32) }, &[Some(mask)]);
+        let mask = of.step("mask", Cast::to(DType::I32), &[Some(mask)]);
         let op = Reduce {
             function: ReduceFunction::Sum,
             axes: ReduceAxes::Given { none_is_none: false },
@@ -164,7 +164,7 @@ fn attend(of: &Use, heads: (usize, usize), causal: bool, outputs: usize) -> Resu
 fn mask(of: &mut Use, keys: Option<ValueId>, added: Option<ValueId>) -> Result<Option<ValueId>> {
     let Some(keys) = keys else { return Ok(added) };
     let axes = of.list("mask.axes", &[1, 2])?;
-    let keys = of.step("mask.bool", Cast { to: Some(DType::Bool) }, &[Some(keys)]);
+    let keys = of.step("mask.bool", Cast::to(DType::Bool), &[Some(keys)]);
     let keys = of.step("mask", Reshape::Unsqueeze, &[Some(keys), Some(axes)]);
     let Some(added) = added else { return Ok(Some(keys)) };
     let hidden = of.number("hidden", f32::NEG_INFINITY, added)?;
@@ -210,7 +210,7 @@ pub(super) fn grouped(of: &mut Use) -> Result<Vec<ValueId>> {
         // The first place is the length of the whole, less that of what is new.
         let one = of.list("one", &[1])?;
         let total = of.input(5)?;
-        let total = of.step("last", Cast { to: Some(DType::I64) }, &[Some(total)]);
+        let total = of.step("last", Cast::to(DType::I64), &[Some(total)]);
         let total = of.binary("total", BinaryFunction::Add, total, one);
         let new = of.step("new", Shape::Dimensions { start: 1, end: Some(2) }, &[Some(q)]);
         let first = of.binary("first", BinaryFunction::Sub, total, new);
@@ -303,9 +303,9 @@ pub(super) fn matmul_bits(of: &mut Use) -> Result<Vec<ValueId>> {
     let weight = of.constant("weight", weight);
     let x = of.input(0)?;
     let wide =
-        |of: &mut Use, part: &str, x: ValueId| of.step(part, Cast { to: Some(DType::F32) }, &[Some(x)]);
+        |of: &mut Use, part: &str, x: ValueId| of.step(part, Cast::to(DType::F32), &[Some(x)]);
     let bias = of.optional(5).map(|bias| wide(of, "bias", bias));
     let y = wide(of, "x", x);
     let y = of.step("product", MatMul::default(), &[Some(y), Some(weight), bias]);
-    of.outputs(Cast { to: None }, &[Some(y), Some(x)])
+    of.outputs(Cast::like(), &[Some(y), Some(x)])
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// Input `index` as f32.
 pub(super) fn floats(of: &mut Use, index: usize) -> Result<ValueId> {
     let x = of.input(index)?;
-    Ok(of.step(&format!("x{index}"), Cast { to: Some(DType::F32) }, &[Some(x)]))
+    Ok(of.step(&format!("x{index}"), Cast::to(DType::F32), &[Some(x)]))
 }
 
 /// Numbers of an attribute as a constant; nothing where it is left out.
@@ -64,7 +64,7 @@ pub(super) fn binarizer(of: &mut Use) -> Result<Vec<ValueId>> {
     let threshold = of.node.float("threshold")?.unwrap_or(0.0);
     let threshold = of.number("threshold", threshold, x)?;
     let above = of.binary("above", BinaryFunction::Greater, x, threshold);
-    of.outputs(Cast { to: None }, &[Some(above), Some(x)])
+    of.outputs(Cast::like(), &[Some(above), Some(x)])
 }
 
 pub(super) fn imputer(of: &mut Use) -> Result<Vec<ValueId>> {
@@ -85,13 +85,13 @@ pub(super) fn imputer(of: &mut Use) -> Result<Vec<ValueId>> {
             } else {
                 Some(of.constant("replaced", Tensor::new(&[], &[replaced])?))
             };
-            (of.step("like", Cast { to: None }, &[Some(values), Some(x)]), replaced)
+            (of.step("like", Cast::like(), &[Some(values), Some(x)]), replaced)
         }
     };
     let missing = match replaced {
         None => of.unary("missing", UnaryFunction::IsNan, x),
         Some(replaced) => {
-            let replaced = of.step("replaced_like", Cast { to: None }, &[Some(replaced), Some(x)]);
+            let replaced = of.step("replaced_like", Cast::like(), &[Some(replaced), Some(x)]);
             of.binary("missing", BinaryFunction::Equal, x, replaced)
         }
     };
@@ -118,10 +118,10 @@ pub(super) fn one_hot_encoder(of: &mut Use) -> Result<Vec<ValueId>> {
     };
     let categories = of.list("categories", &categories)?;
     let last = of.list("last", &[-1])?;
-    let x = of.step("integers", Cast { to: Some(DType::I64) }, &[Some(x)]);
+    let x = of.step("integers", Cast::to(DType::I64), &[Some(x)]);
     let x = of.step("column", Reshape::Unsqueeze, &[Some(x), Some(last)]);
     let is = of.binary("is", BinaryFunction::Equal, x, categories);
-    of.outputs(Cast { to: Some(DType::F32) }, &[Some(is)])
+    of.outputs(Cast::to(DType::F32), &[Some(is)])
 }
 
 /// Numbers for numbers. Lists are attributes, or tensors since version 4 of the domain.

@@ -214,7 +214,7 @@ impl Use<'_, '_> {
         let number = self.constant(&format!("{part}.f32"), Tensor::new(&[], &[value])?);
         match &self.import.graph.value(like).ty {
             Some(ty) if ty.dtype == DType::F32 => Ok(number),
-            _ => Ok(self.step(part, Cast { to: None }, &[Some(number), Some(like)])),
+            _ => Ok(self.step(part, Cast::like(), &[Some(number), Some(like)])),
         }
     }
 

@@ -17,22 +17,30 @@ use crate::ops::softmax::{Softmax, SoftmaxFunction};
 use crate::ops::unary::{Unary, UnaryFunction};
 use crate::types::DType;
 
-pub(super) fn dequantize(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.node.int("output_dtype")?.is_some_and(|dtype| dtype != 0) {
-        return unsupported("an output of another dtype than the scale's");
+/// The dtype that an attribute names, where it does.
+fn named(of: &Use, attribute: &str) -> Result<Option<DType>> {
+    match of.node.int(attribute)? {
+        None | Some(0) => Ok(None),
+        _ => of.dtype(attribute).map(Some),
     }
+}
+
+fn block_size(of: &Use) -> Result<Option<usize>> {
+    Ok(of.node.int("block_size")?.and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0))
+}
+
+pub(super) fn dequantize(of: &mut Use) -> Result<Vec<ValueId>> {
     let axis = of.node.int("axis")?.unwrap_or(1);
-    of.as_is(Dequantize { axis })
+    let (dtype, block) = (named(of, "output_dtype")?, block_size(of)?);
+    of.as_is(Dequantize { axis, block, dtype })
 }
 
 pub(super) fn quantize(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.node.int("precision")?.is_some_and(|dtype| dtype != 0) {
-        return unsupported("a division of another precision than the scale's");
-    }
-    let named = of.node.int("output_dtype")?.is_some_and(|dtype| dtype != 0);
-    let dtype = if named { of.dtype("output_dtype")? } else { DType::U8 };
     let axis = of.node.int("axis")?.unwrap_or(1);
-    of.as_is(Quantize::Given { axis, dtype })
+    let (dtype, precision) = (named(of, "output_dtype")?.unwrap_or(DType::U8), named(of, "precision")?);
+    let saturate = of.node.int("saturate")?.unwrap_or(1) != 0;
+    let block = block_size(of)?;
+    of.as_is(Quantize::Given { axis, block, dtype, precision, saturate })
 }
 
 pub(super) fn quantize_dynamic(of: &mut Use) -> Result<Vec<ValueId>> {
@@ -42,15 +50,15 @@ pub(super) fn quantize_dynamic(of: &mut Use) -> Result<Vec<ValueId>> {
 /// Numbers that integers stand for, as f32: inputs `at`, `at + 1` and `at + 2` are integers, scale and zero.
 fn numbers(of: &mut Use, name: &str, at: usize, axis: i64) -> Result<ValueId> {
     let (x, scale) = (of.input(at)?, of.input(at + 1)?);
-    let scale = of.step(&format!("{name}_scale"), Cast { to: Some(DType::F32) }, &[Some(scale)]);
-    Ok(of.step(name, Dequantize { axis }, &[Some(x), Some(scale), of.optional(at + 2)]))
+    let scale = of.step(&format!("{name}_scale"), Cast::to(DType::F32), &[Some(scale)]);
+    Ok(of.step(name, Dequantize::along(axis), &[Some(x), Some(scale), of.optional(at + 2)]))
 }
 
 /// Numbers as integers: inputs `at` and `at + 1` are scale and zero.
 fn integers(of: &mut Use, y: ValueId, at: usize, axis: i64) -> Result<Vec<ValueId>> {
     let (scale, zero) = (of.input(at)?, of.optional(at + 1));
-    let scale = of.step("y_scale", Cast { to: Some(DType::F32) }, &[Some(scale)]);
-    of.outputs(Quantize::Given { axis, dtype: DType::U8 }, &[Some(y), Some(scale), zero])
+    let scale = of.step("y_scale", Cast::to(DType::F32), &[Some(scale)]);
+    of.outputs(Quantize::along(axis, DType::U8), &[Some(y), Some(scale), zero])
 }
 
 /// Integers stand for numbers, whose product is integers again. Scales are by row of `a`, by column of `b`.
@@ -66,7 +74,7 @@ pub(super) fn qlinear_conv(of: &mut Use) -> Result<Vec<ValueId>> {
     let bias = match of.optional(8) {
         Some(bias) => {
             let (x_scale, w_scale) = (of.input(1)?, of.input(4)?);
-            let bias = of.step("bias_levels", Cast { to: Some(DType::F32) }, &[Some(bias)]);
+            let bias = of.step("bias_levels", Cast::to(DType::F32), &[Some(bias)]);
             let scale = of.binary("bias_scale", BinaryFunction::Mul, w_scale, x_scale);
             Some(of.binary("bias", BinaryFunction::Mul, bias, scale))
         }
@@ -94,9 +102,9 @@ pub(super) fn conv_integer(of: &mut Use) -> Result<Vec<ValueId>> {
 /// Integers less their zero, as i32.
 fn shifted(of: &mut Use, name: &str, at: usize, zero: usize) -> Result<ValueId> {
     let x = of.input(at)?;
-    let x = of.step(name, Cast { to: Some(DType::I32) }, &[Some(x)]);
+    let x = of.step(name, Cast::to(DType::I32), &[Some(x)]);
     let Some(zero) = of.optional(zero) else { return Ok(x) };
-    let zero = of.step(&format!("{name}_zero"), Cast { to: Some(DType::I32) }, &[Some(zero)]);
+    let zero = of.step(&format!("{name}_zero"), Cast::to(DType::I32), &[Some(zero)]);
     Ok(of.binary(&format!("{name}_shifted"), BinaryFunction::Sub, x, zero))
 }
 
@@ -116,7 +124,7 @@ pub(super) fn matmul_integer(of: &mut Use) -> Result<Vec<ValueId>> {
 fn float_product(of: &mut Use, a: ValueId, b: usize, inputs: [usize; 3]) -> Result<Vec<ValueId>> {
     let [scale, zero, bias] = inputs;
     let (weight, scale) = (of.input(b)?, of.input(scale)?);
-    let b = of.step("b", Dequantize { axis: -1 }, &[Some(weight), Some(scale), of.optional(zero)]);
+    let b = of.step("b", Dequantize::along(-1), &[Some(weight), Some(scale), of.optional(zero)]);
     let mut y = of.step("product", Product::default(), &[Some(a), Some(b)]);
     if let Some(bias) = of.optional(bias) {
         y = of.binary("biased", BinaryFunction::Add, y, bias);
@@ -131,13 +139,13 @@ pub(super) fn dynamic_matmul(of: &mut Use) -> Result<Vec<ValueId>> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let parts = of.import.graph.defer(of.name, Quantize::Dynamic, &[Some(a)], &names);
     let parts: Vec<_> = parts.into_iter().map(Some).collect();
-    let a = of.step("a", Dequantize { axis: 0 }, &parts);
+    let a = of.step("a", Dequantize::along(0), &parts);
     float_product(of, a, 1, [2, 3, 4])
 }
 
 pub(super) fn integer_to_float(of: &mut Use) -> Result<Vec<ValueId>> {
     let (a, scale) = (of.input(0)?, of.input(2)?);
-    let a = of.step("a", Dequantize { axis: -2 }, &[Some(a), Some(scale), of.optional(4)]);
+    let a = of.step("a", Dequantize::along(-2), &[Some(a), Some(scale), of.optional(4)]);
     float_product(of, a, 1, [3, 5, 6])
 }
 

@@ -200,7 +200,7 @@ fn integer_graph(scale_len: usize, sums_are_output: bool) -> Graph {
     let zero = graph.constant("zero", Tensor::new(&[], &[0i8]).unwrap());
     let inputs = [Some(quantised[0]), Some(weight), Some(quantised[2]), Some(zero)];
     let sums = graph.defer("sums", IntegerProduct, &inputs, &["sums"])[0];
-    let cast = graph.defer("cast", Cast { to: Some(DType::F32) }, &[Some(sums)], &["cast"])[0];
+    let cast = graph.defer("cast", Cast::to(DType::F32), &[Some(sums)], &["cast"])[0];
     let own = graph.constant("own", Tensor::new(&[scale_len], &vec![0.5f32; scale_len]).unwrap());
     let mut binary =
         |name: &str, function, a, b| graph.defer(name, Binary { function }, &[Some(a), Some(b)], &[name])[0];

@@ -350,7 +350,7 @@ fn attention_spelt_out_is_one_operator_unless_its_scores_are_shown() {
 #[test]
 fn what_moves_nothing_goes() {
     let mut n = rows();
-    let cast = n.op(Cast { to: Some(DType::F32) }, &[n.x]);
+    let cast = n.op(Cast::to(DType::F32), &[n.x]);
     let there = n.op(Transpose { order: Some(vec![0, 2, 1]) }, &[cast]);
     let back = n.op(Transpose { order: Some(vec![0, 2, 1]) }, &[there]);
     let axes = n.ints(&[1]);

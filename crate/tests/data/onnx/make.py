@@ -14,7 +14,9 @@ from onnx import AttributeProto, TensorProto, TypeProto, helper as h, numpy_help
 
 HERE = Path(__file__).resolve().parent
 NAMES = {number: name.lower() for name, number in TensorProto.DataType.items()} | {1: "float32", 11: "float64"}
-DECODED = {1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 16}
+SMALL_FLOATS = {17, 18, 19, 20, 23, 24}
+PER_BYTE = {21: 2, 22: 2, 23: 2, 25: 4, 26: 4}
+DECODED = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, *SMALL_FLOATS, *PER_BYTE}
 KINDS = {number: name for name, number in AttributeProto.AttributeType.items()}
 
 
@@ -40,6 +42,10 @@ def tensor(t):
         array = numpy_helper.to_array(t, base_dir=str(HERE))
         if t.data_type == TensorProto.BFLOAT16:
             array = array.astype(np.float32)
+        elif t.data_type in SMALL_FLOATS:
+            array = array.view(np.uint8)
+        elif t.data_type in PER_BYTE:
+            array = array.astype(np.int8)
         out["values"] = array.flatten().tolist()
     return out
 
@@ -207,8 +213,13 @@ def tensors():
         assert raw.HasField("raw_data") and not typed.HasField("raw_data") and raw.data_type == kind
         out += [typed, raw]
     for name, kind in TensorProto.DataType.items():
-        if kind and kind not in DECODED and kind != TensorProto.STRING:
+        if kind in SMALL_FLOATS | PER_BYTE.keys():
+            n = 256 * PER_BYTE.get(kind, 1)
+            out.append(TensorProto(name=f"{name} raw", data_type=kind, dims=[n], raw_data=bytes(range(256))))
+        elif kind and kind not in DECODED:
             out.append(TensorProto(name=f"{name} raw", data_type=kind, dims=[2], raw_data=bytes(range(16))))
+    out.append(TensorProto(name="int2 typed", data_type=TensorProto.INT2, dims=[5], int32_data=[0xE4, 0x03]))
+    out.append(TensorProto(name="float8 typed", data_type=TensorProto.FLOAT8E5M2, dims=[2], int32_data=[0x7B, 0x80]))
     out.append(TensorProto(name="int4 typed", data_type=TensorProto.INT4, dims=[3], int32_data=[0x21, 0x0F]))
     out.append(h.make_tensor("complex", TensorProto.COMPLEX64, [2], [1 + 2j, -3 - 4j]))
     out.append(h.make_tensor("strings", TensorProto.STRING, [2], [b"", "Zürich".encode()]))

@@ -26,7 +26,7 @@ def levels(*shape, dtype=np.uint8):
 
 def plain(array):
     kept = array.astype(np.float64) if array.dtype.kind == "f" else array.astype(np.int64)
-    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": [round(x, 7) for x in kept.ravel().tolist()]}
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": [None if x != x else round(x, 7) for x in kept.ravel().tolist()]}
 
 
 def case(op, inputs, n_outputs=1, domain=MS, wanted=None, constants=(), **attributes):
@@ -123,7 +123,10 @@ tree = dict(
 at = dict(treeids=[0, 0, 0, 1, 1], nodeids=[2, 3, 4, 1, 2])
 leaves = lambda stem, ids, weights: {f"{stem}_{key}": value for key, value in [*at.items(), ("ids", ids), ("weights", weights)]}
 for join in ["SUM", "AVERAGE", "MAX"]:
-    ml("TreeEnsembleRegressor", [rows], **tree, **leaves("target", [0, 1, 0, 1, 0], [1.0, -2.0, 3.0, 0.5, -1.5]), n_targets=2, base_values=[0.25, 0.75], aggregate_function=join)
+    weights = [1.0, -2.0, 3.0, 0.5, -1.5]
+    ml("TreeEnsembleRegressor", [rows], **tree, **leaves("target", [0, 1, 0, 1, 0], weights), n_targets=2, aggregate_function=join)
+    # Base values of a target that no leaf has are added here, as the specification says, and not by ONNX Runtime.
+    ml("TreeEnsembleRegressor", [rows], **tree, **leaves("target", [0] * 5, weights), n_targets=1, base_values=[0.25], aggregate_function=join)
 ml("TreeEnsembleClassifier", [rows], 2, **tree, **leaves("class", [0, 1, 2, 1, 2], [0.3, 0.6, 0.2, 0.5, 0.4]), classlabels_int64s=[4, 7, 9], post_transform="SOFTMAX")
 ml("TreeEnsembleClassifier", [rows], 2, **tree, **leaves("class", [0] * 5, [0.3, 0.6, 0.2, 0.1, 0.3]), classlabels_int64s=[0, 1])
 ml("TreeEnsembleClassifier", [rows], 2, **tree, **leaves("class", [0] * 5, [0.3, -0.6, 0.2, 0.5, -0.4]), classlabels_int64s=[0, 1], post_transform="LOGISTIC")
