@@ -28,6 +28,8 @@ export interface WasmLoader {
 
 export interface WasmNetwork {
   info(): Pick<ModelInfo, "kind" | "architecture" | "bytes" | "layers" | "device" | "inputs" | "outputs" | "metadata">;
+  /** Whether runs measure each launch from now on. */
+  timeLaunches(on: boolean): void;
   /** Runs on values by name; the outputs come in order, those to keep as their numbers. */
   run(names: string[], values: WireValue[], outputs: readonly string[], keep: readonly string[]): Promise<WireValue[]>;
   /** A kept tensor. */

@@ -102,6 +102,11 @@ export interface RunOptions {
   outputs?: readonly string[];
   /** Outputs that stay with the model: a `DeviceTensor` comes for each, to be given to later runs or read. */
   keep?: readonly string[];
+  /**
+   * Measures each launch for `profile()`. On WebGPU that makes the run slower; where the browser has no timestamps, the
+   * first launch of each part of the run has the time of all. On the CPU it is measured always.
+   */
+  profile?: boolean;
   /** Moves the buffers of the inputs to the worker instead of copying them: they are empty for the caller from then on. */
   transfer?: boolean;
   /** Aborting it drops a run that waits for its turn; the run rejects with kind `cancelled`. */
@@ -203,7 +208,15 @@ export interface Score {
 export interface Profile {
   device: DeviceInfo;
   /** What one token launches, in order: the node of the graph, and the operator or shader variant that runs it. */
-  nodes: { node: string; kernel: string; ms?: number }[];
+  nodes: {
+    node: string;
+    kernel: string;
+    /** Of a network: where it ran, and the milliseconds of the last run, where they were measured. */
+    device?: "cpu" | "webgpu";
+    ms?: number;
+    /** Why it did not run on WebGPU, where the model was to use it. */
+    reason?: string;
+  }[];
   /** On WebGPU: launches for one token, launches in its first layer, submits for one token. */
   gpu?: { dispatchesPerToken: number; dispatchesPerLayer: number; submitsPerToken: number };
 }

@@ -21,6 +21,8 @@ export interface WireRun {
   outputs: readonly string[];
   /** Those of them that stay with the model. */
   keep: readonly string[];
+  /** Whether each launch is measured. */
+  profile: boolean;
 }
 
 /** A run's inputs and options, checked as far as the page can, and the buffers that go with them. */
@@ -30,7 +32,7 @@ export function wireRun(
   options: RunOptions,
   owner: object,
 ): { run: WireRun; transfer: Transferable[] } {
-  const { outputs = [], keep = [], transfer = false } = options;
+  const { outputs = [], keep = [], transfer = false, profile = false } = options;
   const wanted = outputs.length > 0 ? outputs : info.outputs.map(({ name }) => name);
   const stray = keep.find((name) => !wanted.includes(name));
   if (stray !== undefined) throw new HomefireError("invalid-input", `"${stray}" is to be kept and is none of the outputs: ${wanted.join(", ")}.`);
@@ -45,7 +47,7 @@ export function wireRun(
       throw new HomefireError(thrown.kind, `The input "${name}": ${thrown.message}`);
     }
   });
-  return { run: { names, values, outputs: wanted, keep }, transfer: [...moved] };
+  return { run: { names, values, outputs: wanted, keep, profile }, transfer: [...moved] };
 }
 
 function toWire(input: Input | undefined, port: Port | undefined, transfer: boolean, moved: Set<ArrayBuffer>, owner: object): WireValue {

@@ -220,8 +220,10 @@ function promptIds(hosted: Hosted, prompt: Prompt): Uint32Array {
   return language(hosted).tokenize(renderChat(template.template, prompt.messages, template), true);
 }
 
-const run = (network: WasmNetwork, { names, values, outputs, keep }: WireRun): Promise<WireValue[]> =>
-  network.run(names, values, outputs, keep);
+const run = (network: WasmNetwork, { names, values, outputs, keep, profile }: WireRun): Promise<WireValue[]> => {
+  network.timeLaunches(profile);
+  return network.run(names, values, outputs, keep);
+};
 
 /** The buffers in values, to be moved. */
 function collect(value: WireValue, into: Transferable[]): void {

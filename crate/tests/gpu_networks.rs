@@ -103,3 +103,47 @@ fn networks_on_the_gpu_compute_what_the_cpu_does() {
     }
     assert!(ran > 0, "no network was there");
 }
+
+fn small() -> (Vec<u8>, Vec<(&'static str, Tensor)>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/onnx/classifier.onnx");
+    (std::fs::read(path).unwrap(), vec![("image", noise(&[1, 3, 8, 8]))])
+}
+
+#[test]
+fn a_timed_run_says_where_each_node_ran_and_how_long() {
+    let Ok(device) = block_on(GpuDevice::request()) else {
+        return eprintln!("SKIPPED: no GPU adapter, so nothing was timed on one");
+    };
+    let (bytes, feeds) = small();
+    let mut network = Network::on_gpu(&bytes, device, Crossing::FREE).unwrap();
+    block_on(network.run(feeds.clone(), &["logits"])).unwrap();
+    let on_gpu = |network: &Network| -> Vec<Option<f64>> {
+        network.profile().iter().filter(|node| node.device == "webgpu").map(|node| node.ms).collect()
+    };
+    assert!(!on_gpu(&network).is_empty() && on_gpu(&network).iter().all(Option::is_none));
+    network.time_launches(true);
+    let timed = block_on(network.run(feeds.clone(), &["logits"])).unwrap();
+    assert!(on_gpu(&network).iter().flatten().any(|ms| *ms > 0.0), "{:?}", network.profile());
+    network.time_launches(false);
+    let plain = block_on(network.run(feeds, &["logits"])).unwrap();
+    assert_eq!(timed[0].bytes(), plain[0].bytes());
+}
+
+#[test]
+fn a_first_run_that_compares_keeps_the_faster_device() {
+    let Ok(device) = block_on(GpuDevice::request()) else {
+        return eprintln!("SKIPPED: no GPU adapter, so nothing was compared");
+    };
+    let (bytes, feeds) = small();
+    let mut network = Network::on_gpu(&bytes, device, Crossing::FREE).unwrap();
+    network.compare_at_first_run();
+    let first = block_on(network.run(feeds.clone(), &["logits"])).unwrap();
+    let found = *network.comparison().expect("the first run compared");
+    assert!(found.gpu_ms > 0.0 && found.cpu_ms > 0.0);
+    let second = block_on(network.run(feeds, &["logits"])).unwrap();
+    let on_gpu = network.profile().iter().any(|node| node.device == "webgpu");
+    assert_eq!(on_gpu, found.keeps_gpu());
+    let far = |(a, b): (&f32, &f32)| (a - b).abs() > 1e-5;
+    let (first, second) = (first[0].view(), second[0].view());
+    assert!(!first.data::<f32>().unwrap().iter().zip(second.data::<f32>().unwrap()).any(far));
+}

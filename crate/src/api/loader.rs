@@ -17,8 +17,11 @@ use crate::error::{Error, ErrorKind, Result, fail};
 use crate::formats::safetensors::looks_like_safetensors;
 use crate::generate::TextModel;
 use crate::plan::Crossing;
-use crate::session::{self, HeaderState, LoaderOptions};
+use crate::session::{self, Comparison, HeaderState, LoaderOptions};
 use crate::tensor::Chunk;
+
+/// Bytes of a network up to which its first run tries both devices: a larger one is worth a GPU.
+const MAX_COMPARED: usize = 64 << 20;
 
 /// The device of a model, as its `info` tells it.
 #[derive(Clone)]
@@ -37,6 +40,13 @@ impl Device {
 
     fn webgpu(gpu: &GpuDevice, reason: String) -> Self {
         Self { kind: "webgpu", adapter: gpu.name().map(str::to_string), reason, variant: "baseline" }
+    }
+
+    /// What becomes of it after a first run on both.
+    pub(super) fn after(&self, found: &Comparison) -> Self {
+        let Comparison { gpu_ms, cpu_ms } = found;
+        let reason = format!("the first run took {gpu_ms:.1} ms on the GPU and {cpu_ms:.1} ms on the CPU");
+        if found.keeps_gpu() { Self { reason, ..self.clone() } } else { Self::cpu(reason) }
     }
 
     /// This as JavaScript sees it.
@@ -152,20 +162,20 @@ impl Loader {
         self.network.is_some()
     }
 
-    /// The model of an ONNX file: on the GPU where there is one, with the CPU beside it. Fails when the file is broken,
-    /// and when operators are not supported, naming them all.
+    /// The model of an ONNX file. Fails when the file is broken, and when operators are not supported, naming them all.
     #[wasm_bindgen(js_name = finishNetwork)]
     pub fn finish_network(&mut self) -> std::result::Result<Network, Error> {
         let (Some(bytes), Some(device)) = (self.network.take(), self.device.clone()) else {
-            return fail!(
-                Internal,
-                "finishNetwork() comes once, after openDevice() and the bytes of an ONNX file"
-            );
+            return fail!(Internal, "finishNetwork() comes once, after the bytes of an ONNX file");
         };
-        let network = match self.gpu.take() {
-            Some(gpu) => session::Network::on_gpu(&bytes, gpu, Crossing::TYPICAL)?,
-            None => session::Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?,
+        let Some(gpu) = self.gpu.take() else {
+            let network = session::Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
+            return Ok(Network::new(network, device, bytes.len() as u64));
         };
+        let mut network = session::Network::on_gpu(&bytes, gpu, Crossing::TYPICAL)?;
+        if self.wanted != "webgpu" && bytes.len() <= MAX_COMPARED {
+            network.compare_at_first_run();
+        }
         Ok(Network::new(network, device, bytes.len() as u64))
     }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -37,7 +38,14 @@ extern "C" {
     fn data(this: &Wire) -> Uint8Array;
     #[wasm_bindgen(method, setter)]
     fn set_data(this: &Wire, data: Uint8Array);
+    #[wasm_bindgen(method, getter, js_name = data)]
+    fn texts(this: &Wire) -> Vec<String>;
+    #[wasm_bindgen(method, setter, js_name = data)]
+    fn set_texts(this: &Wire, texts: Vec<String>);
 }
+
+/// Sequences in sequences that are taken at most.
+const MAX_DEPTH: usize = 16;
 
 /// A dtype's name in JavaScript, which is ONNX's.
 fn name_of(dtype: DType) -> &'static str {
@@ -59,6 +67,14 @@ impl Network {
         Self { inner: RefCell::new(inner), kept: RefCell::default(), device, bytes }
     }
 
+    /// Where it runs, as far as is known: the first run may have found out.
+    fn device_of(&self, network: &session::Network) -> Device {
+        match network.comparison() {
+            Some(found) => self.device.after(found),
+            None => self.device.clone(),
+        }
+    }
+
     fn kept(&self, number: u32) -> Result<Rc<Tensor>> {
         match self.kept.borrow().get(&number) {
             Some(tensor) => Ok(Rc::clone(tensor)),
@@ -66,13 +82,15 @@ impl Network {
         }
     }
 
-    /// A value of JavaScript for the input `name`.
-    fn read_value(&self, name: &str, value: &JsValue) -> Result<Tensor> {
-        if !value.is_object() || Array::is_array(value) {
-            return fail!(
-                UnsupportedOp,
-                "the input '{name}' is a sequence or an absent value, which no operator takes as yet"
-            );
+    /// A value of JavaScript for the input `name`, inside `depth` sequences.
+    fn read_value(&self, name: &str, value: &JsValue, depth: usize) -> Result<Tensor> {
+        ensure!(depth < MAX_DEPTH, InvalidInput, "the input '{name}' has sequences in {MAX_DEPTH} sequences");
+        if value.is_null() {
+            return Ok(Arc::unwrap_or_clone(Tensor::absent()));
+        }
+        if let Some(items) = value.dyn_ref::<Array>() {
+            let items = items.iter().map(|item| Ok(Arc::new(self.read_value(name, &item, depth + 1)?)));
+            return Ok(Tensor::list(items.collect::<Result<_>>()?));
         }
         let wire: &Wire = value.unchecked_ref();
         match wire.kept() {
@@ -99,7 +117,8 @@ impl Network {
         let network = self.inner.try_borrow().map_err(|_| busy())?;
         let info =
             Object::new().with("kind", "network").with("architecture", "onnx").count("bytes", self.bytes);
-        let info = info.count("layers", network.n_nodes() as u64).with("device", self.device.object());
+        let info =
+            info.count("layers", network.n_nodes() as u64).with("device", self.device_of(&network).object());
         let metadata =
             network.metadata().iter().fold(Object::new(), |all, (key, text)| all.with(key, text.as_str()));
         let info = info.with("metadata", metadata);
@@ -121,7 +140,7 @@ impl Network {
     ) -> std::result::Result<Array, Error> {
         let mut network = self.inner.try_borrow_mut().map_err(|_| busy())?;
         let given = names.iter().zip(values.iter());
-        let feeds = given.map(|(name, value)| Ok((name.as_str(), self.read_value(name, &value)?)));
+        let feeds = given.map(|(name, value)| Ok((name.as_str(), self.read_value(name, &value, 0)?)));
         let feeds = feeds.collect::<Result<Vec<_>>>()?;
         let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
         let computed = network.run(feeds, &wanted).await?;
@@ -142,16 +161,24 @@ impl Network {
         self.kept.borrow_mut().remove(&kept);
     }
 
+    /// Whether runs measure each launch from now on.
+    #[wasm_bindgen(js_name = timeLaunches)]
+    pub fn time_launches(&self, on: bool) -> std::result::Result<(), Error> {
+        self.inner.try_borrow_mut().map_err(|_| busy())?.time_launches(on);
+        Ok(())
+    }
+
     /// What the last run launched: `Profile` of `js/types.ts`.
     pub fn profile(&self) -> std::result::Result<JsValue, Error> {
         let network = self.inner.try_borrow().map_err(|_| busy())?;
         let nodes = network.profile();
         let nodes = nodes.iter().map(|launch| {
-            let object =
+            let node =
                 Object::new().with("node", launch.node.as_str()).with("kernel", launch.kernel.as_str());
-            object.maybe("ms", launch.ms).into()
+            let node = node.with("device", launch.device).maybe("ms", launch.ms);
+            node.maybe("reason", launch.reason.as_deref()).into()
         });
-        Ok(Object::new().with("device", self.device.object()).with("nodes", array(nodes)).into())
+        Ok(Object::new().with("device", self.device_of(&network).object()).with("nodes", array(nodes)).into())
     }
 }
 
@@ -191,6 +218,9 @@ fn read(name: &str, wire: &Wire) -> Result<Tensor> {
         "the input '{name}' has the dimensions {dims:?}, which are not all whole numbers below 2^32"
     );
     let shape: Vec<usize> = dims.iter().map(|dim| *dim as usize).collect();
+    if dtype == DType::Text {
+        return Tensor::of_texts(&shape, wire.texts().into_iter().map(Into::into).collect());
+    }
     let data = wire.data();
     let n = shape.iter().try_fold(dtype.block_bytes(), |n, dim| n.checked_mul(*dim));
     ensure!(
@@ -212,9 +242,17 @@ fn describe(tensor: &Tensor) -> Wire {
     wire
 }
 
-/// A tensor for JavaScript: its bytes are copied once, into a buffer that can be moved to the page.
-fn write(tensor: &Tensor) -> JsValue {
-    let wire = describe(tensor);
-    wire.set_data(Uint8Array::from(tensor.bytes()));
+/// A value for JavaScript. The bytes of a tensor are copied once, into a buffer that can be moved to the page.
+fn write(value: &Tensor) -> JsValue {
+    match value.dtype() {
+        DType::Absent => return JsValue::NULL,
+        DType::List => return array(value.items().unwrap_or_default().iter().map(|item| write(item))),
+        _ => {}
+    }
+    let wire = describe(value);
+    match value.texts() {
+        Ok(texts) => wire.set_texts(texts.iter().map(|text| text.to_string()).collect()),
+        Err(_) => wire.set_data(Uint8Array::from(value.bytes())),
+    }
     wire.into()
 }

@@ -357,7 +357,7 @@ fn packed(graph: &Graph, id: ValueId, users: &[NodeId], tensor: &Tensor) -> Resu
             let packer = Packer::new(tensor.dtype(), 0);
             Ok(Some(Weight::Packed { matrix: PackedMatrix::of(tensor.view())?, packer }))
         }
-        Some(packing @ Packing::Filters { .. }) if tensor.dtype() == DType::F32 => {
+        Some(packing @ (Packing::Filters { .. } | Packing::Tiles)) if tensor.dtype() == DType::F32 => {
             Ok(Some(Weight::Filters(packing.filters(tensor.view())?)))
         }
         Some(Packing::Integers) if matches!(tensor.dtype(), DType::U8 | DType::I8) => {

@@ -75,6 +75,9 @@ pub trait Backend {
         1
     }
 
+    /// Whether runs measure each launch from now on. A back end that always does need not listen.
+    fn time_launches(&mut self, _on: bool) {}
+
     /// What a run of the plan launches.
     fn profile(&self, graph: &Graph, plan: &Plan) -> Vec<Profiled>;
 

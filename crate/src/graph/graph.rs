@@ -72,6 +72,13 @@ pub struct Value {
 }
 
 impl Value {
+    /// The elements of a constant, where the graph [still](Graph::release_constants) has them.
+    pub fn elements(&self) -> Option<&Arc<Tensor>> {
+        let Source::Const(tensor) = &self.source else { return None };
+        let is_whole = |ty: &TensorType| *ty == tensor.ty();
+        self.ty.as_ref().is_none_or(is_whole).then_some(tensor)
+    }
+
     /// The type, of a value that must have one: a weight or a state.
     pub fn known_ty(&self) -> Result<&TensorType> {
         self.ty.as_ref().ok_or_else(|| {

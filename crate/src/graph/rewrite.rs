@@ -111,7 +111,7 @@ impl Graph {
         }
     }
 
-    /// Frees the elements of constants that something else `has`. Nothing may read them after that.
+    /// Frees the elements of constants that something else `has`: [`Value::elements`](super::Value::elements) knows.
     pub fn release_constants(&mut self, has: impl Fn(ValueId) -> bool) -> Result<()> {
         let nothing = Arc::new(Tensor::zeros(DType::U8, &[0])?);
         for (id, value) in (0..).map(ValueId).zip(&mut self.values) {

@@ -137,7 +137,7 @@ impl OpDef for Conv {
         let filters = match packed {
             Some(filters) => filters,
             None => {
-                made = self.packing().filters(inputs[1].tensor()?)?;
+                made = self.packing(shape).filters(inputs[1].tensor()?)?;
                 &made
             }
         };
@@ -177,7 +177,7 @@ impl OpDef for Conv {
     }
 
     fn packs(&self, index: usize, shape: &[usize]) -> Option<Packing> {
-        (index == 1 && shape.len() > 2 && !self.sums_directly(shape)).then(|| self.packing())
+        (index == 1 && shape.len() > 2 && !self.sums_directly(shape)).then(|| self.packing(shape))
     }
 }
 
@@ -187,8 +187,14 @@ impl Conv {
         self.transposed.is_none() && w.len() <= 4 && w[0] == self.groups && w[1] == 1
     }
 
-    fn packing(&self) -> Packing {
-        Packing::Filters { groups: self.groups, transposed: self.transposed.is_some() }
+    fn packing(&self, w: &[usize]) -> Packing {
+        let ones = |of: &Option<Vec<usize>>| of.iter().flatten().all(|n| *n == 1);
+        let plain = self.groups == 1 && ones(&self.sliding.strides) && ones(&self.sliding.dilations);
+        match w {
+            // With fewer channels or filters, transforming tiles costs more than it saves.
+            &[m, c, 3, 3] if plain && m.min(c) >= 16 && self.transposed.is_none() => Packing::Tiles,
+            _ => Packing::Filters { groups: self.groups, transposed: self.transposed.is_some() },
+        }
     }
 }
 
@@ -240,6 +246,56 @@ pub(super) mod parity {
         Array::new(shape, indices(shape).map(of).collect())
     }
 
+    /// The gradient, in two dimensions: every pixel anew.
+    fn reference_transposed(x: &Array, w: &Array, stride: usize, pad: usize, groups: usize, shape: &[usize]) -> Array {
+        let (own, each) = (x.shape[1] / groups, w.shape[1]);
+        let of = |index: Vec<usize>| {
+            let (group, filter) = (index[1] / each, index[1] % each);
+            let mut sum = 0.0;
+            for tap in indices(&w.shape[2..]) {
+                let at = |i: usize| {
+                    let at = (index[2 + i] + pad).checked_sub(tap[i])?;
+                    (at.is_multiple_of(stride) && at / stride < x.shape[2 + i]).then_some(at / stride)
+                };
+                let (Some(row), Some(column)) = (at(0), at(1)) else { continue };
+                for channel in group * own..(group + 1) * own {
+                    sum += x.at(&[index[0], channel, row, column]) * w.at(&[channel, filter, tap[0], tap[1]]);
+                }
+            }
+            sum
+        };
+        Array::new(shape, indices(shape).map(of).collect())
+    }
+
+    fn square(stride: usize, pad: usize) -> Sliding {
+        Sliding { strides: Some(vec![stride; 2]), dilations: None, padding: Padding::Given(vec![pad; 4]) }
+    }
+
+    /// With a weight of the file and all that may follow the sums.
+    fn fused(x: &[usize], w: &[usize], stride: usize, pad: usize, groups: usize, shape: &'static [usize]) -> Case {
+        let (sliding, activation) = (square(stride, pad), Some(UnaryFunction::HardSwish));
+        let op = Conv { sliding, groups, transposed: None, activation };
+        let Given::Fed(weight) = Given::noise(w, 2) else { panic!("noise is fed") };
+        let given = [Given::noise(x, 1), Given::Known(weight), Given::noise(&w[..1], 3), Given::noise(shape, 4)];
+        Case::new(format!("fused, {x:?} by {w:?}"), op, given.to_vec(), Tolerance::of(4e-6), move |given| {
+            let [Some(x), Some(w), Some(bias), Some(residual)] = given else { panic!("four inputs") };
+            let mut y = reference_conv(x, w, bias, stride, pad, groups, shape);
+            y.values.iter_mut().zip(&residual.values).for_each(|(y, r)| *y += r);
+            y.values.iter_mut().for_each(|y| *y *= (*y / 6.0 + 0.5).clamp(0.0, 1.0));
+            vec![y]
+        })
+    }
+
+    fn transposed(x: &[usize], w: &[usize], stride: usize, pad: usize, groups: usize, shape: &'static [usize]) -> Case {
+        let transposed = Some(Transposed { output_padding: None, output_shape: None });
+        let op = Conv { sliding: square(stride, pad), groups, transposed, activation: None };
+        let given = vec![Given::noise(x, 1), Given::noise(w, 2)];
+        Case::new(format!("transposed, {x:?} by {w:?}"), op, given, Tolerance::of(2e-6), move |given| {
+            let [Some(x), Some(w)] = given else { panic!("two inputs") };
+            vec![reference_transposed(x, w, stride, pad, groups, shape)]
+        })
+    }
+
     pub fn cases() -> Vec<Case> {
         let case = |x: &[usize], w: &[usize], stride: usize, pad: usize, groups: usize, shape: &'static [usize]| {
             let sliding = Sliding { strides: Some(vec![stride; 2]), dilations: None, padding: Padding::Given(vec![pad; 4]) };
@@ -255,6 +311,13 @@ pub(super) mod parity {
             case(&[1, 6, 8, 8], &[6, 1, 3, 3], 2, 1, 6, &[1, 6, 4, 4]),
             case(&[1, 5, 40, 30], &[7, 5, 1, 1], 1, 0, 1, &[1, 7, 40, 30]),
             case(&[1, 4, 12, 40], &[6, 2, 5, 5], 3, 2, 2, &[1, 6, 4, 14]),
+            case(&[1, 6, 17, 37], &[6, 1, 5, 5], 1, 2, 6, &[1, 6, 17, 37]),
+            case(&[1, 9, 11, 13], &[10, 9, 1, 1], 2, 0, 1, &[1, 10, 6, 7]),
+            fused(&[2, 20, 13, 13], &[6, 20, 3, 3], 1, 1, 1, &[2, 6, 13, 13]),
+            fused(&[1, 12, 20, 21], &[12, 1, 3, 3], 2, 1, 12, &[1, 12, 10, 11]),
+            fused(&[2, 18, 15, 21], &[17, 18, 3, 3], 1, 1, 1, &[2, 17, 15, 21]),
+            transposed(&[2, 6, 7, 9], &[6, 5, 2, 2], 2, 0, 1, &[2, 5, 14, 18]),
+            transposed(&[1, 4, 5, 6], &[4, 3, 3, 3], 2, 1, 2, &[1, 6, 9, 11]),
         ]
     }
 }

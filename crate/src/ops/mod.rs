@@ -60,6 +60,8 @@ pub enum Packing {
         /// Whether it is the gradient.
         transposed: bool,
     },
+    /// Filters of three by three, for a convolution of one group without strides and dilations.
+    Tiles,
     /// A matrix `[k, n]` of 8-bit integers.
     Integers,
 }
@@ -70,6 +72,7 @@ impl Packing {
         match self {
             Self::Filters { groups, transposed: false } => Filters::new(w.data()?, w.shape, groups),
             Self::Filters { groups, transposed: true } => Filters::transposed(w.data()?, w.shape, groups),
+            Self::Tiles => Filters::tiled(w.data()?, w.shape),
             Self::Matrix | Self::Integers => fail!(Internal, "a matrix has no filters"),
         }
     }
@@ -360,6 +363,7 @@ operators! {
     Iterate => iterate,
     IntegerProduct => integer_product,
     LayerNorm => layer_norm,
+    List => list,
     LinearAttention => linear_attention,
     Lrn => lrn,
     MatMul => matmul,

@@ -173,16 +173,17 @@ fn merged(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
         else {
             return None;
         };
-        // Batch and rows are those of the queries; a mask may only seem to widen them.
-        let (batch, rows) = match dims(graph, inputs[0]?)? {
+        // Batch and rows are those of the queries, though a mask may seem to widen them.
+        let of_q = match dims(graph, inputs[0]?)? {
             [batch, rows, _] | [batch, _, rows, _] => (batch, rows),
             _ => return None,
         };
-        let ([a, b, all], [_, _, heads, depth]) = (dims(graph, node.outputs[0])?, dims(graph, x)?) else {
+        let ([a, b, all], [batch, rows, heads, depth]) = (dims(graph, node.outputs[0])?, dims(graph, x)?)
+        else {
             return None;
         };
         let whole = heads.known()?.checked_mul(depth.known()?)?;
-        let fits = a == batch && b == rows && *all == Dim::Known(whole);
+        let fits = [batch, of_q.0].contains(&a) && [rows, of_q.1].contains(&b) && *all == Dim::Known(whole);
         fits.then(|| (FullAttention { merged: true, ..op.clone() }, inputs.clone()))
     });
     match found {

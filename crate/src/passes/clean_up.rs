@@ -7,6 +7,7 @@ use crate::graph::{Graph, Node, ValueId};
 use crate::ops::Op;
 use crate::ops::binary::BinaryFunction;
 use crate::ops::cast::Cast;
+use crate::ops::choose::Choose;
 use crate::ops::hint::Int;
 use crate::ops::reshape::Reshape;
 use crate::ops::transpose::Transpose;
@@ -53,6 +54,8 @@ fn as_it_is(graph: &Graph, node: &Node) -> Option<ValueId> {
             _ => false,
         }),
         Op::Binary(_) => return neutral(graph, node),
+        // A way that is known is the only one.
+        Op::Choose(_) => return input(Choose::taken(constant(graph, x)?.view()).ok()?),
         _ => false,
     };
     goes.then_some(x)

@@ -6,7 +6,7 @@ use crate::graph::{Graph, NodeId, ValueId};
 use crate::ops::Op;
 use std::collections::HashMap;
 
-/// Bytes of a constant up to which others like it are looked for.
+/// Bytes of a constant up to which others like it are looked for. What has none may be texts.
 const MAX_BYTES: usize = 1 << 10;
 
 /// Replaces every value that an earlier one equals.
@@ -16,7 +16,8 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
     let mut made = 0;
     for id in (0..graph.nodes().count() as u32).map(NodeId) {
         for input in graph.node(id).inputs.clone().into_iter().flatten() {
-            let small = constant(graph, input).filter(|tensor| tensor.bytes().len() <= MAX_BYTES);
+            let small =
+                constant(graph, input).filter(|tensor| (1..=MAX_BYTES).contains(&tensor.bytes().len()));
             let Some(tensor) = small else { continue };
             let key = (format!("{:?}", tensor.ty()), tensor.bytes().to_vec());
             let first = *constants.entry(key).or_insert(input);
@@ -51,5 +52,5 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
 
 /// Whether an operator gives the same of the same each time, and its attributes are few.
 fn repeats(op: &Op) -> bool {
-    op.def().updates_state().is_empty() && !op.name().starts_with("random")
+    op.def().updates_state().is_empty() && !op.def().varies()
 }

@@ -1,10 +1,11 @@
 //! A node whose inputs are all known is computed once, now; so is one of whose few integers all follow from the dimensions
 //! that are known already.
 
-use crate::error::{Error, Result};
-use crate::graph::{Graph, Node, NodeId, Source};
-use crate::ops::Known;
+use crate::error::Result;
+use crate::graph::{Graph, Node, NodeId, Source, ValueId};
+use crate::ops::choose::Choose;
 use crate::ops::hint::Int;
+use crate::ops::{Known, Op};
 use crate::tensor::Tensor;
 use crate::types::DType;
 
@@ -19,7 +20,12 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
         if graph.is_dead(id) {
             continue;
         }
-        let mut results = fold(graph, id)?;
+        if let Some((output, taken)) = choice(graph, id) {
+            graph.replace(output, taken)?;
+            made += 1;
+            continue;
+        }
+        let mut results = fold(graph, id);
         if results.is_none() {
             graph.renew_hints(id);
             results = ints(graph, id)?;
@@ -35,31 +41,39 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
     Ok(made)
 }
 
-/// The outputs of a node, where its inputs are constants.
-fn fold(graph: &Graph, id: NodeId) -> Result<Option<Vec<Tensor>>> {
-    let Node { name, op, inputs, .. } = graph.node(id);
+/// The output of a choice whose condition is known, and what is taken for it.
+fn choice(graph: &Graph, id: NodeId) -> Option<(ValueId, ValueId)> {
+    let Node { op: Op::Choose(_), inputs, outputs, .. } = graph.node(id) else { return None };
+    let Source::Const(condition) = &graph.value(inputs.first().copied()??).source else { return None };
+    let taken = inputs.get(Choose::taken(condition.view()).ok()?).copied()??;
+    Some((*outputs.first()?, taken))
+}
+
+/// The outputs of a node, where its inputs are constants. One that cannot be computed is left for the plan that needs it
+/// to say so: it may be on a way that is never taken.
+fn fold(graph: &Graph, id: NodeId) -> Option<Vec<Tensor>> {
+    let Node { op, inputs, .. } = graph.node(id);
     let def = op.def();
-    if inputs.is_empty() || !def.updates_state().is_empty() {
-        return Ok(None);
+    if inputs.is_empty() || !def.updates_state().is_empty() || def.varies() || def.body().is_some() {
+        return None;
     }
     let mut known = Vec::new();
     for input in inputs {
         known.push(match input.map(|id| &graph.value(id).source) {
             None => None,
             Some(Source::Const(tensor)) => Some(&**tensor),
-            Some(_) => return Ok(None),
+            Some(_) => return None,
         });
+    }
+    if def.needs_all_values() {
+        return op.eval_now(&known).ok();
     }
     let types: Vec<_> = known.iter().map(|tensor| tensor.map(Tensor::ty)).collect();
     let types: Vec<_> = types.iter().map(Option::as_ref).collect();
-    let blame = |e: Error| e.at(&**name);
-    let outputs = def.infer(&Known::with_values(&types, &known)).map_err(blame)?;
-    let bytes = outputs.iter().try_fold(0, |sum, ty| Ok::<_, Error>(sum + ty.n_bytes()?)).map_err(blame)?;
+    let outputs = def.infer(&Known::with_values(&types, &known)).ok()?;
+    let bytes = outputs.iter().try_fold(0usize, |sum, ty| sum.checked_add(ty.n_bytes().ok()?))?;
     let had: usize = known.iter().flatten().map(|tensor| tensor.bytes().len()).sum();
-    if bytes > had.max(MAX_BYTES) {
-        return Ok(None);
-    }
-    op.eval_now(&known).map(Some).map_err(blame)
+    (bytes <= had.max(MAX_BYTES)).then(|| op.eval_now(&known).ok()).flatten()
 }
 
 /// The output of a node, where its integers are known without its inputs.

@@ -45,8 +45,11 @@ const PASSES: &[(&str, Pass)] = &[
     ("products", products::run),
 ];
 
-/// Runs all passes on `graph`; after each, what it left unused goes and the graph is verified.
+/// Runs all passes on `graph` and its bodies; after each, what it left unused goes and the graph is verified.
 pub fn optimise(graph: &mut Graph) -> Result<()> {
+    for body in graph.bodies() {
+        optimise(body)?;
+    }
     for (name, pass) in PASSES {
         let blame = |e: Error| Error::new(e.kind(), format!("after the pass {name}: {e}"));
         pass(graph).map_err(blame)?;

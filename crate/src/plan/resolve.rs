@@ -138,7 +138,7 @@ impl Resolver<'_> {
     /// The elements of a value, where they are known.
     fn value(&self, id: ValueId) -> Option<Arc<Tensor>> {
         match &self.graph.value(id).source {
-            Source::Const(tensor) => Some(tensor.clone()),
+            Source::Const(_) => self.graph.value(id).elements().cloned(),
             _ => self.known.get(&id).cloned(),
         }
     }
@@ -149,6 +149,9 @@ impl Resolver<'_> {
             return fail!(InvalidGraph, "a choice lacks an input");
         };
         let Some(value) = self.value(condition) else {
+            if !self.later.contains(&condition) {
+                self.ty(condition)?;
+            }
             self.wait_for(condition);
             self.later.extend(&node.outputs);
             return Ok(());

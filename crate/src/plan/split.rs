@@ -93,11 +93,12 @@ impl Stage {
         graph: &Graph,
         outputs: &[(String, ValueId)],
         given: &Given,
+        side: Side,
         options: PlanOptions,
     ) -> Result<Self> {
         let run = Run::new(graph, outputs, given)?;
         let plan = run.plan(&run.order, &run.computed, &Shared::default(), options);
-        Ok(Self::of(run, vec![Segment { side: Side::Device, plan }]))
+        Ok(Self::of(run, vec![Segment { side, plan }]))
     }
 
     /// The run on two.

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::formats::onnx::{self, DimInfo, ValueInfo, ValueType};
 use crate::graph::Graph;
 use crate::import;
+use crate::kernels::clock;
 use crate::passes;
 use crate::plan::Crossing;
 use crate::tensor::Tensor;
@@ -47,9 +48,27 @@ pub enum PortDim {
     Unknown,
 }
 
+/// How long a run took on either device.
+#[derive(Clone, Copy, Debug)]
+pub struct Comparison {
+    /// Milliseconds on the GPU, and on the CPU for what the GPU does not do.
+    pub gpu_ms: f64,
+    /// Milliseconds on the CPU alone.
+    pub cpu_ms: f64,
+}
+
+impl Comparison {
+    /// Whether the GPU goes on.
+    pub fn keeps_gpu(&self) -> bool {
+        self.gpu_ms <= self.cpu_ms
+    }
+}
+
 /// A loaded ONNX model.
 pub struct Network {
     session: Session,
+    compares: bool,
+    comparison: Option<Comparison>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     metadata: Vec<(String, String)>,
@@ -76,6 +95,37 @@ impl Network {
         })
     }
 
+    /// Of a network on a GPU: lets the first run find out whether the CPU alone is faster, and stay with what is.
+    pub fn compare_at_first_run(&mut self) {
+        self.compares = true;
+    }
+
+    /// What the first run has found out, where it compared.
+    pub fn comparison(&self) -> Option<&Comparison> {
+        self.comparison.as_ref()
+    }
+
+    /// Runs on both, twice each: a first run compiles and repacks.
+    async fn compare(&mut self, feeds: &[(&str, Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>> {
+        let mut ms = [0.0; 2];
+        let mut computed = Vec::new();
+        for (host_only, ms) in [false, true].into_iter().zip(&mut ms) {
+            self.session.use_host_only(host_only);
+            for _ in 0..2 {
+                let start = clock::now();
+                computed = self.session.run(feeds.to_vec(), outputs).await?;
+                *ms = clock::now() - start;
+            }
+        }
+        let [gpu_ms, cpu_ms] = ms;
+        self.session.use_host_only(false);
+        if cpu_ms < gpu_ms {
+            self.session.free_device();
+        }
+        self.comparison = Some(Comparison { gpu_ms, cpu_ms });
+        Ok(computed)
+    }
+
     fn with_session(bytes: &[u8], open: impl FnOnce(Graph) -> Result<Session>) -> Result<Self> {
         let model = onnx::parse(bytes)?;
         let mut graph = import::onnx::build(&model)?;
@@ -85,7 +135,15 @@ impl Network {
         let inputs = model.graph.inputs.iter().filter(is_input).map(port).collect();
         let outputs = model.graph.outputs.iter().map(port).collect();
         let metadata = model.metadata.iter().map(|(key, text)| (key.to_string(), text.to_string())).collect();
-        Ok(Self { n_nodes: graph.nodes().count(), session: open(graph)?, inputs, outputs, metadata })
+        Ok(Self {
+            n_nodes: graph.nodes().count(),
+            session: with_bodies(graph, open)?,
+            compares: false,
+            comparison: None,
+            inputs,
+            outputs,
+            metadata,
+        })
     }
 
     /// What it wants.
@@ -114,11 +172,21 @@ impl Network {
         check_feeds::check(&self.inputs, &feeds)?;
         let missing = self.inputs.iter().find(|port| feeds.iter().all(|(name, _)| *name != port.name));
         let missing = missing.map(|port| check_feeds::missing(port, &self.inputs));
+        let outcome = match self.compares {
+            true => self.compare(&feeds, outputs).await,
+            false => self.session.run(feeds, outputs).await,
+        };
+        self.compares &= outcome.is_err();
         // An input that the outputs do not need may be missing.
-        match (self.session.run(feeds, outputs).await, missing) {
+        match (outcome, missing) {
             (Err(error), Some(missing)) if is_about_inputs(&error) => Err(missing),
             (outcome, _) => outcome,
         }
+    }
+
+    /// Whether runs measure each launch from now on, which makes them slower on the GPU.
+    pub fn time_launches(&mut self, on: bool) {
+        self.session.time_launches(on);
     }
 
     /// What the last run launched, step by step.
@@ -130,6 +198,20 @@ impl Network {
     pub fn memory_bytes(&self) -> usize {
         self.session.memory_bytes()
     }
+}
+
+/// The session of a graph, and those of its bodies, which run on the CPU: each round is short, and waits for the one
+/// before.
+fn with_bodies(mut graph: Graph, open: impl FnOnce(Graph) -> Result<Session>) -> Result<Session> {
+    let bodies = std::mem::take(graph.bodies());
+    let bodies = bodies.into_iter().map(|body| with_bodies(body, on_cpu)).collect::<Result<_>>()?;
+    Ok(open(graph)?.with_bodies(bodies))
+}
+
+fn on_cpu(mut graph: Graph) -> Result<Session> {
+    let backend = Box::new(CpuBackend::new(&graph, true)?);
+    graph.release_constants(|id| backend.has_repacked(id))?;
+    Ok(Session::new(graph, backend))
 }
 
 /// Whether a run may have failed for want of an input.

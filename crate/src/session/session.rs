@@ -34,6 +34,8 @@ struct PlanKey {
     /// Types of inputs whose type sizes alone do not say, and of what earlier plans of the run computed.
     fed: HashMap<ValueId, TensorType>,
     known: HashMap<ValueId, Arc<Tensor>>,
+    /// Whether the host does everything.
+    host_only: bool,
 }
 
 /// A graph, its weights and states, and its plans.
@@ -42,6 +44,8 @@ pub struct Session {
     backend: Box<dyn Backend>,
     /// What does the nodes that the other has no kernel for, and what going there costs.
     host: Option<(Box<dyn Backend>, Crossing)>,
+    /// Whether the host does everything now.
+    host_only: bool,
     stages: Vec<(PlanKey, Stage)>,
     /// The first plans of the stages of the last run.
     last: Vec<PlanId>,
@@ -71,7 +75,15 @@ impl Run {
 impl Session {
     /// A session of a graph whose weights are in the back end.
     pub fn new(graph: Graph, backend: Box<dyn Backend>) -> Self {
-        Self { graph, backend, host: None, stages: Vec::new(), last: Vec::new(), bodies: Vec::new() }
+        Self {
+            graph,
+            backend,
+            host: None,
+            host_only: false,
+            stages: Vec::new(),
+            last: Vec::new(),
+            bodies: Vec::new(),
+        }
     }
 
     /// A session of a graph without states, on a back end that may lack kernels and one that lacks none.
@@ -81,20 +93,37 @@ impl Session {
         host: Box<dyn Backend>,
         crossing: Crossing,
     ) -> Self {
-        Self {
-            graph,
-            backend: device,
-            host: Some((host, crossing)),
-            stages: Vec::new(),
-            last: Vec::new(),
-            bodies: Vec::new(),
-        }
+        let mut session = Self::new(graph, device);
+        session.host = Some((host, crossing));
+        session
     }
 
     /// Takes the sessions of the graph's bodies, in their order.
     pub fn with_bodies(mut self, bodies: Vec<Self>) -> Self {
         self.bodies = bodies;
         self
+    }
+
+    /// Of a session on two back ends: whether runs are the host's alone from now on.
+    pub fn use_host_only(&mut self, host_only: bool) {
+        self.host_only = host_only && self.host.is_some();
+        self.bodies.iter_mut().for_each(|body| body.use_host_only(host_only));
+    }
+
+    /// Whether runs measure each launch from now on, where that is not for nothing.
+    pub fn time_launches(&mut self, on: bool) {
+        self.backend.time_launches(on);
+        self.bodies.iter_mut().for_each(|body| body.time_launches(on));
+    }
+
+    /// Frees the device: runs are the host's for ever.
+    pub fn free_device(&mut self) {
+        if let Some((host, _)) = self.host.take() {
+            self.backend = host;
+            self.host_only = false;
+            self.stages.retain_mut(|(key, _)| std::mem::take(&mut key.host_only));
+        }
+        self.bodies.iter_mut().for_each(Self::free_device);
     }
 
     /// Runs the graph on `feeds` and gives the outputs named, in that order. Fails, naming the input, when
@@ -122,6 +151,7 @@ impl Session {
 
     async fn complete(&mut self, mut run: Run) -> Result<Vec<Tensor>> {
         loop {
+            run.key.host_only = self.host_only;
             let index = self.stage(&run.key)?;
             let mut computed = self.run_stage(index, &run.fed).await?;
             let (_, stage) = &self.stages[index];
@@ -339,7 +369,10 @@ impl Session {
         let given = plan::Given { sizes: &key.sizes, fed: &key.fed, known: &key.known };
         let options = self.backend.plan_options();
         let stage = match &self.host {
-            None => Stage::whole(&self.graph, &wanted, &given, options)?,
+            None => Stage::whole(&self.graph, &wanted, &given, Side::Device, options)?,
+            Some((host, _)) if key.host_only => {
+                Stage::whole(&self.graph, &wanted, &given, Side::Host, host.plan_options())?
+            }
             Some((host, crossing)) => {
                 let refuses = |id, types: &Types| self.backend.refuses(&self.graph, id, types);
                 let (host, crossing) = (host.plan_options(), *crossing);

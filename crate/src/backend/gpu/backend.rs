@@ -4,6 +4,7 @@
 use super::device::GpuDevice;
 use super::read_back::ReadBack;
 use super::recording::{Launch, Recording};
+use super::timer::Timer;
 use super::weights::GpuWeight;
 use crate::backend::{Backend, Feed, Pending, Profiled};
 use crate::error::{Error, ErrorKind, Result, fail};
@@ -13,7 +14,9 @@ use crate::ops::{Lowered, Types};
 use crate::plan::{Place, Plan, PlanId, PlanOptions, Step};
 use crate::tensor::{Chunk, Tensor};
 use crate::types::TensorType;
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Steps that may be under way before the first is read.
 const PIPELINE_DEPTH: usize = 2;
@@ -33,6 +36,9 @@ pub struct GpuBackend {
     recordings: HashMap<PlanId, Recording>,
     /// The outputs of the last run, with their sizes.
     last: HashMap<ValueId, (wgpu::Buffer, usize)>,
+    /// Whether runs are timed, and milliseconds by launch of the last timed run of each plan.
+    timing: bool,
+    times: Rc<RefCell<HashMap<PlanId, Vec<f64>>>>,
 }
 
 impl GpuBackend {
@@ -49,6 +55,8 @@ impl GpuBackend {
             slots: Vec::new(),
             recordings: HashMap::new(),
             last: HashMap::new(),
+            timing: false,
+            times: Rc::default(),
         };
         for (id, value) in graph.values() {
             if graph.consumers(id).is_empty() {
@@ -298,7 +306,12 @@ impl Backend for GpuBackend {
         let device = self.device.clone();
         let mut encoder = device.device.create_command_encoder(&Default::default());
         self.feed(&mut encoder, graph, &feeds)?;
-        self.recordings[&plan.id].encode(&mut encoder);
+        let recording = &self.recordings[&plan.id];
+        let timer = self.timing.then(|| Timer::new(&device, recording.len()));
+        match timer.as_ref().filter(|timer| timer.separates()) {
+            Some(timer) => recording.encode_timed(&mut encoder, timer),
+            None => recording.encode(&mut encoder),
+        }
         let mut parts = Vec::new();
         let mut types: Vec<TensorType> = Vec::new();
         self.last.clear();
@@ -311,6 +324,8 @@ impl Backend for GpuBackend {
             types.push(output.ty.clone());
             parts.push((buffer, bytes));
         }
+        let stamps = timer.as_ref().and_then(|timer| timer.resolve(&mut encoder));
+        parts.extend(stamps);
         if parts.is_empty() {
             device.queue.submit([encoder.finish()]);
             return Ok(Box::pin(std::future::ready(Ok(Vec::new()))));
@@ -319,10 +334,11 @@ impl Backend for GpuBackend {
         let read = ReadBack::encode(&device, &mut encoder, &parts);
         device.queue.submit([encoder.finish()]);
         read.request();
+        let (times, id) = (Rc::clone(&self.times), plan.id);
         Ok(Box::pin(async move {
             let bytes = read.take(&device).await?;
             let mut rest = &bytes[..];
-            types
+            let tensors = types
                 .iter()
                 .map(|ty| {
                     let mut tensor = Tensor::zeros(ty.dtype, &ty.known_shape()?)?;
@@ -332,12 +348,21 @@ impl Backend for GpuBackend {
                     rest = after;
                     Ok(tensor)
                 })
-                .collect()
+                .collect();
+            if let Some(timer) = timer {
+                times.borrow_mut().insert(id, timer.times(rest, device.queue.get_timestamp_period()));
+            }
+            tensors
         }))
+    }
+
+    fn time_launches(&mut self, on: bool) {
+        self.timing = on;
     }
 
     fn forget(&mut self, plan: &Plan) {
         self.recordings.remove(&plan.id);
+        self.times.borrow_mut().remove(&plan.id);
         self.known.retain(|(id, _), _| *id != plan.id);
     }
 
@@ -347,21 +372,22 @@ impl Backend for GpuBackend {
 
     fn profile(&self, graph: &Graph, plan: &Plan) -> Vec<Profiled> {
         let launches = plan.steps.iter().flat_map(|step| {
-            let node = graph.node(step.node).name.to_string();
-            match lower(&self.device, graph, plan, step) {
+            let dispatches = match lower(&self.device, graph, plan, step) {
                 Ok(Lowered::Dispatches(dispatches)) => dispatches,
                 _ => Vec::new(),
-            }
-            .into_iter()
-            .map(move |dispatch| Profiled {
-                node: node.clone(),
-                kernel: dispatch.shader.to_string(),
-                device: "webgpu",
-                reason: None,
-                ms: None,
-            })
+            };
+            dispatches.into_iter().map(|dispatch| (graph.node(step.node).name.to_string(), dispatch.shader))
         });
-        launches.collect()
+        let times = self.times.borrow();
+        let ms = |launch: usize| times.get(&plan.id).and_then(|times| times.get(launch)).copied();
+        let profiled = |(i, (node, shader)): (usize, (String, &str))| Profiled {
+            node,
+            kernel: shader.to_string(),
+            device: "webgpu",
+            reason: None,
+            ms: ms(i),
+        };
+        launches.enumerate().map(profiled).collect()
     }
 
     fn memory_bytes(&self) -> usize {

@@ -50,7 +50,11 @@ impl GpuDevice {
             false => format!("no GPU adapter: {e}"),
         };
         let adapter = adapter.map_err(|e| Error::new(ErrorKind::NoWebgpu, why(e)))?;
-        let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+        let descriptor = wgpu::DeviceDescriptor {
+            required_limits: adapter.limits(),
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            ..Default::default()
+        };
         let (device, queue) = adapter
             .request_device(&descriptor)
             .await

@@ -8,6 +8,7 @@ mod recording;
 mod self_test;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod weights;
 
 pub use backend::GpuBackend;

@@ -2,6 +2,7 @@
 //! all parameters at dynamic offsets. Replaying it is one compute pass and one submit.
 
 use super::device::{GpuDevice, Pipeline};
+use super::timer::Timer;
 use crate::error::{Result, ensure, fail};
 use std::rc::Rc;
 
@@ -22,6 +23,15 @@ struct Recorded {
     bind_group: wgpu::BindGroup,
     params_at: u32,
     groups: [u32; 3],
+}
+
+impl Recorded {
+    fn encode(&self, pass: &mut wgpu::ComputePass) {
+        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[self.params_at]);
+        let [x, y, z] = self.groups;
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 /// Launches that are ready to replay.
@@ -109,11 +119,16 @@ impl Recording {
     /// Encodes all launches, in order, as one pass.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         let mut pass = encoder.begin_compute_pass(&Default::default());
-        for launch in &self.launches {
-            pass.set_pipeline(&launch.pipeline.pipeline);
-            pass.set_bind_group(0, &launch.bind_group, &[launch.params_at]);
-            let [x, y, z] = launch.groups;
-            pass.dispatch_workgroups(x, y, z);
+        self.launches.iter().for_each(|launch| launch.encode(&mut pass));
+    }
+
+    /// Encodes all launches, in order, each as a pass that is timed.
+    pub(super) fn encode_timed(&self, encoder: &mut wgpu::CommandEncoder, timer: &Timer) {
+        for (i, launch) in self.launches.iter().enumerate() {
+            let timestamp_writes = timer.of_launch(i);
+            let mut pass =
+                encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
+            launch.encode(&mut pass);
         }
     }
 }

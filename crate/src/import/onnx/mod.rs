@@ -3,6 +3,7 @@
 
 mod attention;
 mod composed;
+mod control;
 mod elementwise;
 mod indexing;
 mod layout;
@@ -11,6 +12,7 @@ mod ml;
 mod network;
 mod quantized;
 mod recurrent;
+mod scope;
 mod signal;
 mod spelling;
 mod trees;
@@ -25,32 +27,28 @@ use crate::ops::cast::Cast;
 use crate::ops::unary::{Unary, UnaryFunction};
 use crate::tensor::Tensor;
 use crate::types::{DType, Dim, Shape, TensorType};
-use std::collections::HashMap;
+use scope::Frame;
 use std::sync::Arc;
 
 /// Builds the graph of a file. Fails, naming every one, when operators are not supported.
-pub fn build(model: &Model) -> Result<Graph> {
-    let mut import =
-        Import { graph: Graph::new(), names: HashMap::new(), opset: opset(model), missing: Vec::new() };
-    for initializer in &model.graph.initializers {
-        let id = import.graph.constant(initializer.name, initializer.decode(&external)?);
-        import.names.insert(initializer.name, id);
-    }
+pub fn build<'m>(model: &'m Model<'m>) -> Result<Graph> {
+    let mut import = Import {
+        graph: Graph::new(),
+        frame: Frame::default(),
+        outer: Vec::new(),
+        opset: opset(model),
+        missing: Vec::new(),
+    };
     for input in &model.graph.inputs {
-        if !import.names.contains_key(input.name) {
+        if model.graph.initializers.iter().all(|tensor| tensor.name != input.name) {
             let ty = type_of(input).map_err(|e| e.at(input.name))?;
             let id = import.graph.input(input.name, ty);
-            import.names.insert(input.name, id);
+            import.bind(input.name, id);
         }
     }
-    for (index, node) in model.graph.nodes.iter().enumerate() {
-        import.node(index, node)?;
-    }
+    let outputs = import.contents(&model.graph);
     import.refuse_missing()?;
-    for output in &model.graph.outputs {
-        let Some(&id) = import.names.get(output.name) else {
-            return fail!(InvalidGraph, "no node computes the output '{}'", output.name);
-        };
+    for (output, id) in model.graph.outputs.iter().zip(outputs?) {
         import.graph.output(output.name, id);
     }
     Ok(import.graph)
@@ -80,8 +78,15 @@ fn dtype_of(element: Option<ElementType>) -> Result<DType> {
 /// The type of an input: sizes that the file leaves open are symbols of this input's own, since exporters give
 /// one name to dimensions that differ.
 fn type_of(input: &ValueInfo) -> Result<Option<TensorType>> {
-    let Some(ValueType::Tensor { elem, shape }) = &input.ty else {
-        return fail!(UnsupportedFormat, "an input that is no tensor is not supported");
+    let (elem, shape) = match &input.ty {
+        Some(ValueType::Tensor { elem, shape }) => (elem, shape),
+        Some(ValueType::Sequence(_)) => {
+            let length = Dim::symbol(&format!("{}.length", input.name));
+            return Ok(Some(TensorType::new(DType::List, Shape(vec![length]))));
+        }
+        // It may be there or not.
+        Some(ValueType::Optional(_)) => return Ok(None),
+        _ => return fail!(UnsupportedFormat, "an input that is a map or a sparse tensor is not supported"),
     };
     let dtype = dtype_of(*elem)?;
     let symbol = |i: usize| Dim::symbol(&format!("{}.{i}", input.name));
@@ -98,8 +103,9 @@ fn type_of(input: &ValueInfo) -> Result<Option<TensorType>> {
 /// A graph on its way.
 pub(super) struct Import<'a> {
     graph: Graph,
-    /// The values by their names in the file.
-    names: HashMap<&'a str, ValueId>,
+    frame: Frame<'a>,
+    /// The graphs around the one that is on its way, whose body that is.
+    outer: Vec<(Graph, Frame<'a>)>,
     opset: i64,
     /// Operators that are not supported, each with its first node.
     missing: Vec<(String, String)>,
@@ -120,27 +126,19 @@ impl<'a> Import<'a> {
             // What uses its outputs is looked at all the same, so that one error names all.
             for output in &node.outputs {
                 let id = self.graph.input(output, None);
-                self.names.insert(output, id);
+                self.bind(output, id);
             }
             return Ok(());
         };
         let explain = |e: Error| Error::new(e.kind(), format!("{} (operator {})", e.message(), node.op_type));
-        let inputs = node.inputs.iter().map(|input| self.input(input)).collect::<Result<Vec<_>>>();
+        let inputs = node.inputs.iter().map(|input| self.lookup(input)).collect::<Result<Vec<_>>>();
         let inputs = inputs.map_err(|e| explain(e).at(&*name))?;
         let mut use_ = Use { import: self, node, name: &name, inputs };
         let outputs = spelling(&mut use_).map_err(|e| explain(e).at(&*name))?;
         for (output, id) in node.outputs.iter().zip(outputs) {
-            self.names.insert(output, id);
+            self.bind(output, id);
         }
         Ok(())
-    }
-
-    fn input(&self, name: &str) -> Result<Option<ValueId>> {
-        match self.names.get(name) {
-            _ if name.is_empty() => Ok(None),
-            Some(id) => Ok(Some(*id)),
-            None => fail!(InvalidGraph, "no node before it computes '{name}'"),
-        }
     }
 
     fn refuse_missing(&self) -> Result<()> {

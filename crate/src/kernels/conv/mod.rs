@@ -1,15 +1,16 @@
 //! Convolution of images `[c, in…]` by filters. A convolution of whole channels is a product: the windows are packed as
 //! the columns that the packed filters multiply (`product`), a cacheful at a time. One channel a group is summed
-//! directly (`depthwise`). The gradient is a product whose columns are spread over the image (`spread`).
+//! directly (`depthwise`), and filters of three by three meet whole tiles of outputs (`tiled`). The gradient is a product whose columns are spread over the image (`spread`).
 
 mod depthwise;
 mod frame;
 mod product;
 mod spread;
+mod tiled;
 
 use super::gemm::tile::{self, Epilogue};
 use super::window::Windows;
-use crate::error::{Error, ErrorKind, Result, ensure};
+use crate::error::{Error, ErrorKind, Result, ensure, fail};
 
 /// Filters, packed for their convolution once.
 pub struct Filters {
@@ -20,6 +21,8 @@ pub struct Filters {
     each: usize,
     /// Values of a filter.
     k: usize,
+    /// Whether they are transformed for tiles; k then counts channels.
+    tiled: bool,
     values: Vec<f32>,
 }
 
@@ -49,7 +52,14 @@ impl Filters {
         for (w, packed) in w.chunks_exact(own).zip(values.chunks_exact_mut(own)) {
             tile::pack_rows(w, distances, (each, k), packed);
         }
-        Ok(Self { shape: shape.to_vec(), groups, each, k, values })
+        Ok(Self { shape: shape.to_vec(), groups, each, k, tiled: false, values })
+    }
+
+    /// Packs `w [each, c, 3, 3]` for a [`conv`] without strides and dilations, of one group.
+    pub fn tiled(w: &[f32], shape: &[usize]) -> Result<Self> {
+        let &[each, k, 3, 3] = shape else { return fail!(Internal, "filters {shape:?} have no tiles") };
+        let values = tiled::filters(w, each, k)?;
+        Ok(Self { shape: shape.to_vec(), groups: 1, each, k, tiled: true, values })
     }
 
     /// The shape that they came in.
@@ -103,6 +113,9 @@ impl Sizes {
 
 /// `y [n, groups · each, out…]` of images `x [n, c, in…]`; the residual is like y.
 pub fn conv(x: &[f32], filters: &Filters, y: &mut [f32], sizes: &Sizes, epilogue: &Epilogue) -> Result<()> {
+    if filters.tiled {
+        return tiled::run(x, filters, y, sizes, epilogue);
+    }
     let channels = filters.groups * filters.k / sizes.taps().max(1);
     let each = filters.groups * filters.each * sizes.outputs();
     let mut product = product::Product::new(filters, sizes)?;

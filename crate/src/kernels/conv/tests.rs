@@ -47,6 +47,8 @@ fn convolutions_and_their_gradients_are_those_of_the_textbook() {
     let cases: &[(&[usize], &[usize], usize, usize, usize, [usize; 3])] = &[
         // input, kernel, stride, dilation, pad, channels, filters, groups
         (&[9, 13], &[3, 3], 1, 1, 1, [3, 5, 1]),
+        (&[42, 70], &[3, 3], 1, 1, 1, [30, 9, 1]),
+        (&[13, 14], &[3, 3], 1, 1, 0, [17, 20, 1]),
         (&[40, 50], &[3, 3], 2, 1, 1, [20, 9, 1]),
         (&[64, 70], &[5, 3], 3, 2, 2, [40, 8, 1]),
         (&[12, 12], &[1, 1], 1, 1, 0, [7, 6, 1]),
@@ -96,6 +98,12 @@ fn convolutions_and_their_gradients_are_those_of_the_textbook() {
         let mut y = vec![f32::NAN; outputs];
         conv(&x, &packed, &mut y, &sizes, &epilogue).unwrap();
         near(&y, &want, &what);
+        if groups == 1 && kernel == [3, 3] && (stride, dilation) == (1, 1) {
+            let packed = Filters::tiled(&w, &[filters, channels, 3, 3]).unwrap();
+            y.fill(f32::NAN);
+            conv(&x, &packed, &mut y, &sizes, &epilogue).unwrap();
+            near(&y, &want, &format!("{what}, in tiles"));
+        }
         if is_depthwise(channels, filters, groups, rank) {
             y.fill(f32::NAN);
             depthwise(&x, &w, &mut y, &sizes, &epilogue).unwrap();

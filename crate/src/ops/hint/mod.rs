@@ -14,7 +14,7 @@ use crate::tensor::Tensor;
 use crate::types::{Dim, TensorType};
 
 /// Elements that a tensor may have for what is known of it to be trusted: products of sizes then stay far from overflow.
-const MAX_ELEMENTS: usize = 1 << 40;
+const MAX_ELEMENTS: u64 = 1 << 40;
 
 /// What is known of a value before sizes are.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,7 +77,7 @@ impl Op {
 /// Whether the known dimensions of a type multiply to a number that a tensor can have.
 fn is_small(ty: &TensorType) -> bool {
     let known = ty.shape.0.iter().filter_map(Dim::known);
-    known.map(|n| n.max(1)).try_fold(1usize, usize::checked_mul).is_some_and(|n| n <= MAX_ELEMENTS)
+    known.map(|n| n.max(1)).try_fold(1usize, usize::checked_mul).is_some_and(|n| n as u64 <= MAX_ELEMENTS)
 }
 
 #[cfg(test)]

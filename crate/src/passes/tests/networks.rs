@@ -370,6 +370,26 @@ fn what_moves_nothing_goes() {
 }
 
 #[test]
+fn a_choice_that_is_known_is_made() {
+    for known in [true, false] {
+        let mut n = rows();
+        let condition = if known {
+            n.graph.constant("condition", Tensor::zeros(DType::Bool, &[1]).unwrap())
+        } else {
+            let axes = crate::ops::reduce::ReduceAxes::Given { none_is_none: false };
+            let sum = n.op(Reduce { function: ReduceFunction::Sum, axes, keep: false }, &[n.x]);
+            let zero = n.scalar(0.0);
+            n.binary(Greater, sum, zero)
+        };
+        let (a, b) = (n.unary(UnaryFunction::Neg, n.x), n.unary(UnaryFunction::Exp, n.x));
+        let y = n.op(crate::ops::choose::Choose, &[condition, a, b]);
+        let names = n.rewritten(&[y]);
+        assert_eq!(names.contains(&"choose"), !known);
+        assert!(!known || names == ["unary"]);
+    }
+}
+
+#[test]
 fn what_is_computed_twice_is_computed_once() {
     let mut n = rows();
     let (a, b) = (n.unary(UnaryFunction::Exp, n.x), n.unary(UnaryFunction::Exp, n.x));
