@@ -302,8 +302,7 @@ pub(super) fn matmul_bits(of: &mut Use) -> Result<Vec<ValueId>> {
     }
     let weight = of.constant("weight", weight);
     let x = of.input(0)?;
-    let wide =
-        |of: &mut Use, part: &str, x: ValueId| of.step(part, Cast::to(DType::F32), &[Some(x)]);
+    let wide = |of: &mut Use, part: &str, x: ValueId| of.step(part, Cast::to(DType::F32), &[Some(x)]);
     let bias = of.optional(5).map(|bias| wide(of, "bias", bias));
     let y = wide(of, "x", x);
     let y = of.step("product", MatMul::default(), &[Some(y), Some(weight), bias]);

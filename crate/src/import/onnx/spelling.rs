@@ -1,9 +1,9 @@
 //! ONNX's operators by name, each with the function that spells it in operators of the catalogue.
 
 use super::{
-    Use, attention as a, composed as c, elementwise as e, indexing as i, layout as l, microsoft as o,
     Use, attention as a, composed as c, control as flow, elementwise as e, indexing as i, layout as l,
-    ml as m, network as n, quantized as q, recurrent as r, signal as s, trees as t, vision as v,
+    microsoft as o, ml as m, network as n, quantized as q, recurrent as r, signal as s, trees as t,
+    vision as v,
 };
 use crate::error::Result;
 use crate::graph::ValueId;
