@@ -7,6 +7,7 @@ mod control;
 mod elementwise;
 mod indexing;
 mod layout;
+mod microsoft;
 mod ml;
 mod network;
 mod quantized;

@@ -28,7 +28,7 @@ pub(super) fn product(of: &mut Use, part: &str, x: ValueId, weight: ValueId) -> 
 }
 
 /// A constant f32 matrix as `[n, k]`, where input `index` is one.
-fn weight(of: &mut Use, index: usize, is_transposed: bool) -> Result<Option<ValueId>> {
+pub(super) fn weight(of: &mut Use, index: usize, is_transposed: bool) -> Result<Option<ValueId>> {
     let Some(tensor) = of.known(index) else { return Ok(None) };
     if tensor.dtype() != DType::F32 || tensor.shape().len() != 2 || tensor.bytes().is_empty() {
         return Ok(None);

@@ -1,16 +1,20 @@
 //! Operators on integers of few bits.
 
-use super::Use;
-use super::vision::convolution;
+use super::vision::{convolution, pooling};
+use super::{Use, unsupported};
 use crate::error::Result;
 use crate::graph::ValueId;
-use crate::ops::binary::BinaryFunction;
+use crate::ops::Op;
+use crate::ops::binary::{Binary, BinaryFunction};
 use crate::ops::cast::Cast;
+use crate::ops::concat::Concat;
 use crate::ops::dequantize::Dequantize;
 use crate::ops::integer_product::IntegerProduct;
 use crate::ops::product::Product;
 use crate::ops::quantize::Quantize;
 use crate::ops::reshape::Reshape;
+use crate::ops::softmax::{Softmax, SoftmaxFunction};
+use crate::ops::unary::{Unary, UnaryFunction};
 use crate::types::DType;
 
 /// The dtype that an attribute names, where it does.
@@ -114,4 +118,72 @@ pub(super) fn matmul_integer(of: &mut Use) -> Result<Vec<ValueId>> {
     }
     let (a, b) = (shifted(of, "a", 0, 2)?, shifted(of, "b", 1, 3)?);
     of.outputs(Product::default(), &[Some(a), Some(b)])
+}
+
+/// Numbers times a constant matrix of integers with scales by column, or one, and a bias.
+fn float_product(of: &mut Use, a: ValueId, b: usize, inputs: [usize; 3]) -> Result<Vec<ValueId>> {
+    let [scale, zero, bias] = inputs;
+    let (weight, scale) = (of.input(b)?, of.input(scale)?);
+    let b = of.step("b", Dequantize::along(-1), &[Some(weight), Some(scale), of.optional(zero)]);
+    let mut y = of.step("product", Product::default(), &[Some(a), Some(b)]);
+    if let Some(bias) = of.optional(bias) {
+        y = of.binary("biased", BinaryFunction::Add, y, bias);
+    }
+    Ok(vec![y])
+}
+
+/// The left side is rounded to 8 bits as [`quantize_dynamic`] does.
+pub(super) fn dynamic_matmul(of: &mut Use) -> Result<Vec<ValueId>> {
+    let a = of.input(0)?;
+    let names = ["levels", "scale", "zero"].map(|part| format!("{}.a_{part}", of.name));
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let parts = of.import.graph.defer(of.name, Quantize::Dynamic, &[Some(a)], &names);
+    let parts: Vec<_> = parts.into_iter().map(Some).collect();
+    let a = of.step("a", Dequantize::along(0), &parts);
+    float_product(of, a, 1, [2, 3, 4])
+}
+
+pub(super) fn integer_to_float(of: &mut Use) -> Result<Vec<ValueId>> {
+    let (a, scale) = (of.input(0)?, of.input(2)?);
+    let a = of.step("a", Dequantize::along(-2), &[Some(a), Some(scale), of.optional(4)]);
+    float_product(of, a, 1, [3, 5, 6])
+}
+
+/// An operator on what integers stand for, whose result is integers again.
+pub(super) fn qlinear(of: &mut Use) -> Result<Vec<ValueId>> {
+    let x = numbers(of, "a", 0, 1)?;
+    let (op, at): (Op, usize) = match of.node.op_type {
+        "QLinearAdd" => (Binary { function: BinaryFunction::Add }.into(), 6),
+        "QLinearMul" => (Binary { function: BinaryFunction::Mul }.into(), 6),
+        "QLinearSigmoid" => (Unary { function: UnaryFunction::Sigmoid }.into(), 3),
+        "QLinearLeakyRelu" => {
+            let alpha = of.node.float("alpha")?.unwrap_or(0.01);
+            (Unary { function: UnaryFunction::LeakyRelu { alpha } }.into(), 3)
+        }
+        "QLinearSoftmax" => {
+            let flatten = of.node.int("opset")?.unwrap_or(13) < 13;
+            let axis = of.node.int("axis")?.unwrap_or(-1);
+            (Softmax { function: SoftmaxFunction::Softmax, axis, flatten }.into(), 3)
+        }
+        _ if of.flag("channels_last")? => return unsupported("images whose channels are last"),
+        _ => (pooling(of)?.into(), 3),
+    };
+    let y = match at {
+        6 => {
+            let b = numbers(of, "b", 3, 1)?;
+            of.step("y", op, &[Some(x), Some(b)])
+        }
+        _ => of.step("y", op, &[Some(x)]),
+    };
+    integers(of, y, at, 1)
+}
+
+/// Scale and zero of the result come first, then each part with its own.
+pub(super) fn qlinear_concat(of: &mut Use) -> Result<Vec<ValueId>> {
+    let parts = (2..of.inputs.len()).step_by(3);
+    let parts =
+        parts.map(|at| numbers(of, &format!("part{at}"), at, 1).map(Some)).collect::<Result<Vec<_>>>()?;
+    let axis = of.node.int("axis")?.unwrap_or(1);
+    let y = of.step("y", Concat { axis }, &parts);
+    integers(of, y, 0, 1)
 }

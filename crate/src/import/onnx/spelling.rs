@@ -2,7 +2,8 @@
 
 use super::{
     Use, attention as a, composed as c, control as flow, elementwise as e, indexing as i, layout as l,
-    ml as m, network as n, quantized as q, recurrent as r, signal as s, trees as t, vision as v,
+    microsoft as o, ml as m, network as n, quantized as q, recurrent as r, signal as s, trees as t,
+    vision as v,
 };
 use crate::error::Result;
 use crate::graph::ValueId;
@@ -15,6 +16,7 @@ pub(super) fn find(domain: &str, op_type: &str) -> Option<Spelling> {
     let table = match domain {
         "" => DEFAULT,
         "ai.onnx.ml" => ML,
+        "com.microsoft" => MICROSOFT,
         "ai.onnx.preview" => PREVIEW,
         _ => return None,
     };
@@ -189,6 +191,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Shrink", e::unary),
     ("Sigmoid", e::unary),
     ("Sign", e::unary),
+    ("SimplifiedLayerNormalization", n::layer_norm),
     ("Sin", e::unary),
     ("Sinh", e::unary),
     ("Size", l::size),
@@ -240,4 +243,36 @@ const ML: &[(&str, Spelling)] = &[
     ("TreeEnsembleClassifier", t::classifier),
     ("TreeEnsembleRegressor", t::regressor),
     ("ZipMap", m::zip_map),
+];
+
+const MICROSOFT: &[(&str, Spelling)] = &[
+    ("Attention", o::attention),
+    ("BiasGelu", o::gelu),
+    ("DequantizeLinear", q::dequantize),
+    ("DynamicQuantizeMatMul", q::dynamic_matmul),
+    ("EmbedLayerNormalization", o::embed),
+    ("FastGelu", o::gelu),
+    ("FusedConv", o::fused_conv),
+    ("FusedGemm", o::fused_gemm),
+    ("FusedMatMul", o::fused_matmul),
+    ("Gelu", o::gelu),
+    ("GroupQueryAttention", o::grouped),
+    ("LayerNormalization", n::layer_norm),
+    ("MatMulIntegerToFloat", q::integer_to_float),
+    ("MatMulNBits", o::matmul_bits),
+    ("MultiHeadAttention", o::multi_head),
+    ("QLinearAdd", q::qlinear),
+    ("QLinearAveragePool", q::qlinear),
+    ("QLinearConcat", q::qlinear_concat),
+    ("QLinearGlobalAveragePool", q::qlinear),
+    ("QLinearLeakyRelu", q::qlinear),
+    ("QLinearMul", q::qlinear),
+    ("QLinearSigmoid", q::qlinear),
+    ("QLinearSoftmax", q::qlinear),
+    ("QuantizeLinear", q::quantize),
+    ("QuickGelu", o::gelu),
+    ("RotaryEmbedding", o::rotary),
+    ("SimplifiedLayerNormalization", n::layer_norm),
+    ("SkipLayerNormalization", o::skip_norm),
+    ("SkipSimplifiedLayerNormalization", o::skip_norm),
 ];

@@ -49,15 +49,22 @@ pub(super) fn convolution(of: &Use) -> Result<Conv> {
 }
 
 pub(super) fn pool(of: &mut Use) -> Result<Vec<ValueId>> {
-    let global = of.node.op_type.starts_with("Global");
-    let function = match of.node.op_type.trim_start_matches("Global") {
+    let op = pooling(of)?;
+    of.as_is(op)
+}
+
+/// The pooling that a node's name says, whatever stands before it.
+pub(super) fn pooling(of: &Use) -> Result<Pool> {
+    let name = of.node.op_type.trim_start_matches("QLinear");
+    let global = name.starts_with("Global");
+    let function = match name.trim_start_matches("Global") {
         "MaxPool" => PoolFunction::Max { by_columns: of.flag("storage_order")? },
         "AveragePool" => PoolFunction::Average { count_pads: of.flag("count_include_pad")? },
         _ => PoolFunction::Lp { p: of.node.int("p")?.unwrap_or(2) as f64 },
     };
     let kernel = sizes(of, "kernel_shape")?.filter(|_| !global);
     let sliding = sliding(of)?;
-    of.as_is(Pool { function, kernel, sliding, ceil: of.flag("ceil_mode")?, outputs: of.node.outputs.len() })
+    Ok(Pool { function, kernel, sliding, ceil: of.flag("ceil_mode")?, outputs: of.node.outputs.len() })
 }
 
 pub(super) fn batch_norm(of: &mut Use) -> Result<Vec<ValueId>> {

@@ -1,0 +1,141 @@
+"""Models of one operator each, of the domains com.microsoft and ai.onnx.ml, with what ONNX Runtime makes of them.
+
+    python make_operators.py    writes operators.json beside this; needs onnx, onnxruntime and numpy
+"""
+
+import json
+import pathlib
+
+import numpy as np
+import onnxruntime
+from onnx import ValueInfoProto, helper, numpy_helper
+
+MS, ML = "com.microsoft", "ai.onnx.ml"
+random = np.random.default_rng(7)
+cases = []
+
+
+def noise(*shape):
+    return random.uniform(-1, 1, shape).astype(np.float32)
+
+
+def levels(*shape, dtype=np.uint8):
+    info = np.iinfo(dtype)
+    return random.integers(info.min, info.max + 1, shape).astype(dtype)
+
+
+def plain(array):
+    kept = array.astype(np.float64) if array.dtype.kind == "f" else array.astype(np.int64)
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": [None if x != x else round(x, 7) for x in kept.ravel().tolist()]}
+
+
+def case(op, inputs, n_outputs=1, domain=MS, wanted=None, constants=(), **attributes):
+    """`inputs` by position, None where left out; those whose position is in `constants` are initializers."""
+    names = [f"x{i}" if x is not None else "" for i, x in enumerate(inputs)]
+    outputs = [f"y{i}" if wanted is None or i in wanted else "" for i in range(n_outputs)]
+    fed = [i for i, x in enumerate(inputs) if x is not None and i not in constants]
+    graph = helper.make_graph(
+        [helper.make_node(op, names, outputs, domain=domain, **attributes)],
+        op,
+        [helper.make_tensor_value_info(names[i], helper.np_dtype_to_tensor_dtype(inputs[i].dtype), inputs[i].shape) for i in fed],
+        [ValueInfoProto(name=name) for name in outputs if name],
+        [numpy_helper.from_array(inputs[i], names[i]) for i in constants],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MS, 1), helper.make_opsetid(ML, 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    got = session.run(None, {names[i]: inputs[i] for i in fed})
+    cases.append({
+        "name": f"{op} {len(cases)}",
+        "model": model.hex(),
+        "inputs": {names[i]: plain(inputs[i]) for i in fed},
+        "outputs": {name: plain(np.asarray(y)) for name, y in zip([n for n in outputs if n], got)},
+    })
+
+
+f32, u8, i64 = np.float32, np.uint8, np.int64
+x = noise(2, 3, 8)
+for op in ["Gelu", "QuickGelu", "FastGelu"]:
+    case(op, [x])
+case("BiasGelu", [x, noise(8)])
+case("FastGelu", [x, noise(8)])
+case("FusedMatMul", [noise(2, 4, 3), noise(2, 5, 4)], alpha=0.5, transA=1, transB=1)
+case("FusedGemm", [noise(3, 4), noise(4, 5), noise(5)], activation="LeakyRelu", activation_alpha=0.2)
+case("FusedConv", [noise(1, 2, 5, 5), noise(3, 2, 3, 3), noise(3), noise(1, 3, 3, 3)], constants=(1,), activation="Relu")
+case("SkipLayerNormalization", [x, noise(2, 3, 8), noise(8), noise(8), noise(8)], 4, wanted=(0, 3), epsilon=1e-5)
+case("SimplifiedLayerNormalization", [x, noise(8)], domain="", axis=-1, epsilon=1e-5)
+case("SkipSimplifiedLayerNormalization", [x, noise(2, 3, 8), noise(8)], 4, wanted=(0, 3), epsilon=1e-5)
+ids = np.array([[1, 4, 2], [0, 3, 3]], np.int32)
+case("EmbedLayerNormalization", [ids, ids % 2, noise(5, 8), noise(6, 8), noise(2, 8), noise(8), noise(8), (ids > 0).astype(np.int32)], 2)
+case("RotaryEmbedding", [noise(1, 3, 16), np.array([2], i64), noise(8, 4), noise(8, 4)])
+case("RotaryEmbedding", [noise(2, 2, 3, 8), np.array([[0, 1, 2], [4, 3, 2]], i64), noise(8, 4), noise(8, 4)], interleaved=1)
+case("MultiHeadAttention", [noise(2, 3, 8), noise(2, 4, 8), noise(2, 4, 8), noise(24)], num_heads=2)
+case("MultiHeadAttention", [noise(2, 3, 8), noise(2, 4, 8), noise(2, 4, 8), None, None, noise(1, 2, 3, 4)], num_heads=2, scale=0.3)
+case("MultiHeadAttention", [noise(1, 2, 8), noise(1, 2, 8), noise(1, 2, 8), None, None, None, noise(1, 2, 3, 4), noise(1, 2, 3, 4)], 3, num_heads=2)
+mask = np.array([[1, 1, 1], [1, 1, 0]], np.int32)
+case("Attention", [x, noise(8, 24), noise(24), mask], constants=(1, 2), num_heads=2)
+case("Attention", [x, noise(8, 24), noise(24), np.array([3, 2], np.int32)], constants=(1, 2), num_heads=2)
+case("Attention", [x, noise(8, 24), noise(24)], constants=(1, 2), num_heads=2, unidirectional=1)
+gqa = [noise(1, 2, 64), noise(1, 2, 32), noise(1, 2, 32), noise(1, 2, 3, 16), noise(1, 2, 3, 16), np.array([4], np.int32), np.array([5], np.int32)]
+case("GroupQueryAttention", gqa, 3, num_heads=4, kv_num_heads=2)
+case("GroupQueryAttention", [*gqa, noise(16, 8), noise(16, 8)], 3, num_heads=4, kv_num_heads=2, do_rotary=1)
+for bits, zeros in [(4, False), (4, True), (8, False)]:
+    zero = levels(5, 1) if zeros else None
+    packed = levels(5, 2, 16 * bits // 8)
+    case("MatMulNBits", [noise(3, 32), packed, noise(10), zero], constants=(1, 2, 3) if zeros else (1, 2), K=32, N=5, bits=bits, block_size=16)
+case("DynamicQuantizeMatMul", [noise(3, 8), levels(8, 5), np.array([0.02], f32), np.array([120], u8), noise(5)], constants=(1, 2, 3))
+case("MatMulIntegerToFloat", [levels(3, 8), levels(8, 5), np.array([0.03], f32), np.array([0.02], f32), np.array([128], u8), np.array([120], u8)])
+s = lambda value: np.array(value, f32)
+z = lambda value: np.array(value, u8)
+for op in ["QLinearAdd", "QLinearMul"]:
+    case(op, [levels(2, 5), s(0.03), z(120), levels(2, 5), s(0.02), z(130), s(0.05), z(127)], constants=(1, 2, 4, 5, 6, 7))
+case("QLinearSigmoid", [levels(2, 9), s(0.03), z(120), s(1 / 256), z(0)], constants=(1, 2, 3, 4))
+case("QLinearLeakyRelu", [levels(2, 9), s(0.03), z(120), s(0.02), z(100)], constants=(1, 2, 3, 4), alpha=0.1)
+case("QLinearAveragePool", [levels(1, 2, 5, 5), s(0.03), z(120), s(0.02), z(110)], constants=(1, 2, 3, 4), kernel_shape=[2, 2])
+case("QLinearGlobalAveragePool", [levels(1, 2, 5, 5), s(0.03), z(120), s(0.01), z(110)], constants=(1, 2, 3, 4))
+case("QLinearConcat", [s(0.04), z(120), levels(2, 3), s(0.03), z(110), levels(2, 2), s(0.02), z(130)], constants=(0, 1, 3, 4, 6, 7), axis=1)
+case("QLinearSoftmax", [levels(2, 9), s(0.03), z(120), s(1 / 256), z(0)], constants=(1, 2, 3, 4), axis=-1, opset=13)
+case("QuantizeLinear", [noise(2, 5), s(0.01), z(120)])
+case("DequantizeLinear", [levels(2, 5), s(0.01), z(120)])
+
+rows = noise(6, 3)
+ml = lambda op, inputs, n=1, **attributes: case(op, inputs, n, ML, **attributes)
+ml("Scaler", [rows], offset=[0.1, 0.2, 0.3], scale=[2.0, 3.0, 4.0])
+for norm in ["L1", "L2"]:
+    ml("Normalizer", [rows], norm=norm)
+ml("Binarizer", [rows], threshold=0.2)
+ml("Imputer", [np.where(rows > 0.5, np.nan, rows).astype(f32)], imputed_value_floats=[1.0, 2.0, 3.0], replaced_value_float=float("nan"))
+ml("Imputer", [np.array([[0, 2], [3, 0]], i64)], imputed_value_int64s=[7, 8], replaced_value_int64=0)
+ml("ArrayFeatureExtractor", [rows, np.array([2, 0], i64)])
+ml("OneHotEncoder", [np.array([3, 1, 2, 9], i64)], cats_int64s=[1, 2, 3], zeros=1)
+ml("FeatureVectorizer", [rows, noise(6, 2)], inputdimensions=[3, 2])
+ml("LabelEncoder", [np.array([3, 1, 5], i64)], keys_int64s=[1, 3], values_floats=[0.5, 1.5], default_float=-2.0)
+ml("LinearRegressor", [rows], coefficients=noise(6).tolist(), intercepts=[0.5, -0.5], targets=2)
+for transform in ["NONE", "LOGISTIC", "SOFTMAX"]:
+    ml("LinearClassifier", [rows], 2, coefficients=noise(9).tolist(), intercepts=noise(3).tolist(), classlabels_ints=[4, 7, 9], post_transform=transform)
+ml("LinearClassifier", [rows], 2, coefficients=noise(3).tolist(), intercepts=[0.1], classlabels_ints=[0, 1], post_transform="LOGISTIC", multi_class=0)
+tree = dict(
+    nodes_treeids=[0] * 5 + [1] * 3, nodes_nodeids=[0, 1, 2, 3, 4, 0, 1, 2], nodes_featureids=[0, 1, 0, 0, 0, 2, 0, 0],
+    nodes_values=[0.1, -0.2, 0.0, 0.0, 0.0, 0.3, 0.0, 0.0], nodes_hitrates=[1.0] * 8,
+    nodes_modes=["BRANCH_LEQ", "BRANCH_LEQ", "LEAF", "LEAF", "LEAF", "BRANCH_LEQ", "LEAF", "LEAF"],
+    nodes_truenodeids=[1, 3, 0, 0, 0, 1, 0, 0], nodes_falsenodeids=[2, 4, 0, 0, 0, 2, 0, 0], nodes_missing_value_tracks_true=[0] * 8,
+)
+at = dict(treeids=[0, 0, 0, 1, 1], nodeids=[2, 3, 4, 1, 2])
+leaves = lambda stem, ids, weights: {f"{stem}_{key}": value for key, value in [*at.items(), ("ids", ids), ("weights", weights)]}
+for join in ["SUM", "AVERAGE", "MAX"]:
+    weights = [1.0, -2.0, 3.0, 0.5, -1.5]
+    ml("TreeEnsembleRegressor", [rows], **tree, **leaves("target", [0, 1, 0, 1, 0], weights), n_targets=2, aggregate_function=join)
+    # Base values of a target that no leaf has are added here, as the specification says, and not by ONNX Runtime.
+    ml("TreeEnsembleRegressor", [rows], **tree, **leaves("target", [0] * 5, weights), n_targets=1, base_values=[0.25], aggregate_function=join)
+ml("TreeEnsembleClassifier", [rows], 2, **tree, **leaves("class", [0, 1, 2, 1, 2], [0.3, 0.6, 0.2, 0.5, 0.4]), classlabels_int64s=[4, 7, 9], post_transform="SOFTMAX")
+ml("TreeEnsembleClassifier", [rows], 2, **tree, **leaves("class", [0] * 5, [0.3, 0.6, 0.2, 0.1, 0.3]), classlabels_int64s=[0, 1])
+ml("TreeEnsembleClassifier", [rows], 2, **tree, **leaves("class", [0] * 5, [0.3, -0.6, 0.2, 0.5, -0.4]), classlabels_int64s=[0, 1], post_transform="LOGISTIC")
+vectors = noise(4, 3).ravel().tolist()
+for kernel in ["LINEAR", "POLY", "RBF", "SIGMOID"]:
+    ml("SVMRegressor", [rows], support_vectors=vectors, coefficients=noise(4).tolist(), n_supports=4, rho=[0.2], kernel_type=kernel, kernel_params=[0.5, 0.1, 2.0])
+ml("SVMClassifier", [rows], 2, support_vectors=vectors, coefficients=noise(8).tolist(), vectors_per_class=[1, 2, 1], rho=[0.1, -0.2, 0.05], kernel_type="RBF", kernel_params=[0.5, 0.0, 0.0], classlabels_ints=[4, 7, 9])
+ml("SVMClassifier", [rows], 2, support_vectors=vectors, coefficients=noise(4).tolist(), vectors_per_class=[2, 2], rho=[0.1], kernel_type="RBF", kernel_params=[0.5, 0.0, 0.0], classlabels_ints=[0, 1])
+
+text = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
+pathlib.Path(__file__).with_name("operators.json").write_text(f"[\n{text}\n]\n")
+print(len(cases), "cases")
