@@ -42,7 +42,8 @@ impl OpDef for AffineGrid {
         for map in maps.chunks_exact(rank * (rank + 1)) {
             for_each_index(sizes, |index| {
                 for row in map.chunks_exact(rank + 1) {
-                    let sum: f64 = (0..rank).map(|i| row[i] * place(index[rank - 1 - i], sizes[rank - 1 - i])).sum();
+                    let sum: f64 =
+                        (0..rank).map(|i| row[i] * place(index[rank - 1 - i], sizes[rank - 1 - i])).sum();
                     places.push(sum + row[rank]);
                 }
             });
@@ -63,7 +64,10 @@ pub(super) mod parity {
             let map = &x[0].as_ref().expect("a map").values;
             let (rows, columns) = ([-0.5, 0.5], [-0.75, -0.25, 0.25, 0.75]);
             let of = |y: f64, x: f64| [map[0] * x + map[1] * y + map[2], map[3] * x + map[4] * y + map[5]];
-            vec![Array::new(&[1, 2, 4, 2], rows.iter().flat_map(|y| columns.iter().flat_map(move |x| of(*y, *x))).collect())]
+            vec![Array::new(
+                &[1, 2, 4, 2],
+                rows.iter().flat_map(|y| columns.iter().flat_map(move |x| of(*y, *x))).collect(),
+            )]
         })]
     }
 }

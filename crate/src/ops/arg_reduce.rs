@@ -62,7 +62,9 @@ pub(super) mod parity {
         let case = |axis: i64, largest: bool, last: bool, shape: &'static [usize], want: &'static [f64]| {
             let op = ArgReduce { axis, keep: true, largest, last };
             let inputs = vec![Given::fed(&[2, 3], &x)];
-            Case::new(format!("{op:?}"), op, inputs, Tolerance::of(0.0), |_| vec![Array::new(shape, want.to_vec())])
+            Case::new(format!("{op:?}"), op, inputs, Tolerance::of(0.0), |_| {
+                vec![Array::new(shape, want.to_vec())]
+            })
         };
         vec![
             case(-1, true, false, &[2, 1], &[1.0, 1.0]),

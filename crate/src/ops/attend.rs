@@ -103,13 +103,25 @@ impl OpDef for Attend {
             let shape = mask.known_shape()?;
             let wide = [s.batch, s.heads, s.queries, total];
             let fits = shape.len() <= 4
-                && shape.iter().rev().zip(wide.iter().rev()).enumerate().all(|(i, (n, of))| n == of || *n == 1 || i == 0 && n < of);
+                && shape
+                    .iter()
+                    .rev()
+                    .zip(wide.iter().rev())
+                    .enumerate()
+                    .all(|(i, (n, of))| n == of || *n == 1 || i == 0 && n < of);
             ensure!(fits, ShapeMismatch, "a mask {mask} does not fit scores {wide:?}");
         }
         if let Some(lengths) = inputs.optional(6) {
-            ensure!(lengths.known_shape()?.iter().product::<usize>() == s.batch, ShapeMismatch, "lengths {lengths} of {} sequences", s.batch);
+            ensure!(
+                lengths.known_shape()?.iter().product::<usize>() == s.batch,
+                ShapeMismatch,
+                "lengths {lengths} of {} sequences",
+                s.batch
+            );
         }
-        let of = |i: usize, shape: &[usize]| Ok::<_, crate::error::Error>(TensorType::new(inputs.dtype(i)?, Shape::known(shape)));
+        let of = |i: usize, shape: &[usize]| {
+            Ok::<_, crate::error::Error>(TensorType::new(inputs.dtype(i)?, Shape::known(shape)))
+        };
         let y = match self.heads {
             Some(_) => of(0, &[s.batch, s.queries, s.heads * s.value])?,
             None => of(0, &[s.batch, s.heads, s.queries, s.value])?,
@@ -130,18 +142,24 @@ impl OpDef for Attend {
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (q, k, v) = (inputs[0].tensor()?, inputs[1].tensor()?, inputs[2].tensor()?);
         let (past_k, past_v) = (optional(inputs, 4)?, optional(inputs, 5)?);
-        let Some(s) = self.sizes(q.shape, k.shape, v.shape, past_k.map(|past| past.shape)) else { return Ok(()) };
+        let Some(s) = self.sizes(q.shape, k.shape, v.shape, past_k.map(|past| past.shape)) else {
+            return Ok(());
+        };
         let total = s.past + s.new;
         let past_k = past_k.map_or(Ok(&[][..]), |past| past.data::<f32>())?;
         let past_v = past_v.map_or(Ok(&[][..]), |past| past.data::<f32>())?;
-        let k = by_head(k.data()?, past_k, [s.batch, s.kv_heads, s.new, s.head], s.past, self.heads.is_some());
-        let v = by_head(v.data()?, past_v, [s.batch, s.kv_heads, s.new, s.value], s.past, self.heads.is_some());
+        let k =
+            by_head(k.data()?, past_k, [s.batch, s.kv_heads, s.new, s.head], s.past, self.heads.is_some());
+        let v =
+            by_head(v.data()?, past_v, [s.batch, s.kv_heads, s.new, s.value], s.past, self.heads.is_some());
         let q = by_head(q.data()?, &[], [s.batch, s.heads, s.queries, s.head], 0, self.heads.is_some());
         for (output, values) in outputs.iter_mut().skip(1).zip([&k, &v]) {
             output.data::<f32>()?.copy_from_slice(values);
         }
         let mask = optional(inputs, 3)?;
-        let mask = mask.map(|mask| Ok::<_, crate::error::Error>((self.added(mask.widen()?, mask.dtype), mask.shape))).transpose()?;
+        let mask = mask
+            .map(|mask| Ok::<_, crate::error::Error>((self.added(mask.widen()?, mask.dtype), mask.shape)))
+            .transpose()?;
         let lengths = optional(inputs, 6)?.map(|lengths| lengths.to_ints()).transpose()?;
         let scale = self.scale.unwrap_or(1.0 / (s.head as f32).sqrt());
         let mut scores = vec![0.0; s.queries * total];
@@ -151,12 +169,16 @@ impl OpDef for Attend {
         for pair in 0..s.batch * s.heads {
             let (batch, head) = (pair / s.heads, pair % s.heads);
             let of_kv = batch * s.kv_heads + head / (s.heads / s.kv_heads);
-            let (k, v) = (&k[of_kv * total * s.head..][..total * s.head], &v[of_kv * total * s.value..][..total * s.value]);
+            let (k, v) = (
+                &k[of_kv * total * s.head..][..total * s.head],
+                &v[of_kv * total * s.value..][..total * s.value],
+            );
             let q = &q[pair * s.queries * s.head..][..s.queries * s.head];
             let keys = Matrix { values: k, steps: (1, s.head) };
             products.multiply(Matrix { values: q, steps: (s.head, 1) }, keys, &mut scores);
             let at = pair * scores.len();
-            let give = |scores: &[f32], stage: Scores, outputs: &mut [TensorViewMut]| match outputs.get_mut(3) {
+            let give = |scores: &[f32], stage: Scores, outputs: &mut [TensorViewMut]| match outputs.get_mut(3)
+            {
                 Some(output) if self.scores == stage => {
                     output.data::<f32>().map(|output| output[at..][..scores.len()].copy_from_slice(scores))
                 }
@@ -196,7 +218,11 @@ impl OpDef for Attend {
             sums.multiply(of_keys, Matrix { values: v, steps: (s.value, 1) }, &mut y);
             let out = outputs[0].data::<f32>()?;
             for (query, y) in y.chunks_exact(s.value.max(1)).enumerate() {
-                let row = if self.heads.is_some() { (batch * s.queries + query) * s.heads + head } else { pair * s.queries + query };
+                let row = if self.heads.is_some() {
+                    (batch * s.queries + query) * s.heads + head
+                } else {
+                    pair * s.queries + query
+                };
                 out[row * s.value..][..s.value].copy_from_slice(y);
             }
         }
@@ -222,7 +248,8 @@ fn add_mask(row: &mut [f32], mask: &[f32], shape: &[usize], [batch, head, query]
     let strides = strided::row_major(shape);
     let index = [batch, head, query, 0];
     let missing = 4 - shape.len();
-    let at: usize = (0..shape.len()).map(|i| index[i + missing].min(shape[i].max(1) - 1) * strides[i] as usize).sum();
+    let at: usize =
+        (0..shape.len()).map(|i| index[i + missing].min(shape[i].max(1) - 1) * strides[i] as usize).sum();
     let n = shape.last().copied().unwrap_or(1);
     for (key, score) in row.iter_mut().enumerate() {
         *score += match n {
@@ -282,8 +309,21 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let case = |name: &str, mask: Given, causal: bool| {
-            let op = Attend { heads: None, scale: None, causal, softcap: 0.0, window: (None, None), scores: Scores::Products, outputs: 1 };
-            let inputs = vec![Given::noise(&[2, 4, 3, 8], 1), Given::noise(&[2, 2, 5, 8], 2), Given::noise(&[2, 2, 5, 6], 3), mask];
+            let op = Attend {
+                heads: None,
+                scale: None,
+                causal,
+                softcap: 0.0,
+                window: (None, None),
+                scores: Scores::Products,
+                outputs: 1,
+            };
+            let inputs = vec![
+                Given::noise(&[2, 4, 3, 8], 1),
+                Given::noise(&[2, 2, 5, 8], 2),
+                Given::noise(&[2, 2, 5, 6], 3),
+                mask,
+            ];
             Case::new(name, op, inputs, Tolerance::of(2e-6), move |x| vec![reference_attend(x, causal)])
         };
         vec![

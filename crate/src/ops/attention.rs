@@ -108,12 +108,17 @@ pub(super) mod parity {
         for (row, queries) in q.rows().enumerate() {
             for (head, query) in queries.chunks_exact(d).enumerate() {
                 let kv_head = head / (op.n_heads / op.n_kv_heads);
-                let of = |cache: &Array, at: usize| cache.values[(at * op.n_kv_heads + kv_head) * d..][..d].to_vec();
+                let of = |cache: &Array, at: usize| {
+                    cache.values[(at * op.n_kv_heads + kv_head) * d..][..d].to_vec()
+                };
                 let seen = 0..=position.values[0] as usize + row;
                 let dot = |at| query.iter().zip(of(k, at)).map(|(q, k)| q * k).sum::<f64>();
-                let weights: Vec<f64> = seen.clone().map(|at| (dot(at) * f64::from(op.scale)).exp()).collect();
+                let weights: Vec<f64> =
+                    seen.clone().map(|at| (dot(at) * f64::from(op.scale)).exp()).collect();
                 let total: f64 = weights.iter().sum();
-                y.extend((0..d).map(|i| seen.clone().map(|at| weights[at] / total * of(v, at)[i]).sum::<f64>()));
+                y.extend(
+                    (0..d).map(|i| seen.clone().map(|at| weights[at] / total * of(v, at)[i]).sum::<f64>()),
+                );
             }
         }
         Array::new(&q.shape, y)
@@ -122,14 +127,21 @@ pub(super) mod parity {
     pub fn cases() -> Vec<Case> {
         let mut cases = Vec::new();
         for dtype in [DType::F32, DType::F16] {
-            for (n_heads, n_kv_heads, head_dim) in [(4, 2, 32), (3, 1, 64), (2, 2, 80), (9, 3, 64), (2, 1, 128), (1, 1, 256)] {
+            for (n_heads, n_kv_heads, head_dim) in
+                [(4, 2, 32), (3, 1, 64), (2, 2, 80), (9, 3, 64), (2, 1, 128), (1, 1, 256)]
+            {
                 for (position, rows) in [(0usize, 1usize), (0, 7), (62, 3), (97, 1)] {
-                    let op = Attention { n_heads, n_kv_heads, head_dim, scale: 3.0 / (head_dim as f32).sqrt() };
+                    let op =
+                        Attention { n_heads, n_kv_heads, head_dim, scale: 3.0 / (head_dim as f32).sqrt() };
                     let cache = |seed| Given::random(dtype, &[104, n_kv_heads * head_dim], seed);
                     let q = Given::noise(&[rows, n_heads * head_dim], 1);
                     let inputs = vec![q, cache(2), cache(3), Given::fed(&[1], &[position as i32])];
-                    let name = format!("{dtype} {n_heads}/{n_kv_heads} heads of {head_dim}, {rows} rows at {position}");
-                    cases.push(Case::new(name, op.clone(), inputs, Tolerance::of(3e-5), |x| vec![reference_attention(&op, x)]));
+                    let name = format!(
+                        "{dtype} {n_heads}/{n_kv_heads} heads of {head_dim}, {rows} rows at {position}"
+                    );
+                    cases.push(Case::new(name, op.clone(), inputs, Tolerance::of(3e-5), |x| {
+                        vec![reference_attention(&op, x)]
+                    }));
                 }
             }
         }

@@ -21,7 +21,12 @@ impl OpDef for BatchNorm {
         let channels = inputs.shape(0)?.get(1).copied().unwrap_or(1);
         for i in 1..5 {
             let fits = inputs.ty(i)?.shape == Shape::known(&[channels]);
-            ensure!(fits, ShapeMismatch, "input {i}, {}, is not one number for each of {channels} channels", inputs.ty(i)?);
+            ensure!(
+                fits,
+                ShapeMismatch,
+                "input {i}, {}, is not one number for each of {channels} channels",
+                inputs.ty(i)?
+            );
         }
         Ok(vec![x.clone()])
     }

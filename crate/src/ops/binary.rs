@@ -61,9 +61,27 @@ impl BinaryFunction {
             Self::Div => a / b,
             Self::Mul => a * b,
             Self::Sub => a - b,
-            Self::Max => if a > b || a.is_nan() { a } else { b },
-            Self::Min => if a < b || a.is_nan() { a } else { b },
-            Self::PRelu => if a < 0.0 { a * b } else { a },
+            Self::Max => {
+                if a > b || a.is_nan() {
+                    a
+                } else {
+                    b
+                }
+            }
+            Self::Min => {
+                if a < b || a.is_nan() {
+                    a
+                } else {
+                    b
+                }
+            }
+            Self::PRelu => {
+                if a < 0.0 {
+                    a * b
+                } else {
+                    a
+                }
+            }
             Self::Pow if b == 2.0 => a * a,
             Self::Pow => a.powf(b),
             other => other.of_floats(f64::from(a), f64::from(b)) as f32,
@@ -126,10 +144,28 @@ impl BinaryFunction {
                 rest if (rest < 0.0) != (b < 0.0) => rest + b,
                 rest => rest,
             },
-            Self::Max => if a > b || a.is_nan() { a } else { b },
-            Self::Min => if a < b || a.is_nan() { a } else { b },
+            Self::Max => {
+                if a > b || a.is_nan() {
+                    a
+                } else {
+                    b
+                }
+            }
+            Self::Min => {
+                if a < b || a.is_nan() {
+                    a
+                } else {
+                    b
+                }
+            }
             Self::Pow => a.powf(b),
-            Self::PRelu => if a < 0.0 { a * b } else { a },
+            Self::PRelu => {
+                if a < 0.0 {
+                    a * b
+                } else {
+                    a
+                }
+            }
             Self::ShiftLeft | Self::ShiftRight => f64::NAN,
         }
     }
@@ -206,12 +242,18 @@ impl OpDef for Binary {
         let logical = matches!(self.function, And | Or | Xor);
         let features: &[&str] = match (types.dtype(0), types.dtype(1)) {
             (Some(DType::F32), Some(DType::F32)) if arithmetic || matches!(self.function, Div | Pow) => &[],
-            (Some(DType::I32), Some(DType::I32)) if arithmetic || matches!(self.function, BitAnd | BitOr | BitXor) => {
+            (Some(DType::I32), Some(DType::I32))
+                if arithmetic || matches!(self.function, BitAnd | BitOr | BitXor) =>
+            {
                 &["int"]
             }
             (Some(DType::F32), Some(DType::F32)) if self.function.compares() && !logical => &["compare"],
-            (Some(DType::I32), Some(DType::I32)) if self.function.compares() && !logical => &["int", "compare"],
-            (Some(DType::Bool), Some(DType::Bool)) if logical || self.function == Equal => &["bools", "compare"],
+            (Some(DType::I32), Some(DType::I32)) if self.function.compares() && !logical => {
+                &["int", "compare"]
+            }
+            (Some(DType::Bool), Some(DType::Bool)) if logical || self.function == Equal => {
+                &["bools", "compare"]
+            }
             _ => return Lowered::not_on_gpu("no kernel has this function of this dtype"),
         };
         let (a, b) = (strided::broadcast(&a, &y), strided::broadcast(&b, &y));
@@ -334,17 +376,28 @@ pub(super) mod parity {
 
     fn broadcasts() -> Vec<Case> {
         let case = |function, a: Given, b: Given, shape: &'static [usize]| {
-            Case::new(format!("{function:?} to {shape:?}"), Binary { function }, vec![a, b], Tolerance::of(1e-6), |x| {
-                let (a, b) = (x[0].as_ref().expect("an input"), x[1].as_ref().expect("an input"));
-                vec![reference_broadcast(function, a, b, shape)]
-            })
+            Case::new(
+                format!("{function:?} to {shape:?}"),
+                Binary { function },
+                vec![a, b],
+                Tolerance::of(1e-6),
+                |x| {
+                    let (a, b) = (x[0].as_ref().expect("an input"), x[1].as_ref().expect("an input"));
+                    vec![reference_broadcast(function, a, b, shape)]
+                },
+            )
         };
         vec![
             case(BinaryFunction::Sub, Given::noise(&[2, 1, 5], 1), Given::noise(&[3, 1], 2), &[2, 3, 5]),
             case(BinaryFunction::Max, Given::noise(&[7], 1), Given::noise(&[2, 7], 2), &[2, 7]),
             case(BinaryFunction::Less, Given::noise(&[4, 6], 1), Given::noise(&[4, 6], 2), &[4, 6]),
             case(BinaryFunction::Mod, Given::fed(&[4], &[7i64, 8, 9, 3]), Given::fed(&[1], &[5i64]), &[4]),
-            case(BinaryFunction::BitXor, Given::fed(&[3], &[7i32, 8, 9]), Given::fed(&[3], &[5i32, 1, 9]), &[3]),
+            case(
+                BinaryFunction::BitXor,
+                Given::fed(&[3], &[7i32, 8, 9]),
+                Given::fed(&[3], &[5i32, 1, 9]),
+                &[3],
+            ),
         ]
     }
 
@@ -352,7 +405,13 @@ pub(super) mod parity {
         use BinaryFunction::*;
         let mut cases = broadcasts();
         for function in [Add, Div, Mul, Sub] {
-            for (a, b) in [(&[1][..], &[1][..]), (&[5, 67], &[5, 67]), (&[3, 70], &[70]), (&[2, 3, 33], &[33]), (&[2, 3, 33], &[2, 3, 1])] {
+            for (a, b) in [
+                (&[1][..], &[1][..]),
+                (&[5, 67], &[5, 67]),
+                (&[3, 70], &[70]),
+                (&[2, 3, 33], &[33]),
+                (&[2, 3, 33], &[2, 3, 1]),
+            ] {
                 let inputs = vec![Given::noise(a, 1), Given::noise(b, 2)];
                 cases.push(Case::new(
                     format!("{function:?} of {a:?} and {b:?}"),
@@ -363,8 +422,13 @@ pub(super) mod parity {
                         let (a, b) = (x[0].as_ref().expect("an input"), x[1].as_ref().expect("an input"));
                         let column = b.shape.len() > 1 && b.shape.last() == Some(&1);
                         let n = a.shape.last().copied().unwrap_or(1);
-                        let second = |i: usize| if column { b.values[i / n] } else { b.values[i % b.values.len()] };
-                        let y = a.values.iter().enumerate().map(|(i, a)| reference_binary(function, *a, second(i)));
+                        let second =
+                            |i: usize| if column { b.values[i / n] } else { b.values[i % b.values.len()] };
+                        let y = a
+                            .values
+                            .iter()
+                            .enumerate()
+                            .map(|(i, a)| reference_binary(function, *a, second(i)));
                         vec![Array::new(&a.shape, y.collect())]
                     },
                 ));

@@ -119,7 +119,8 @@ fn read(texts: &[Arc<str>], to: DType) -> Result<Wide> {
             "false" => Ok(0.0),
             number => number.parse::<f64>(),
         };
-        let wrong = |_| Error::new(ErrorKind::InvalidInput, format!("the text '{text}' is no number for {to}"));
+        let wrong =
+            |_| Error::new(ErrorKind::InvalidInput, format!("the text '{text}' is no number for {to}"));
         number.map_err(wrong)
     };
     if to.is_float() {
@@ -139,12 +140,18 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let case = |to: DType, tolerance: f64| {
-            Case::new(format!("f32 to {to}"), Cast::to(to), vec![Given::noise(&[40], 1)], Tolerance::of(tolerance), |x| {
-                let x = x[0].as_ref().expect("an input");
-                let whole = matches!(to, DType::I32);
-                let y = x.values.iter().map(|x| if whole { x.trunc() } else { *x });
-                vec![Array::new(&x.shape, y.collect())]
-            })
+            Case::new(
+                format!("f32 to {to}"),
+                Cast::to(to),
+                vec![Given::noise(&[40], 1)],
+                Tolerance::of(tolerance),
+                |x| {
+                    let x = x[0].as_ref().expect("an input");
+                    let whole = matches!(to, DType::I32);
+                    let y = x.values.iter().map(|x| if whole { x.trunc() } else { *x });
+                    vec![Array::new(&x.shape, y.collect())]
+                },
+            )
         };
         vec![case(DType::I32, 0.0), case(DType::F16, 1e-3), case(DType::F32, 0.0)]
     }
@@ -161,7 +168,9 @@ mod tests {
 
     #[test]
     fn texts_are_read_and_written_as_numbers() {
-        let texts = |all: &[&str]| Tensor::of_texts(&[all.len()], all.iter().map(|t| Arc::from(*t)).collect()).unwrap();
+        let texts = |all: &[&str]| {
+            Tensor::of_texts(&[all.len()], all.iter().map(|t| Arc::from(*t)).collect()).unwrap()
+        };
         let floats = [0.1f32, 1.0, -2.5e-7, f32::INFINITY, f32::NAN];
         let written = cast(&Tensor::new(&[5], &floats).unwrap(), DType::Text).unwrap();
         assert!(written == texts(&["0.1", "1", "-0.00000025", "INF", "NaN"]), "{:?}", written.texts());

@@ -66,7 +66,8 @@ pub(super) mod parity {
         let op = CenterCropPad { axes: Some(vec![1, -1]) };
         vec![Case::new("cut and padded", op, inputs, Tolerance::of(0.0), |x| {
             let x = x[0].as_ref().expect("an input");
-            let of = |i: Vec<usize>| if (1..4).contains(&i[2]) { x.at(&[i[0], i[1] + 1, i[2] - 1]) } else { 0.0 };
+            let of =
+                |i: Vec<usize>| if (1..4).contains(&i[2]) { x.at(&[i[0], i[1] + 1, i[2] - 1]) } else { 0.0 };
             vec![Array::new(&[2, 4, 6], indices(&[2, 4, 6]).map(of).collect())]
         })]
     }

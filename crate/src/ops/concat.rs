@@ -23,7 +23,13 @@ impl OpDef for Concat {
             let fits = next.len() == shape.len()
                 && (0..shape.len()).all(|d| d == axis || next[d] == shape[d])
                 && inputs.dtype(i)? == inputs.dtype(0)?;
-            ensure!(fits, ShapeMismatch, "input {i}, {}, does not go behind {}", inputs.ty(i)?, inputs.ty(0)?);
+            ensure!(
+                fits,
+                ShapeMismatch,
+                "input {i}, {}, does not go behind {}",
+                inputs.ty(i)?,
+                inputs.ty(0)?
+            );
             shape[axis] += next[axis];
         }
         Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&shape))])
@@ -77,20 +83,26 @@ pub(super) mod parity {
     pub fn cases() -> Vec<Case> {
         let case = |axis: i64, a: &[usize], b: &[usize]| {
             let inputs = vec![Given::noise(a, 1), Given::noise(b, 2)];
-            Case::new(format!("{a:?} and {b:?} on {axis}"), Concat { axis }, inputs, Tolerance::of(0.0), move |x| {
-                let (a, b) = (x[0].as_ref().expect("an input"), x[1].as_ref().expect("an input"));
-                let axis = if axis < 0 { a.shape.len() - 1 } else { axis as usize };
-                let mut shape = a.shape.clone();
-                shape[axis] += b.shape[axis];
-                let of = |mut index: Vec<usize>| match index[axis].checked_sub(a.shape[axis]) {
-                    None => a.at(&index),
-                    Some(i) => {
-                        index[axis] = i;
-                        b.at(&index)
-                    }
-                };
-                vec![Array::new(&shape, indices(&shape).map(of).collect())]
-            })
+            Case::new(
+                format!("{a:?} and {b:?} on {axis}"),
+                Concat { axis },
+                inputs,
+                Tolerance::of(0.0),
+                move |x| {
+                    let (a, b) = (x[0].as_ref().expect("an input"), x[1].as_ref().expect("an input"));
+                    let axis = if axis < 0 { a.shape.len() - 1 } else { axis as usize };
+                    let mut shape = a.shape.clone();
+                    shape[axis] += b.shape[axis];
+                    let of = |mut index: Vec<usize>| match index[axis].checked_sub(a.shape[axis]) {
+                        None => a.at(&index),
+                        Some(i) => {
+                            index[axis] = i;
+                            b.at(&index)
+                        }
+                    };
+                    vec![Array::new(&shape, indices(&shape).map(of).collect())]
+                },
+            )
         };
         vec![case(0, &[2, 3], &[1, 3]), case(-1, &[2, 3], &[2, 5]), case(1, &[2, 3, 2], &[2, 1, 2])]
     }

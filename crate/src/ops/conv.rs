@@ -65,11 +65,20 @@ impl Conv {
                     ensure!(wanted.len() == rank, ShapeMismatch, "an output {wanted:?} of {rank} dimensions");
                     let total = full(i).saturating_sub(wanted[i]);
                     let half = total / 2;
-                    *pad = if *padding == Padding::SameUpper { (half, total - half) } else { (total - half, half) };
+                    *pad = if *padding == Padding::SameUpper {
+                        (half, total - half)
+                    } else {
+                        (total - half, half)
+                    };
                     out.push(wanted[i]);
                 }
                 (None, Padding::Given(given)) => {
-                    ensure!(given.len() == 2 * rank, ShapeMismatch, "{} pads for {rank} dimensions", given.len());
+                    ensure!(
+                        given.len() == 2 * rank,
+                        ShapeMismatch,
+                        "{} pads for {rank} dimensions",
+                        given.len()
+                    );
                     *pad = (given[i], given[i + rank]);
                     out.push(full(i).saturating_sub(pad.0 + pad.1));
                 }
@@ -91,10 +100,21 @@ impl OpDef for Conv {
             let channels = if self.transposed.is_some() { w[0] } else { w[1] * self.groups };
             channels == x[1] && w[0].is_multiple_of(self.groups)
         };
-        ensure!(fits, ShapeMismatch, "a weight {} in {} groups does not fit an image {}", inputs.ty(1)?, self.groups, inputs.ty(0)?);
+        ensure!(
+            fits,
+            ShapeMismatch,
+            "a weight {} in {} groups does not fit an image {}",
+            inputs.ty(1)?,
+            self.groups,
+            inputs.ty(0)?
+        );
         let filters = if self.transposed.is_some() { w[1] * self.groups } else { w[0] };
         if let Some(bias) = inputs.optional(2) {
-            ensure!(bias.shape == Shape::known(&[filters]), ShapeMismatch, "a bias {bias} for {filters} filters");
+            ensure!(
+                bias.shape == Shape::known(&[filters]),
+                ShapeMismatch,
+                "a bias {bias} for {filters} filters"
+            );
         }
         let (_, out) = self.windows(&x, &w)?;
         let y = TensorType::new(dtype, Shape::known(&[&[x[0], filters], &out[..]].concat()));
@@ -200,11 +220,23 @@ impl Conv {
 
 impl Conv {
     /// Elements that f32 does not hold, one by one in f64, which is exact for products of 32 bits.
-    fn eval_wide(&self, inputs: &[Input], y: &mut TensorViewMut, windows: &Windows, out: &[usize]) -> Result<()> {
+    fn eval_wide(
+        &self,
+        inputs: &[Input],
+        y: &mut TensorViewMut,
+        windows: &Windows,
+        out: &[usize],
+    ) -> Result<()> {
         let (x, w) = (inputs[0].tensor()?, inputs[1].tensor()?);
         let (values, weights) = (x.to_floats()?, w.to_floats()?);
         let (pixels, each) = (x.shape[2..].iter().product::<usize>(), out.iter().product::<usize>());
-        let sizes = ConvSizes { channels: x.shape[1], filters: y.shape[1], groups: self.groups, input: &x.shape[2..], out };
+        let sizes = ConvSizes {
+            channels: x.shape[1],
+            filters: y.shape[1],
+            groups: self.groups,
+            input: &x.shape[2..],
+            out,
+        };
         let mut sums = vec![0.0; y.len()];
         let images = values.chunks_exact((x.shape[1] * pixels).max(1));
         for (x, y) in images.zip(sums.chunks_exact_mut((y.shape[1] * each).max(1))) {
@@ -230,13 +262,23 @@ pub(super) mod parity {
     use crate::ops::case::{Array, Case, Given, Tolerance, indices};
 
     /// In two dimensions, every output anew.
-    fn reference_conv(x: &Array, w: &Array, bias: &Array, stride: usize, pad: usize, groups: usize, shape: &[usize]) -> Array {
+    fn reference_conv(
+        x: &Array,
+        w: &Array,
+        bias: &Array,
+        stride: usize,
+        pad: usize,
+        groups: usize,
+        shape: &[usize],
+    ) -> Array {
         let filters = w.shape[0] / groups;
         let of = |index: Vec<usize>| {
             let mut sum = bias.values[index[1]];
             for tap in indices(&w.shape[1..]) {
                 let channel = index[1] / filters * w.shape[1] + tap[0];
-                let at = |i: usize| (index[2 + i] * stride + tap[1 + i]).checked_sub(pad).filter(|at| *at < x.shape[2 + i]);
+                let at = |i: usize| {
+                    (index[2 + i] * stride + tap[1 + i]).checked_sub(pad).filter(|at| *at < x.shape[2 + i])
+                };
                 if let (Some(row), Some(column)) = (at(0), at(1)) {
                     sum += x.at(&[index[0], channel, row, column]) * w.at(&[&[index[1]], &tap[..]].concat());
                 }
@@ -247,7 +289,14 @@ pub(super) mod parity {
     }
 
     /// The gradient, in two dimensions: every pixel anew.
-    fn reference_transposed(x: &Array, w: &Array, stride: usize, pad: usize, groups: usize, shape: &[usize]) -> Array {
+    fn reference_transposed(
+        x: &Array,
+        w: &Array,
+        stride: usize,
+        pad: usize,
+        groups: usize,
+        shape: &[usize],
+    ) -> Array {
         let (own, each) = (x.shape[1] / groups, w.shape[1]);
         let of = |index: Vec<usize>| {
             let (group, filter) = (index[1] / each, index[1] % each);
@@ -272,11 +321,19 @@ pub(super) mod parity {
     }
 
     /// With a weight of the file and all that may follow the sums.
-    fn fused(x: &[usize], w: &[usize], stride: usize, pad: usize, groups: usize, shape: &'static [usize]) -> Case {
+    fn fused(
+        x: &[usize],
+        w: &[usize],
+        stride: usize,
+        pad: usize,
+        groups: usize,
+        shape: &'static [usize],
+    ) -> Case {
         let (sliding, activation) = (square(stride, pad), Some(UnaryFunction::HardSwish));
         let op = Conv { sliding, groups, transposed: None, activation };
         let Given::Fed(weight) = Given::noise(w, 2) else { panic!("noise is fed") };
-        let given = [Given::noise(x, 1), Given::Known(weight), Given::noise(&w[..1], 3), Given::noise(shape, 4)];
+        let given =
+            [Given::noise(x, 1), Given::Known(weight), Given::noise(&w[..1], 3), Given::noise(shape, 4)];
         Case::new(format!("fused, {x:?} by {w:?}"), op, given.to_vec(), Tolerance::of(4e-6), move |given| {
             let [Some(x), Some(w), Some(bias), Some(residual)] = given else { panic!("four inputs") };
             let mut y = reference_conv(x, w, bias, stride, pad, groups, shape);
@@ -286,7 +343,14 @@ pub(super) mod parity {
         })
     }
 
-    fn transposed(x: &[usize], w: &[usize], stride: usize, pad: usize, groups: usize, shape: &'static [usize]) -> Case {
+    fn transposed(
+        x: &[usize],
+        w: &[usize],
+        stride: usize,
+        pad: usize,
+        groups: usize,
+        shape: &'static [usize],
+    ) -> Case {
         let transposed = Some(Transposed { output_padding: None, output_shape: None });
         let op = Conv { sliding: square(stride, pad), groups, transposed, activation: None };
         let given = vec![Given::noise(x, 1), Given::noise(w, 2)];
@@ -297,15 +361,20 @@ pub(super) mod parity {
     }
 
     pub fn cases() -> Vec<Case> {
-        let case = |x: &[usize], w: &[usize], stride: usize, pad: usize, groups: usize, shape: &'static [usize]| {
-            let sliding = Sliding { strides: Some(vec![stride; 2]), dilations: None, padding: Padding::Given(vec![pad; 4]) };
-            let op = Conv { sliding, groups, transposed: None, activation: None };
-            let inputs = vec![Given::noise(x, 1), Given::noise(w, 2), Given::noise(&w[..1], 3)];
-            Case::new(format!("{x:?} by {w:?}"), op, inputs, Tolerance::of(2e-6), |given| {
-                let [Some(x), Some(w), Some(bias)] = given else { panic!("three inputs") };
-                vec![reference_conv(x, w, bias, stride, pad, groups, shape)]
-            })
-        };
+        let case =
+            |x: &[usize], w: &[usize], stride: usize, pad: usize, groups: usize, shape: &'static [usize]| {
+                let sliding = Sliding {
+                    strides: Some(vec![stride; 2]),
+                    dilations: None,
+                    padding: Padding::Given(vec![pad; 4]),
+                };
+                let op = Conv { sliding, groups, transposed: None, activation: None };
+                let inputs = vec![Given::noise(x, 1), Given::noise(w, 2), Given::noise(&w[..1], 3)];
+                Case::new(format!("{x:?} by {w:?}"), op, inputs, Tolerance::of(2e-6), |given| {
+                    let [Some(x), Some(w), Some(bias)] = given else { panic!("three inputs") };
+                    vec![reference_conv(x, w, bias, stride, pad, groups, shape)]
+                })
+            };
         vec![
             case(&[2, 3, 9, 11], &[4, 3, 3, 3], 1, 1, 1, &[2, 4, 9, 11]),
             case(&[1, 6, 8, 8], &[6, 1, 3, 3], 2, 1, 6, &[1, 6, 4, 4]),

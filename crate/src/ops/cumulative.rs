@@ -26,15 +26,34 @@ impl OpDef for Cumulative {
         let axis = super::axis_of(axis.first().copied().unwrap_or(0), x.shape.len())?;
         let (n, inner) = (x.shape[axis], x.shape[axis + 1..].iter().product::<usize>());
         let values = match x.widen()? {
-            Wide::Floats(x) => Wide::Floats(self.over(x, n, inner, |a, b| if self.product { a * b } else { a + b }, if self.product { 1.0 } else { 0.0 })),
-            Wide::Ints(x) => Wide::Ints(self.over(x, n, inner, |a, b| if self.product { a.wrapping_mul(b) } else { a + b }, i128::from(self.product))),
+            Wide::Floats(x) => Wide::Floats(self.over(
+                x,
+                n,
+                inner,
+                |a, b| if self.product { a * b } else { a + b },
+                if self.product { 1.0 } else { 0.0 },
+            )),
+            Wide::Ints(x) => Wide::Ints(self.over(
+                x,
+                n,
+                inner,
+                |a, b| if self.product { a.wrapping_mul(b) } else { a + b },
+                i128::from(self.product),
+            )),
         };
         outputs[0].narrow(values)
     }
 }
 
 impl Cumulative {
-    fn over<T: Copy>(&self, mut values: Vec<T>, n: usize, inner: usize, join: impl Fn(T, T) -> T, none: T) -> Vec<T> {
+    fn over<T: Copy>(
+        &self,
+        mut values: Vec<T>,
+        n: usize,
+        inner: usize,
+        join: impl Fn(T, T) -> T,
+        none: T,
+    ) -> Vec<T> {
         for block in values.chunks_exact_mut((n * inner).max(1)) {
             for column in 0..inner {
                 let mut so_far = none;
@@ -60,7 +79,9 @@ pub(super) mod parity {
         let case = |product: bool, exclusive: bool, reverse: bool, want: &'static [f64]| {
             let inputs = vec![Given::fed(&[2, 3], &[1i32, 2, 3, 4, 5, 6]), Given::known(&[], &[1i64])];
             let op = Cumulative { product, exclusive, reverse };
-            Case::new(format!("{op:?}"), op, inputs, Tolerance::of(0.0), |_| vec![Array::new(&[2, 3], want.to_vec())])
+            Case::new(format!("{op:?}"), op, inputs, Tolerance::of(0.0), |_| {
+                vec![Array::new(&[2, 3], want.to_vec())]
+            })
         };
         vec![
             case(false, false, false, &[1.0, 3.0, 6.0, 4.0, 9.0, 15.0]),

@@ -39,14 +39,28 @@ impl OpDef for DeformConv {
             && x[1].is_multiple_of(self.offset_groups)
             && w[1] * self.groups == x[1]
             && w[0].is_multiple_of(self.groups);
-        ensure!(fits, ShapeMismatch, "a weight {} in {} groups of an image {}", inputs.ty(1)?, self.groups, inputs.ty(0)?);
+        ensure!(
+            fits,
+            ShapeMismatch,
+            "a weight {} in {} groups of an image {}",
+            inputs.ty(1)?,
+            self.groups,
+            inputs.ty(0)?
+        );
         let (_, out) = self.windows(&x, &w)?;
         let taps = self.offset_groups * w[2] * w[3];
         let mask = Shape::known(&[x[0], taps, out[0], out[1]]);
         let fits = offsets == [x[0], 2 * taps, out[0], out[1]]
             && inputs.optional(4).is_none_or(|ty| ty.shape == mask)
             && inputs.optional(3).is_none_or(|ty| ty.shape == Shape::known(&w[..1]));
-        ensure!(fits, ShapeMismatch, "offsets {}, bias {:?} and mask {:?}", inputs.ty(2)?, inputs.optional(3), inputs.optional(4));
+        ensure!(
+            fits,
+            ShapeMismatch,
+            "offsets {}, bias {:?} and mask {:?}",
+            inputs.ty(2)?,
+            inputs.optional(3),
+            inputs.optional(4)
+        );
         Ok(vec![TensorType::new(inputs.dtype(0)?, [x[0], w[0], out[0], out[1]])])
     }
 
@@ -87,7 +101,8 @@ impl OpDef for DeformConv {
                     tap_number += 1;
                 });
             }
-            let y = &mut outputs[0].data::<f32>()?[image * self.groups * filters * n..][..self.groups * filters * n];
+            let y = &mut outputs[0].data::<f32>()?[image * self.groups * filters * n..]
+                [..self.groups * filters * n];
             for (group, y) in y.chunks_exact_mut((filters * n).max(1)).enumerate() {
                 let weights = Matrix { values: &w[group * filters * k..][..filters * k], steps: (k, 1) };
                 let columns = Matrix { values: &columns[group * k * n..][..k * n], steps: (n, 1) };
@@ -113,7 +128,8 @@ fn between(pixels: &[f32], h: usize, w: usize, y: f32, x: f32) -> f32 {
         if inside { pixels[row as usize * w + column as usize] } else { 0.0 }
     };
     let (v, u) = (y - top, x - left);
-    (1.0 - v) * ((1.0 - u) * at(top, left) + u * at(top, left + 1.0)) + v * ((1.0 - u) * at(top + 1.0, left) + u * at(top + 1.0, left + 1.0))
+    (1.0 - v) * ((1.0 - u) * at(top, left) + u * at(top, left + 1.0))
+        + v * ((1.0 - u) * at(top + 1.0, left) + u * at(top + 1.0, left + 1.0))
 }
 
 /// The naive reference, and cases.
@@ -130,10 +146,15 @@ pub(super) mod parity {
             let mut sum = bias.values[o[1]];
             for tap in indices(&w.shape[1..]) {
                 let number = tap[1] * 2 + tap[2];
-                let place = |i: usize| (o[2 + i] + tap[1 + i]) as f64 + offsets.at(&[o[0], 2 * number + i, o[2], o[3]]);
+                let place = |i: usize| {
+                    (o[2 + i] + tap[1 + i]) as f64 + offsets.at(&[o[0], 2 * number + i, o[2], o[3]])
+                };
                 let tent = |i: usize, at: usize| (1.0 - (place(i) - at as f64).abs()).max(0.0);
-                let pixels = indices(&x.shape[2..]).map(|p| x.at(&[o[0], tap[0], p[0], p[1]]) * tent(0, p[0]) * tent(1, p[1]));
-                sum += pixels.sum::<f64>() * w.at(&[&[o[1]], &tap[..]].concat()) * mask.at(&[o[0], number, o[2], o[3]]);
+                let pixels = indices(&x.shape[2..])
+                    .map(|p| x.at(&[o[0], tap[0], p[0], p[1]]) * tent(0, p[0]) * tent(1, p[1]));
+                sum += pixels.sum::<f64>()
+                    * w.at(&[&[o[1]], &tap[..]].concat())
+                    * mask.at(&[o[0], number, o[2], o[3]]);
             }
             sum
         };

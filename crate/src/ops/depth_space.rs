@@ -2,8 +2,8 @@
 
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
-use crate::kernels::walk::Moved;
 use crate::kernels::strided;
+use crate::kernels::walk::Moved;
 use crate::tensor::TensorViewMut;
 use crate::types::{Shape, TensorType};
 
@@ -36,9 +36,8 @@ impl OpDef for DepthSpace {
         let to_depth = matches!(self.way, DepthSpaceWay::ToDepth | DepthSpaceWay::ToDepthByChannel);
         let pixels = b.checked_mul(b).filter(|pixels| *pixels > 0);
         let shape = match (&x[..], pixels) {
-            (&[n, c, h, w], Some(pixels)) if to_depth => {
-                (h.is_multiple_of(b) && w.is_multiple_of(b)).then(|| [n, c.saturating_mul(pixels), h / b, w / b])
-            }
+            (&[n, c, h, w], Some(pixels)) if to_depth => (h.is_multiple_of(b) && w.is_multiple_of(b))
+                .then(|| [n, c.saturating_mul(pixels), h / b, w / b]),
             (&[n, c, h, w], Some(pixels)) => {
                 c.is_multiple_of(pixels).then(|| [n, c / pixels, h.saturating_mul(b), w.saturating_mul(b)])
             }
@@ -111,7 +110,12 @@ pub(super) mod parity {
                     _ => {
                         let (c, pixel) = (shape[1], i[2] % 2 * 2 + i[3] % 2);
                         let high = way == DepthSpaceWay::ToSpace;
-                        x.at(&[i[0], if high { pixel * c + i[1] } else { i[1] * 4 + pixel }, i[2] / 2, i[3] / 2])
+                        x.at(&[
+                            i[0],
+                            if high { pixel * c + i[1] } else { i[1] * 4 + pixel },
+                            i[2] / 2,
+                            i[3] / 2,
+                        ])
                     }
                 };
                 vec![Array::new(shape, indices(shape).map(of).collect())]

@@ -58,7 +58,8 @@ pub(super) fn scale_of(x: &[usize], scale: &[usize], axis: i64, block: Option<us
         scale[axis],
         x[axis]
     );
-    let of = |i: usize| (i / (inner * x[axis]) * scale[axis] + i / inner % x[axis] / block) * inner + i % inner;
+    let of =
+        |i: usize| (i / (inner * x[axis]) * scale[axis] + i / inner % x[axis] / block) * inner + i % inner;
     Ok((0..n).map(of).collect())
 }
 
@@ -67,7 +68,11 @@ impl OpDef for Dequantize {
         let (x, scale) = (inputs.ty(0)?, inputs.ty(1)?);
         let zero = inputs.optional(2);
         let fits = zeros_fit(zero, scale) && zero.is_none_or(|zero| zero.dtype == x.dtype);
-        ensure!(fits && is_level(x.dtype) && scale.dtype.is_float(), ShapeMismatch, "{x} with scales {scale}");
+        ensure!(
+            fits && is_level(x.dtype) && scale.dtype.is_float(),
+            ShapeMismatch,
+            "{x} with scales {scale}"
+        );
         Ok(vec![TensorType { dtype: self.dtype.unwrap_or(scale.dtype), shape: x.shape.clone() }])
     }
 
@@ -109,10 +114,15 @@ pub(super) mod parity {
             let inputs = vec![x(), Given::fed(&n, scale), Given::fed(&n, zero)];
             Case::new(format!("{n:?} scales"), Dequantize::along(axis), inputs, Tolerance::of(1e-6), |x| {
                 let [Some(x), Some(scale), Some(zero)] = x else { panic!("three inputs") };
-                let y = x.values.iter().enumerate().map(|(i, x)| (x - zero.values[of(i)]) * scale.values[of(i)]);
+                let y =
+                    x.values.iter().enumerate().map(|(i, x)| (x - zero.values[of(i)]) * scale.values[of(i)]);
                 vec![Array::new(&[2, 3], y.collect())]
             })
         };
-        vec![case(&[0.5], &[3], 1, |_| 0), case(&[0.5, 2.0, 3.0], &[3, 0, 255], 1, |i| i % 3), case(&[0.5, 2.0], &[3, 7], 0, |i| i / 3)]
+        vec![
+            case(&[0.5], &[3], 1, |_| 0),
+            case(&[0.5, 2.0, 3.0], &[3, 0, 255], 1, |i| i % 3),
+            case(&[0.5, 2.0], &[3, 7], 0, |i| i / 3),
+        ]
     }
 }

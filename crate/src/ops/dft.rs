@@ -21,7 +21,11 @@ impl Dft {
     /// The dimension and how many elements of it are transformed.
     fn sizes(&self, x: &[usize], n: Option<i64>, axis: Option<i64>) -> Result<(usize, usize)> {
         let axis = super::axis_of(axis.unwrap_or(self.axis), x.len())?;
-        ensure!(axis + 1 < x.len() && matches!(x[x.len() - 1], 1 | 2), ShapeMismatch, "{x:?} has no numbers along {axis}");
+        ensure!(
+            axis + 1 < x.len() && matches!(x[x.len() - 1], 1 | 2),
+            ShapeMismatch,
+            "{x:?} has no numbers along {axis}"
+        );
         let own = if self.inverse && self.half { 2 * x[axis].saturating_sub(1) } else { x[axis] };
         let n = n.map_or(Some(own), |n| usize::try_from(n).ok());
         ensure!(n.is_some_and(|n| n > 0), ShapeMismatch, "a transform of no element");
@@ -32,7 +36,8 @@ impl Dft {
 impl OpDef for Dft {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         expect_float(inputs.ty(0)?, "the signal")?;
-        let number = |index: usize| Ok::<_, crate::error::Error>(inputs.ints(index)?.and_then(|x| x.first().copied()));
+        let number =
+            |index: usize| Ok::<_, crate::error::Error>(inputs.ints(index)?.and_then(|x| x.first().copied()));
         let mut shape = inputs.shape(0)?;
         let (axis, n) = self.sizes(&shape, number(1)?, number(2)?)?;
         shape[axis] = if self.half && !self.inverse { n / 2 + 1 } else { n };
@@ -48,7 +53,11 @@ impl OpDef for Dft {
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
-        let number = |index: usize| Ok::<_, crate::error::Error>(optional(inputs, index)?.map(|x| x.to_ints()).transpose()?.and_then(|x| x.first().copied()));
+        let number = |index: usize| {
+            Ok::<_, crate::error::Error>(
+                optional(inputs, index)?.map(|x| x.to_ints()).transpose()?.and_then(|x| x.first().copied()),
+            )
+        };
         let (axis, n) = self.sizes(x.shape, number(1)?, number(2)?)?;
         let values = x.to_floats()?;
         let parts = x.shape[x.shape.len() - 1];
@@ -89,26 +98,40 @@ pub(super) mod parity {
     use std::f64::consts::TAU;
 
     pub fn cases() -> Vec<Case> {
-        let half = Case::new("half of a real signal", Dft { axis: 1, inverse: false, half: true }, vec![Given::noise(&[2, 6, 1], 1)], Tolerance::of(2e-6), |x| {
-            let x = x[0].as_ref().expect("a signal");
-            let of = |at: Vec<usize>| {
-                let angle = |j: usize| TAU * (j * at[1]) as f64 / 6.0;
-                let term = |j: usize| x.at(&[at[0], j, 0]) * if at[2] == 0 { angle(j).cos() } else { -angle(j).sin() };
-                (0..6).map(term).sum()
-            };
-            vec![Array::new(&[2, 4, 2], indices(&[2, 4, 2]).map(of).collect())]
-        });
+        let half = Case::new(
+            "half of a real signal",
+            Dft { axis: 1, inverse: false, half: true },
+            vec![Given::noise(&[2, 6, 1], 1)],
+            Tolerance::of(2e-6),
+            |x| {
+                let x = x[0].as_ref().expect("a signal");
+                let of = |at: Vec<usize>| {
+                    let angle = |j: usize| TAU * (j * at[1]) as f64 / 6.0;
+                    let term = |j: usize| {
+                        x.at(&[at[0], j, 0]) * if at[2] == 0 { angle(j).cos() } else { -angle(j).sin() }
+                    };
+                    (0..6).map(term).sum()
+                };
+                vec![Array::new(&[2, 4, 2], indices(&[2, 4, 2]).map(of).collect())]
+            },
+        );
         // Five frequencies of eight, the first and last of them real, are a real signal.
         let frequencies = [1.0f32, 0.0, 2.0, -1.0, 0.5, 0.25, -3.0, 1.5, 0.75, 0.0];
-        let back = Case::new("back to a real signal", Dft { axis: 0, inverse: true, half: true }, vec![Given::fed(&[5, 2], &frequencies)], Tolerance::of(2e-6), |x| {
-            let x = x[0].as_ref().expect("frequencies");
-            let of = |j: usize| {
-                let angle = |k: usize| TAU * (j * k) as f64 / 8.0;
-                let term = |k: usize| x.at(&[k, 0]) * angle(k).cos() - x.at(&[k, 1]) * angle(k).sin();
-                (term(0) + term(4) + 2.0 * (1..4).map(term).sum::<f64>()) / 8.0
-            };
-            vec![Array::new(&[8, 1], (0..8).map(of).collect())]
-        });
+        let back = Case::new(
+            "back to a real signal",
+            Dft { axis: 0, inverse: true, half: true },
+            vec![Given::fed(&[5, 2], &frequencies)],
+            Tolerance::of(2e-6),
+            |x| {
+                let x = x[0].as_ref().expect("frequencies");
+                let of = |j: usize| {
+                    let angle = |k: usize| TAU * (j * k) as f64 / 8.0;
+                    let term = |k: usize| x.at(&[k, 0]) * angle(k).cos() - x.at(&[k, 1]) * angle(k).sin();
+                    (term(0) + term(4) + 2.0 * (1..4).map(term).sum::<f64>()) / 8.0
+                };
+                vec![Array::new(&[8, 1], (0..8).map(of).collect())]
+            },
+        );
         vec![half, back]
     }
 }

@@ -33,14 +33,26 @@ struct Operand {
 impl Einsum {
     /// The names of each operand's dimensions, and of the result's.
     fn names(&self, ranks: &[usize]) -> Result<(Vec<Vec<Name>>, Vec<Name>)> {
-        let wrong = || Error::new(ErrorKind::InvalidGraph, format!("the equation '{}' does not fit operands of {ranks:?} dimensions", self.equation));
+        let wrong = || {
+            Error::new(
+                ErrorKind::InvalidGraph,
+                format!("the equation '{}' does not fit operands of {ranks:?} dimensions", self.equation),
+            )
+        };
         let equation: String = self.equation.split_whitespace().collect();
         let (left, right) = match equation.split_once("->") {
             Some((left, right)) => (left, Some(right)),
             None => (&equation[..], None),
         };
         let terms: Vec<&str> = left.split(',').collect();
-        ensure!(terms.len() == ranks.len(), InvalidGraph, "'{}' has {} operands, and the node {}", self.equation, terms.len(), ranks.len());
+        ensure!(
+            terms.len() == ranks.len(),
+            InvalidGraph,
+            "'{}' has {} operands, and the node {}",
+            self.equation,
+            terms.len(),
+            ranks.len()
+        );
         let parse = |term: &str, rank: usize| {
             let (before, after) = match term.split_once("...") {
                 Some((before, after)) => (before, after),
@@ -50,11 +62,24 @@ impl Einsum {
             let dots = rank.checked_sub(letters).filter(|dots| *dots == 0 || term.contains("..."))?;
             let valid = term.replacen("...", "", 1).chars().all(|c| c.is_ascii_alphabetic());
             let middle = (0..dots).rev().map(Name::Dots);
-            valid.then(|| before.chars().map(Name::Letter).chain(middle).chain(after.chars().map(Name::Letter)).collect())
+            valid.then(|| {
+                before
+                    .chars()
+                    .map(Name::Letter)
+                    .chain(middle)
+                    .chain(after.chars().map(Name::Letter))
+                    .collect()
+            })
         };
         let operands = terms.iter().zip(ranks).map(|(term, rank)| parse(term, *rank));
         let operands = operands.collect::<Option<Vec<Vec<Name>>>>().ok_or_else(wrong)?;
-        let most = operands.iter().flatten().filter(|name| matches!(name, Name::Dots(_))).map(|name| if let Name::Dots(i) = name { i + 1 } else { 0 }).max().unwrap_or(0);
+        let most = operands
+            .iter()
+            .flatten()
+            .filter(|name| matches!(name, Name::Dots(_)))
+            .map(|name| if let Name::Dots(i) = name { i + 1 } else { 0 })
+            .max()
+            .unwrap_or(0);
         let result = match right {
             Some(term) => {
                 let letters = term.chars().filter(|c| *c != '.').count();
@@ -62,12 +87,17 @@ impl Einsum {
                 parse(term, letters + dots).ok_or_else(wrong)?
             }
             None => {
-                let mut letters: Vec<char> = left.chars().filter(|c| c.is_ascii_alphabetic() && left.matches(*c).count() == 1).collect();
+                let mut letters: Vec<char> = left
+                    .chars()
+                    .filter(|c| c.is_ascii_alphabetic() && left.matches(*c).count() == 1)
+                    .collect();
                 letters.sort_unstable();
                 (0..most).rev().map(Name::Dots).chain(letters.into_iter().map(Name::Letter)).collect()
             }
         };
-        let known = result.iter().enumerate().all(|(i, name)| operands.iter().flatten().any(|other| other == name) && !result[..i].contains(name));
+        let known = result.iter().enumerate().all(|(i, name)| {
+            operands.iter().flatten().any(|other| other == name) && !result[..i].contains(name)
+        });
         if known { Ok((operands, result)) } else { Err(wrong()) }
     }
 }
@@ -80,7 +110,9 @@ fn sizes(operands: &[Vec<Name>], shapes: &[Vec<usize>]) -> Result<Vec<(Name, usi
             None => sizes.push((name, n)),
             Some((_, size)) if *size == 1 => *size = n,
             Some((_, size)) if *size == n || n == 1 => {}
-            Some((_, size)) => return fail!(ShapeMismatch, "a dimension of the equation has {size} and {n} elements"),
+            Some((_, size)) => {
+                return fail!(ShapeMismatch, "a dimension of the equation has {size} and {n} elements");
+            }
         }
     }
     Ok(sizes)
@@ -90,7 +122,11 @@ impl OpDef for Einsum {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         let shapes = (0..inputs.len()).map(|i| inputs.shape(i)).collect::<Result<Vec<_>>>()?;
         let dtype = inputs.dtype(0)?;
-        ensure!((0..inputs.len()).all(|i| inputs.dtype(i).ok() == Some(dtype)), ShapeMismatch, "operands differ in dtype");
+        ensure!(
+            (0..inputs.len()).all(|i| inputs.dtype(i).ok() == Some(dtype)),
+            ShapeMismatch,
+            "operands differ in dtype"
+        );
         let (operands, result) = self.names(&shapes.iter().map(Vec::len).collect::<Vec<_>>())?;
         let sizes = sizes(&operands, &shapes)?;
         Ok(vec![TensorType::new(dtype, Shape::known(&lookup(&result, &sizes)))])
@@ -102,14 +138,19 @@ impl OpDef for Einsum {
         let (names, result) = self.names(&shapes.iter().map(Vec::len).collect::<Vec<_>>())?;
         let sizes = sizes(&names, &shapes)?;
         let exact = outputs[0].dtype != DType::F32;
-        let mut rest = names.iter().zip(&views).map(|(names, view)| Ok(Operand { names: names.clone(), shape: view.shape.to_vec(), values: view.to_floats()? }));
+        let mut rest = names.iter().zip(&views).map(|(names, view)| {
+            Ok(Operand { names: names.clone(), shape: view.shape.to_vec(), values: view.to_floats()? })
+        });
         let Some(first) = rest.next() else { return Ok(()) };
         let mut joined: Operand = first?;
         for (i, next) in rest.enumerate() {
-            let later = |name: &Name| result.contains(name) || names[i + 2..].iter().flatten().any(|other| other == name);
+            let later = |name: &Name| {
+                result.contains(name) || names[i + 2..].iter().flatten().any(|other| other == name)
+            };
             joined = join(&joined, &next?, later, &sizes, exact)?;
         }
-        let gone: Vec<Name> = unique(&joined.names).into_iter().filter(|name| !result.contains(name)).collect();
+        let gone: Vec<Name> =
+            unique(&joined.names).into_iter().filter(|name| !result.contains(name)).collect();
         outputs[0].narrow(Wide::Floats(summed_out(&joined, result, &gone, &sizes).values))
     }
 }
@@ -140,7 +181,14 @@ fn arranged(x: &Operand, order: &[Name], sizes: &[(Name, usize)]) -> Vec<f64> {
     let strides: Vec<isize> = order.iter().map(stride).collect();
     let mut values = vec![0.0f64; shape.iter().product()];
     if !values.is_empty() {
-        strided::copy(8, bytemuck::cast_slice(&x.values), 0, &strides, bytemuck::cast_slice_mut(&mut values), &shape);
+        strided::copy(
+            8,
+            bytemuck::cast_slice(&x.values),
+            0,
+            &strides,
+            bytemuck::cast_slice_mut(&mut values),
+            &shape,
+        );
     }
     values
 }
@@ -159,7 +207,13 @@ fn summed_out(x: &Operand, names: Vec<Name>, gone: &[Name], sizes: &[(Name, usiz
 }
 
 /// Two operands as one, without the dimensions that nothing later has.
-fn join(a: &Operand, b: &Operand, later: impl Fn(&Name) -> bool, sizes: &[(Name, usize)], exact: bool) -> Result<Operand> {
+fn join(
+    a: &Operand,
+    b: &Operand,
+    later: impl Fn(&Name) -> bool,
+    sizes: &[(Name, usize)],
+    exact: bool,
+) -> Result<Operand> {
     // What one operand alone has and nothing later is summed there first.
     let alone = |x: &Operand, other: &Operand| {
         let (kept, gone): (Vec<Name>, Vec<Name>) =
@@ -222,17 +276,29 @@ pub(super) mod parity {
             vec![Array::new(shape, indices(shape).map(sum).collect())]
         };
         vec![
-            Case::new("batches", op("...ij, ...jk -> ...ik"), pair(), Tolerance::of(1e-6), move |x| batches(x, &[2, 3, 5], &|at| [at[0], at[1], at[2]])),
-            Case::new("turned", op("bij,bjk->kbi"), pair(), Tolerance::of(1e-6), move |x| batches(x, &[5, 2, 3], &|at| [at[1], at[2], at[0]])),
+            Case::new("batches", op("...ij, ...jk -> ...ik"), pair(), Tolerance::of(1e-6), move |x| {
+                batches(x, &[2, 3, 5], &|at| [at[0], at[1], at[2]])
+            }),
+            Case::new("turned", op("bij,bjk->kbi"), pair(), Tolerance::of(1e-6), move |x| {
+                batches(x, &[5, 2, 3], &|at| [at[1], at[2], at[0]])
+            }),
             Case::new("a trace", op("ii"), vec![Given::noise(&[4, 4], 1)], Tolerance::of(1e-6), |x| {
                 let x = x[0].as_ref().expect("a matrix");
                 vec![Array::new(&[], vec![(0..4).map(|i| x.at(&[i, i])).sum()])]
             }),
-            Case::new("one alone is summed", op("ij,jk,l->k"), vec![Given::noise(&[2, 3], 1), Given::noise(&[3, 4], 2), Given::noise(&[5], 3)], Tolerance::of(1e-6), |x| {
-                let [Some(a), Some(b), Some(c)] = x else { panic!("three operands") };
-                let of = |k: usize| indices(&[2, 3, 5]).map(|i| a.at(&i[..2]) * b.at(&[i[1], k]) * c.values[i[2]]).sum();
-                vec![Array::new(&[4], (0..4).map(of).collect())]
-            }),
+            Case::new(
+                "one alone is summed",
+                op("ij,jk,l->k"),
+                vec![Given::noise(&[2, 3], 1), Given::noise(&[3, 4], 2), Given::noise(&[5], 3)],
+                Tolerance::of(1e-6),
+                |x| {
+                    let [Some(a), Some(b), Some(c)] = x else { panic!("three operands") };
+                    let of = |k: usize| {
+                        indices(&[2, 3, 5]).map(|i| a.at(&i[..2]) * b.at(&[i[1], k]) * c.values[i[2]]).sum()
+                    };
+                    vec![Array::new(&[4], (0..4).map(of).collect())]
+                },
+            ),
         ]
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
-use crate::kernels::walk::Moved;
 use crate::kernels::strided;
+use crate::kernels::walk::Moved;
 use crate::tensor::TensorViewMut;
 use crate::types::{Shape, TensorType};
 
@@ -35,7 +35,13 @@ impl OpDef for Expand {
         let shape = match self {
             Self::Broadcast => super::broadcast_shape(&x, &wanted)?,
             Self::Tile => {
-                ensure!(wanted.len() == x.len(), ShapeMismatch, "{} repeats for {} dimensions", wanted.len(), x.len());
+                ensure!(
+                    wanted.len() == x.len(),
+                    ShapeMismatch,
+                    "{} repeats for {} dimensions",
+                    wanted.len(),
+                    x.len()
+                );
                 x.iter().zip(&wanted).map(|(n, times)| n * times).collect()
             }
         };
@@ -88,7 +94,9 @@ pub(super) mod parity {
             Case::new(format!("{op:?} {x:?} by {to:?}"), op, inputs, Tolerance::of(0.0), move |x| {
                 let x = x[0].as_ref().expect("an input");
                 let skip = shape.len() - x.shape.len();
-                let of = |index: Vec<usize>| x.at(&index[skip..].iter().zip(&x.shape).map(|(i, n)| i % n).collect::<Vec<_>>());
+                let of = |index: Vec<usize>| {
+                    x.at(&index[skip..].iter().zip(&x.shape).map(|(i, n)| i % n).collect::<Vec<_>>())
+                };
                 vec![Array::new(shape, indices(shape).map(of).collect())]
             })
         };

@@ -41,6 +41,8 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let inputs = vec![Given::known(&[2], &[2i64, 3]), Given::fed(&[1], &[7i32])];
-        vec![Case::new("[2, 3]", Fill, inputs, Tolerance::of(0.0), |_| vec![Array::new(&[2, 3], vec![7.0; 6])])]
+        vec![Case::new("[2, 3]", Fill, inputs, Tolerance::of(0.0), |_| {
+            vec![Array::new(&[2, 3], vec![7.0; 6])]
+        })]
     }
 }

@@ -68,7 +68,11 @@ impl OpDef for Filter {
                 angles.map(|angle| a + b * angle.cos() + c * (2.0 * angle).cos()).collect()
             }
             FilterShape::Mel => {
-                let number = |i: usize| Ok::<_, crate::error::Error>(inputs[i].tensor()?.to_floats()?.first().copied().unwrap_or(0.0));
+                let number = |i: usize| {
+                    Ok::<_, crate::error::Error>(
+                        inputs[i].tensor()?.to_floats()?.first().copied().unwrap_or(0.0),
+                    )
+                };
                 let (length, rate) = (number(1)?, number(2)?);
                 mel(y.shape[1], y.shape[0], (length, rate), (number(3)?, number(4)?))
             }
@@ -114,13 +118,24 @@ pub(super) mod parity {
     use crate::ops::case::{Array, Case, Given, Tolerance};
 
     pub fn cases() -> Vec<Case> {
-        let hann = Filter { shape: FilterShape::Cosines { factors: [0.5, -0.5, 0.0], periodic: false }, dtype: DType::F32 };
+        let hann = Filter {
+            shape: FilterShape::Cosines { factors: [0.5, -0.5, 0.0], periodic: false },
+            dtype: DType::F32,
+        };
         let of = |i: usize| (std::f64::consts::PI * i as f64 / 9.0).sin().powi(2);
         let number = |x: i64| Given::known(&[], &[x]);
         let mel = Filter { shape: FilterShape::Mel, dtype: DType::F32 };
-        let inputs = vec![number(2), number(16), number(8000), Given::known(&[], &[0.0f32]), Given::known(&[], &[4000.0f32])];
+        let inputs = vec![
+            number(2),
+            number(16),
+            number(8000),
+            Given::known(&[], &[0.0f32]),
+            Given::known(&[], &[4000.0f32]),
+        ];
         vec![
-            Case::new("of Hann", hann, vec![number(10)], Tolerance::of(1e-6), |_| vec![Array::new(&[10], (0..10).map(of).collect())]),
+            Case::new("of Hann", hann, vec![number(10)], Tolerance::of(1e-6), |_| {
+                vec![Array::new(&[10], (0..10).map(of).collect())]
+            }),
             Case::new("of mel", mel, inputs, Tolerance::of(1e-6), |_| {
                 // Corners at 0, 427, 1114 and 2220 Hz: rows 0, 0, 2 and 4.
                 let bands = [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [0.0, 0.5]];

@@ -45,7 +45,11 @@ impl GridSample {
         taps.clear();
         let size = n as f32;
         let (low, high) = if self.align_corners { (0.0, size - 1.0) } else { (-0.5, size - 0.5) };
-        let mut at = if self.align_corners { (place + 1.0) / 2.0 * (size - 1.0) } else { ((place + 1.0) * size - 1.0) / 2.0 };
+        let mut at = if self.align_corners {
+            (place + 1.0) / 2.0 * (size - 1.0)
+        } else {
+            ((place + 1.0) * size - 1.0) / 2.0
+        };
         if self.by == Interpolation::Nearest {
             at = at.round_ties_even();
         }
@@ -84,7 +88,13 @@ fn reflected(x: f32, low: f32, high: f32) -> f32 {
     if range <= 0.0 {
         return low;
     }
-    let (from, over) = if x < low { (low, low - x) } else if x > high { (high, x - high) } else { return x };
+    let (from, over) = if x < low {
+        (low, low - x)
+    } else if x > high {
+        (high, x - high)
+    } else {
+        return x;
+    };
     let turns = (over / range).floor();
     let rest = over - turns * range;
     let back = turns % 2.0 == 0.0;
@@ -134,12 +144,15 @@ impl OpDef for GridSample {
             let counts: Vec<usize> = taps.iter().map(Vec::len).collect();
             for_each_index(&counts, |index| {
                 let each = (0..rank).map(|i| taps[i][index[i]]);
-                found.push(each.zip(sizes).fold((0, 1.0), |(at, weight), ((tap, w), n)| (at * n + tap, weight * w)));
+                found.push(
+                    each.zip(sizes).fold((0, 1.0), |(at, weight), ((tap, w), n)| (at * n + tap, weight * w)),
+                );
             });
             let (batch, place) = (place / outputs_each, place % outputs_each);
             for channel in (0..channels).map(|channel| batch * channels + channel) {
                 let image = &x[channel * pixels..][..pixels];
-                y[channel * outputs_each + place] = found.iter().map(|(at, weight)| image[*at] * weight).sum();
+                y[channel * outputs_each + place] =
+                    found.iter().map(|(at, weight)| image[*at] * weight).sum();
             }
         }
         Ok(())
@@ -160,7 +173,9 @@ pub(super) mod parity {
                 let at = ((grid.at(&[o[0], o[2], o[3], 1 - axis]) + 1.0) * n - 1.0) / 2.0;
                 (1.0 - (at - i as f64).abs()).max(0.0)
             };
-            indices(&x.shape[2..]).map(|i| x.at(&[o[0], o[1], i[0], i[1]]) * tent(0, i[0]) * tent(1, i[1])).sum()
+            indices(&x.shape[2..])
+                .map(|i| x.at(&[o[0], o[1], i[0], i[1]]) * tent(0, i[0]) * tent(1, i[1]))
+                .sum()
         };
         let shape = [x.shape[0], x.shape[1], grid.shape[1], grid.shape[2]];
         Array::new(&shape, indices(&shape).map(of).collect())

@@ -127,7 +127,8 @@ pub(super) mod parity {
     }
 
     pub fn cases() -> Vec<Case> {
-        let bytes = |n: usize, seed: usize| (0..n).map(move |i| (((i * 7 + seed) * 2_654_435_761) >> 7) as u8);
+        let bytes =
+            |n: usize, seed: usize| (0..n).map(move |i| (((i * 7 + seed) * 2_654_435_761) >> 7) as u8);
         let unsigned = |shape: &[usize], seed: usize| {
             Given::fed(shape, &bytes(shape.iter().product(), seed).collect::<Vec<u8>>())
         };

@@ -32,7 +32,9 @@ impl OpDef for LayerNorm {
         let axis = super::axis_of(self.axis, shape.len())?;
         let n: usize = shape[axis..].iter().product();
         for i in [1, 2] {
-            let fits = inputs.optional(i).is_none_or(|ty| ty.known_shape().is_ok_and(|shape| shape.iter().product::<usize>() == n));
+            let fits = inputs
+                .optional(i)
+                .is_none_or(|ty| ty.known_shape().is_ok_and(|shape| shape.iter().product::<usize>() == n));
             ensure!(fits, ShapeMismatch, "a norm of rows of {n} elements has an input {i} of another size");
         }
         let mut outer = shape;
@@ -43,7 +45,8 @@ impl OpDef for LayerNorm {
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let scale = inputs[1].tensor()?.data::<f32>()?;
-        let bias = inputs.get(2).map_or(Ok(None), Input::optional)?.map(|bias| bias.data::<f32>()).transpose()?;
+        let bias =
+            inputs.get(2).map_or(Ok(None), Input::optional)?.map(|bias| bias.data::<f32>()).transpose()?;
         let n = scale.len().max(1);
         let (y, statistics) = outputs.split_at_mut(1);
         let y = y[0].data::<f32>()?;
@@ -112,7 +115,8 @@ pub(super) mod parity {
         let rows = x.values.chunks_exact(n).flat_map(|row| {
             let mean = row.iter().sum::<f64>() / n as f64;
             let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
-            let of = |i: usize| (row[i] - mean) / (variance + epsilon).sqrt() * scale.values[i] + bias.values[i];
+            let of =
+                |i: usize| (row[i] - mean) / (variance + epsilon).sqrt() * scale.values[i] + bias.values[i];
             (0..n).map(of).collect::<Vec<_>>()
         });
         Array::new(&x.shape, rows.collect())

@@ -24,17 +24,20 @@ impl OpDef for LinearAttention {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         let (q, k, v) = (inputs.shape(0)?, inputs.shape(1)?, inputs.shape(2)?);
         expect_float(inputs.ty(0)?, "the query")?;
-        let fits = self.kv_heads > 0 && self.heads > 0 && self.heads.is_multiple_of(self.kv_heads) && match (&q[..], &k[..], &v[..]) {
-            ([b, t, n], [b_k, t_k, n_k], [b_v, t_v, n_v]) => {
-                (b, t) == (b_k, t_k)
-                    && (b, t) == (b_v, t_v)
-                    && n % self.heads == 0
-                    && n_k % self.kv_heads == 0
-                    && n / self.heads == n_k / self.kv_heads
-                    && n_v % self.kv_heads == 0
-            }
-            _ => false,
-        };
+        let fits = self.kv_heads > 0
+            && self.heads > 0
+            && self.heads.is_multiple_of(self.kv_heads)
+            && match (&q[..], &k[..], &v[..]) {
+                ([b, t, n], [b_k, t_k, n_k], [b_v, t_v, n_v]) => {
+                    (b, t) == (b_k, t_k)
+                        && (b, t) == (b_v, t_v)
+                        && n % self.heads == 0
+                        && n_k % self.kv_heads == 0
+                        && n / self.heads == n_k / self.kv_heads
+                        && n_v % self.kv_heads == 0
+                }
+                _ => false,
+            };
         ensure!(
             fits,
             ShapeMismatch,
@@ -128,7 +131,9 @@ pub(super) mod parity {
     fn reference_linear_attention(x: &[Option<Array>]) -> Array {
         let [Some(q), Some(k), Some(v), ..] = x else { panic!("three inputs") };
         let of = |at: Vec<usize>| {
-            let product = |s: usize| (0..4).map(|i| q.at(&[at[0], at[1], at[2] / 3 * 4 + i]) * k.at(&[at[0], s, i])).sum::<f64>();
+            let product = |s: usize| {
+                (0..4).map(|i| q.at(&[at[0], at[1], at[2] / 3 * 4 + i]) * k.at(&[at[0], s, i])).sum::<f64>()
+            };
             (0..=at[1]).map(|s| product(s) * v.at(&[at[0], s, at[2] % 3])).sum::<f64>() / 2.0
         };
         Array::new(&[2, 5, 6], indices(&[2, 5, 6]).map(of).collect())
@@ -136,7 +141,9 @@ pub(super) mod parity {
 
     /// A token at a time by the delta rule, one head, d = e = 2, with decay by row.
     fn reference_delta(x: &[Option<Array>]) -> Array {
-        let [Some(q), Some(k), Some(v), Some(state), Some(decay), Some(beta)] = x else { panic!("six inputs") };
+        let [Some(q), Some(k), Some(v), Some(state), Some(decay), Some(beta)] = x else {
+            panic!("six inputs")
+        };
         let (mut s, mut y) = (state.values.clone(), Vec::new());
         for t in 0..3 {
             (0..4).for_each(|i| s[i] *= decay.values[2 * t + i / 2].exp());
@@ -153,9 +160,18 @@ pub(super) mod parity {
         let noise = Given::noise;
         let plain = vec![noise(&[2, 5, 8], 1), noise(&[2, 5, 4], 2), noise(&[2, 5, 3], 3)];
         let row = [1, 3, 2];
-        let delta = vec![noise(&row, 1), noise(&row, 2), noise(&row, 3), noise(&[1, 1, 2, 2], 4), noise(&row, 5), noise(&[1, 3, 1], 6)];
+        let delta = vec![
+            noise(&row, 1),
+            noise(&row, 2),
+            noise(&row, 3),
+            noise(&[1, 1, 2, 2], 4),
+            noise(&row, 5),
+            noise(&[1, 3, 1], 6),
+        ];
         vec![
-            Case::new("two heads share a state", op(2), plain, Tolerance::of(2e-6), |x| vec![reference_linear_attention(x)]),
+            Case::new("two heads share a state", op(2), plain, Tolerance::of(2e-6), |x| {
+                vec![reference_linear_attention(x)]
+            }),
             Case::new("by the delta rule", op(1), delta, Tolerance::of(2e-6), |x| vec![reference_delta(x)]),
         ]
     }

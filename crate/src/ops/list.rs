@@ -134,7 +134,9 @@ fn split(x: &Tensor, sizes: Option<&Tensor>, axis: i64, keep: bool) -> Result<Te
     let sizes = Tensor::new(&[parts], &sizes)?;
     let axes = Tensor::new(&[1], &[axis])?;
     let part = |part: Tensor| match squeeze {
-        true => Ok(Arc::new(Op::from(Reshape::Squeeze).eval_now(&[Some(&part), Some(&axes)])?.swap_remove(0))),
+        true => {
+            Ok(Arc::new(Op::from(Reshape::Squeeze).eval_now(&[Some(&part), Some(&axes)])?.swap_remove(0)))
+        }
         false => Ok(Arc::new(part)),
     };
     let all = Op::from(Split { axis, parts }).eval_now(&[Some(x), Some(&sizes)])?;

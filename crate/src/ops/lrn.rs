@@ -45,7 +45,10 @@ impl OpDef for Lrn {
                 sums.iter_mut().zip(plane).for_each(|(sum, x)| *sum += x * x);
             }
             let own = &x[i * plane..][..plane];
-            y.iter_mut().zip(own).zip(&sums).for_each(|((y, x), sum)| *y = x / (self.bias + alpha * sum).powf(self.beta));
+            y.iter_mut()
+                .zip(own)
+                .zip(&sums)
+                .for_each(|((y, x), sum)| *y = x / (self.bias + alpha * sum).powf(self.beta));
         }
         Ok(())
     }
@@ -59,14 +62,20 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let op = Lrn { size: 4, alpha: 0.5, beta: 0.75, bias: 1.5 };
-        vec![Case::new("4 of 6 channels", op, vec![Given::noise(&[2, 6, 3, 2], 1)], Tolerance::of(1e-6), |x| {
-            let x = x[0].as_ref().expect("an image");
-            let of = |at: Vec<usize>| {
-                let near = (0..6).filter(|c| at[1] <= c + 1 && *c <= at[1] + 2);
-                let sum: f64 = near.map(|c| x.at(&[at[0], c, at[2], at[3]]).powi(2)).sum();
-                x.at(&at) / (1.5 + 0.5 / 4.0 * sum).powf(0.75)
-            };
-            vec![Array::new(&x.shape, indices(&x.shape).map(of).collect())]
-        })]
+        vec![Case::new(
+            "4 of 6 channels",
+            op,
+            vec![Given::noise(&[2, 6, 3, 2], 1)],
+            Tolerance::of(1e-6),
+            |x| {
+                let x = x[0].as_ref().expect("an image");
+                let of = |at: Vec<usize>| {
+                    let near = (0..6).filter(|c| at[1] <= c + 1 && *c <= at[1] + 2);
+                    let sum: f64 = near.map(|c| x.at(&[at[0], c, at[2], at[3]]).powi(2)).sum();
+                    x.at(&at) / (1.5 + 0.5 / 4.0 * sum).powf(0.75)
+                };
+                vec![Array::new(&x.shape, indices(&x.shape).map(of).collect())]
+            },
+        )]
     }
 }

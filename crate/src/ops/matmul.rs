@@ -54,11 +54,7 @@ impl OpDef for MatMul {
         shape.push(if self.swiglu { n.over(2) } else { n });
         let y = TensorType::f32(Shape(shape));
         if let Some(residual) = inputs.optional(3) {
-            ensure!(
-                *residual == y,
-                ShapeMismatch,
-                "a residual {residual} does not fit the product {y}"
-            );
+            ensure!(*residual == y, ShapeMismatch, "a residual {residual} does not fit the product {y}");
         }
         Ok(vec![y])
     }
@@ -83,7 +79,8 @@ impl OpDef for MatMul {
         let y = outputs[0].data::<f32>()?;
         let apply = self.activation.map(|activation| move |y: &mut [f32]| activation.apply_all(y));
         let activation = apply.as_ref().map(|apply| apply as &dyn Fn(&mut [f32]));
-        let mut epilogue = Epilogue { column_bias: floats(2)?, residual: floats(3)?, activation, row_bias: None };
+        let mut epilogue =
+            Epilogue { column_bias: floats(2)?, residual: floats(3)?, activation, row_bias: None };
         if !self.swiglu {
             weight.matmul(cx.threads, x, m, y, &epilogue, cx.exact);
             return Ok(());
@@ -141,12 +138,19 @@ impl OpDef for MatMul {
         };
         let mut bindings = planes.bindings(1);
         bindings.extend([(0, Operand::Input(0)), (6, Operand::Output(0))]);
-        bindings.extend([(4, 2), (5, 3)].iter().filter(|(_, i)| has(*i)).map(|&(b, i)| (b, Operand::Input(i))));
+        bindings
+            .extend([(4, 2), (5, 3)].iter().filter(|(_, i)| has(*i)).map(|&(b, i)| (b, Operand::Input(i))));
         let [levels, mins] = planes.features();
         let (swiglu, rows4) = (if self.swiglu { "swiglu" } else { "" }, if m > 1 { "rows4" } else { "" });
         let (x, z) = spread(n.div_ceil(4));
         let groups = [x, m.div_ceil(if m > 1 { 4 } else { 1 }), z];
-        Lowered::one(Dispatch::new("matmul", &[levels, mins, swiglu, rows4], bindings, params.bytes(), groups)?)
+        Lowered::one(Dispatch::new(
+            "matmul",
+            &[levels, mins, swiglu, rows4],
+            bindings,
+            params.bytes(),
+            groups,
+        )?)
     }
 
     fn work(&self, types: &Types) -> u64 {

@@ -27,7 +27,8 @@ impl MaxUnpool {
             _ => vec![0; 2 * rank],
         };
         let of = |i: usize| {
-            let reach = x[2 + i].saturating_sub(1).checked_mul(windows.strides[i])?.checked_add(self.kernel[i])?;
+            let reach =
+                x[2 + i].saturating_sub(1).checked_mul(windows.strides[i])?.checked_add(self.kernel[i])?;
             reach.checked_sub(pads[i].checked_add(pads[rank + i])?)
         };
         let sizes: Option<Vec<usize>> = (0..rank).map(of).collect();
@@ -80,10 +81,20 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let sliding = Sliding { strides: Some(vec![2]), dilations: None, padding: Padding::Valid };
-        let inputs = vec![Given::noise(&[1, 1, 2], 1), Given::fed(&[1, 1, 2], &[1i64, 2]), Given::known(&[3], &[1i64, 1, 5])];
-        vec![Case::new("into more room", MaxUnpool { kernel: vec![2], sliding }, inputs, Tolerance::of(0.0), |x| {
-            let x = &x[0].as_ref().expect("an input").values;
-            vec![Array::new(&[1, 1, 5], vec![0.0, x[0], x[1], 0.0, 0.0])]
-        })]
+        let inputs = vec![
+            Given::noise(&[1, 1, 2], 1),
+            Given::fed(&[1, 1, 2], &[1i64, 2]),
+            Given::known(&[3], &[1i64, 1, 5]),
+        ];
+        vec![Case::new(
+            "into more room",
+            MaxUnpool { kernel: vec![2], sliding },
+            inputs,
+            Tolerance::of(0.0),
+            |x| {
+                let x = &x[0].as_ref().expect("an input").values;
+                vec![Array::new(&[1, 1, 5], vec![0.0, x[0], x[1], 0.0, 0.0])]
+            },
+        )]
     }
 }

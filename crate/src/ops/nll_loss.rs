@@ -33,7 +33,12 @@ impl OpDef for NllLoss {
         let fits = x.len() >= 2 && classes[..] == [&x[..1], &x[2..]].concat()[..];
         ensure!(fits, ShapeMismatch, "{} and classes {} do not fit each other", inputs.ty(0)?, inputs.ty(1)?);
         if let Some(weights) = inputs.optional(2) {
-            ensure!(weights.shape == Shape::known(&x[1..2]), ShapeMismatch, "weights {weights} of {} classes", x[1]);
+            ensure!(
+                weights.shape == Shape::known(&x[1..2]),
+                ShapeMismatch,
+                "weights {weights} of {} classes",
+                x[1]
+            );
         }
         let shape = if self.reduction == LossReduction::None { &classes[..] } else { &[] };
         Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(shape))])
@@ -75,7 +80,11 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let case = |reduction: LossReduction| {
-            let inputs = vec![Given::noise(&[2, 3, 2], 1), Given::fed(&[2, 2], &[2i64, 0, 1, 1]), Given::fed(&[3], &[0.5f32, 2.0, 1.0])];
+            let inputs = vec![
+                Given::noise(&[2, 3, 2], 1),
+                Given::fed(&[2, 2], &[2i64, 0, 1, 1]),
+                Given::fed(&[3], &[0.5f32, 2.0, 1.0]),
+            ];
             let op = NllLoss { reduction, ignored: Some(0) };
             Case::new(format!("{reduction:?}"), op, inputs, Tolerance::of(1e-6), move |x| {
                 let x = x[0].as_ref().expect("an input");

@@ -28,7 +28,9 @@ impl NonMaxSuppression {
         let (Some(boxes), Some(scores)) = (inputs.value(0)?, inputs.value(1)?) else {
             return fail!(InvalidGraph, "boxes and scores are wanted");
         };
-        let &[batch, n, 4] = boxes.shape else { return fail!(ShapeMismatch, "boxes {} are not [b, n, 4]", inputs.ty(0)?) };
+        let &[batch, n, 4] = boxes.shape else {
+            return fail!(ShapeMismatch, "boxes {} are not [b, n, 4]", inputs.ty(0)?);
+        };
         let fits = matches!(*scores.shape, [b, _, m] if (b, m) == (batch, n));
         ensure!(fits, ShapeMismatch, "scores {} of boxes {}", inputs.ty(1)?, inputs.ty(0)?);
         let floats = |view: &crate::tensor::TensorView| -> Result<Vec<f32>> {
@@ -44,7 +46,8 @@ impl NonMaxSuppression {
         let mut found = Vec::new();
         for (row, scores) in scores.chunks_exact(n.max(1)).enumerate() {
             let boxes = &boxes[row / classes * n..][..n];
-            let mut order: Vec<usize> = (0..scores.len()).filter(|&i| lowest.is_none_or(|low| scores[i] > low)).collect();
+            let mut order: Vec<usize> =
+                (0..scores.len()).filter(|&i| lowest.is_none_or(|low| scores[i] > low)).collect();
             order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
             let mut kept: Vec<usize> = Vec::new();
             for i in order {
@@ -66,7 +69,11 @@ fn share(a: &[f32; 4], b: &[f32; 4]) -> f32 {
     let side = |i: usize| (a[i + 2].min(b[i + 2]) - a[i].max(b[i])).max(0.0);
     let area = |b: &[f32; 4]| (b[2] - b[0]) * (b[3] - b[1]);
     let common = side(0) * side(1);
-    if common <= 0.0 || area(a) <= 0.0 || area(b) <= 0.0 { 0.0 } else { common / (area(a) + area(b) - common) }
+    if common <= 0.0 || area(a) <= 0.0 || area(b) <= 0.0 {
+        0.0
+    } else {
+        common / (area(a) + area(b) - common)
+    }
 }
 
 impl OpDef for NonMaxSuppression {

@@ -28,7 +28,8 @@ impl OpDef for NonZero {
         let found = found(&x)?;
         let strides = crate::kernels::strided::row_major(x.shape);
         for (axis, row) in outputs[0].data::<i64>()?.chunks_exact_mut(found.len().max(1)).enumerate() {
-            let (stride, n) = (strides.get(axis).map_or(1, |s| *s as usize), x.shape.get(axis).copied().unwrap_or(1));
+            let (stride, n) =
+                (strides.get(axis).map_or(1, |s| *s as usize), x.shape.get(axis).copied().unwrap_or(1));
             row.iter_mut().zip(&found).for_each(|(y, at)| *y = (at / stride % n) as i64);
         }
         Ok(())
@@ -48,6 +49,8 @@ pub(super) mod parity {
     pub fn cases() -> Vec<Case> {
         let inputs = vec![Given::known(&[2, 3], &[0.0f32, 4.0, 0.0, 5.0, 0.0, -1.0])];
         let want = vec![0.0, 1.0, 1.0, 1.0, 0.0, 2.0];
-        vec![Case::new("3 of 6", NonZero, inputs, Tolerance::of(0.0), |_| vec![Array::new(&[2, 3], want.clone())])]
+        vec![Case::new("3 of 6", NonZero, inputs, Tolerance::of(0.0), |_| {
+            vec![Array::new(&[2, 3], want.clone())]
+        })]
     }
 }

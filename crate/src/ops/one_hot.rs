@@ -56,8 +56,14 @@ pub(super) mod parity {
     use crate::ops::case::{Array, Case, Given, Tolerance};
 
     pub fn cases() -> Vec<Case> {
-        let inputs = vec![Given::fed(&[3], &[1i64, -1, 7]), Given::known(&[], &[3i64]), Given::fed(&[2], &[2.0f32, 5.0])];
+        let inputs = vec![
+            Given::fed(&[3], &[1i64, -1, 7]),
+            Given::known(&[], &[3i64]),
+            Given::fed(&[2], &[2.0f32, 5.0]),
+        ];
         let want = vec![2.0, 5.0, 2.0, 2.0, 2.0, 5.0, 2.0, 2.0, 2.0];
-        vec![Case::new("3 of 3", OneHot { axis: -1 }, inputs, Tolerance::of(0.0), |_| vec![Array::new(&[3, 3], want.clone())])]
+        vec![Case::new("3 of 3", OneHot { axis: -1 }, inputs, Tolerance::of(0.0), |_| {
+            vec![Array::new(&[3, 3], want.clone())]
+        })]
     }
 }

@@ -46,7 +46,11 @@ impl OpDef for Pad {
         let pads = pads_of(shape.len(), &inputs.ints(1)?.unwrap_or_default(), inputs.ints(3)?)?;
         for (n, (before, after)) in shape.iter_mut().zip(&pads) {
             let size = usize::try_from(*n as i64 + before + after);
-            ensure!(size.is_ok(), ShapeMismatch, "a dimension of {n} cannot be padded by {before} and {after}");
+            ensure!(
+                size.is_ok(),
+                ShapeMismatch,
+                "a dimension of {n} cannot be padded by {before} and {after}"
+            );
             let empty = *n == 0 && self.mode != PadMode::Constant;
             ensure!(!empty || size == Ok(0), ShapeMismatch, "an empty dimension has no edge to pad with");
             *n = size.unwrap_or_default();
@@ -89,9 +93,11 @@ impl OpDef for Pad {
         let strides = crate::kernels::strided::row_major(x.shape);
         let mut index = vec![0; y.shape.len()];
         for y_element in y.bytes.chunks_exact_mut(size) {
-            let at = tables.iter().zip(&index).zip(&strides).try_fold(0, |at, ((table, &i), stride)| {
-                Some(at + table[i]? * *stride as usize)
-            });
+            let at = tables
+                .iter()
+                .zip(&index)
+                .zip(&strides)
+                .try_fold(0, |at, ((table, &i), stride)| Some(at + table[i]? * *stride as usize));
             y_element.copy_from_slice(at.map_or(&value[..], |at| &x.bytes[at * size..][..size]));
             for axis in (0..index.len()).rev() {
                 index[axis] += 1;
@@ -116,7 +122,8 @@ impl OpDef for Pad {
         let pads = pads_of(x.len(), &types.ints(1)?.unwrap_or_default(), types.ints(3)?)?;
         let [sizes, more_sizes] = eight(y.iter().map(|n| *n as u32), 1);
         let [x_sizes, more_x_sizes] = eight(x.iter().map(|n| *n as u32), 1);
-        let [x_strides, more_x_strides] = eight(strided::row_major(&x).into_iter().map(|stride| stride as u32), 0);
+        let [x_strides, more_x_strides] =
+            eight(strided::row_major(&x).into_iter().map(|stride| stride as u32), 0);
         let [before, more_before] = eight(pads.iter().map(|(before, _)| *before as i32 as u32), 0);
         let n = types.n_out()?;
         let params = Params {

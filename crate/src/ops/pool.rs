@@ -1,7 +1,7 @@
 //! One number of each window of an image. ONNX MaxPool, AveragePool, LpPool and their global kin.
 
-use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use super::reduce::ReduceFunction;
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::pool;
@@ -115,7 +115,10 @@ impl OpDef for Pool {
             return Lowered::not_on_gpu("no kernel has windows of this dtype or so many dimensions");
         }
         let (windows, out) = self.windows(input)?;
-        if windows.kernel == input && out.iter().all(|n| *n == 1) && windows.pads.iter().all(|pads| *pads == (0, 0)) {
+        if windows.kernel == input
+            && out.iter().all(|n| *n == 1)
+            && windows.pads.iter().all(|pads| *pads == (0, 0))
+        {
             // The window is the image.
             let function = if function == 0 { ReduceFunction::Max } else { ReduceFunction::Mean };
             return function.launch(&x, &(0..x.len()).map(|i| i > 1).collect::<Vec<_>>());
@@ -184,11 +187,15 @@ impl Pool {
             return at;
         }
         let mut rest = at;
-        let mut index: Vec<usize> = input.iter().rev().map(|n| {
-            let digit = rest % n;
-            rest /= n;
-            digit
-        }).collect();
+        let mut index: Vec<usize> = input
+            .iter()
+            .rev()
+            .map(|n| {
+                let digit = rest % n;
+                rest /= n;
+                digit
+            })
+            .collect();
         index.reverse();
         index.iter().zip(input).rev().fold(0, |at, (i, n)| at * n + i)
     }
@@ -240,11 +247,8 @@ pub(super) mod parity {
 
     /// Windows of `kernel` with a padding of one, in one dimension after the last.
     fn padded(function: PoolFunction, kernel: usize, stride: usize, shape: &'static [usize]) -> Case {
-        let sliding = Sliding {
-            strides: Some(vec![stride; 2]),
-            dilations: None,
-            padding: Padding::Given(vec![1; 4]),
-        };
+        let sliding =
+            Sliding { strides: Some(vec![stride; 2]), dilations: None, padding: Padding::Given(vec![1; 4]) };
         let op = Pool { function, kernel: Some(vec![kernel; 2]), sliding, ceil: false, outputs: 1 };
         let name = format!("{function:?} of {kernel} by {kernel}, every {stride}");
         Case::new(name, op, vec![Given::noise(&[1, 2, 13, 13], 2)], Tolerance::of(2e-6), move |x| {
@@ -271,14 +275,25 @@ pub(super) mod parity {
         let case = |function: PoolFunction, mean: bool| {
             let sliding = Sliding { strides: Some(vec![2, 2]), dilations: None, padding: Padding::Valid };
             let op = Pool { function, kernel: Some(vec![3, 2]), sliding, ceil: false, outputs: 1 };
-            Case::new(format!("{function:?}"), op, vec![Given::noise(&[2, 3, 9, 8], 1)], Tolerance::of(1e-6), |x| {
-                let x = x[0].as_ref().expect("an image");
-                let of = |o: Vec<usize>| {
-                    let window = indices(&[3, 2]).map(|tap| x.at(&[o[0], o[1], 2 * o[2] + tap[0], 2 * o[3] + tap[1]]));
-                    if mean { window.sum::<f64>() / 6.0 } else { window.fold(f64::NEG_INFINITY, f64::max) }
-                };
-                vec![Array::new(&[2, 3, 4, 4], indices(&[2, 3, 4, 4]).map(of).collect())]
-            })
+            Case::new(
+                format!("{function:?}"),
+                op,
+                vec![Given::noise(&[2, 3, 9, 8], 1)],
+                Tolerance::of(1e-6),
+                |x| {
+                    let x = x[0].as_ref().expect("an image");
+                    let of = |o: Vec<usize>| {
+                        let window = indices(&[3, 2])
+                            .map(|tap| x.at(&[o[0], o[1], 2 * o[2] + tap[0], 2 * o[3] + tap[1]]));
+                        if mean {
+                            window.sum::<f64>() / 6.0
+                        } else {
+                            window.fold(f64::NEG_INFINITY, f64::max)
+                        }
+                    };
+                    vec![Array::new(&[2, 3, 4, 4], indices(&[2, 3, 4, 4]).map(of).collect())]
+                },
+            )
         };
         let max = PoolFunction::Max { by_columns: false };
         let average = |count_pads| PoolFunction::Average { count_pads };
@@ -289,11 +304,17 @@ pub(super) mod parity {
             ceil: false,
             outputs: 1,
         };
-        let whole = Case::new("whole images", whole, vec![Given::noise(&[2, 3, 7, 19], 3)], Tolerance::of(2e-6), |x| {
-            let x = x[0].as_ref().expect("an image");
-            let means = x.values.chunks(7 * 19).map(|image| image.iter().sum::<f64>() / (7.0 * 19.0));
-            vec![Array::new(&[2, 3, 1, 1], means.collect())]
-        });
+        let whole = Case::new(
+            "whole images",
+            whole,
+            vec![Given::noise(&[2, 3, 7, 19], 3)],
+            Tolerance::of(2e-6),
+            |x| {
+                let x = x[0].as_ref().expect("an image");
+                let means = x.values.chunks(7 * 19).map(|image| image.iter().sum::<f64>() / (7.0 * 19.0));
+                vec![Array::new(&[2, 3, 1, 1], means.collect())]
+            },
+        );
         vec![
             case(max, false),
             case(average(false), true),

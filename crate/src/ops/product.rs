@@ -107,14 +107,17 @@ impl OpDef for Product {
     }
 
     fn work(&self, types: &Types) -> u64 {
-        let k = self.sizes(&types.input(0).unwrap_or_default(), &types.input(1).unwrap_or_default()).map_or(1, |sizes| sizes.k);
+        let k = self
+            .sizes(&types.input(0).unwrap_or_default(), &types.input(1).unwrap_or_default())
+            .map_or(1, |sizes| sizes.k);
         (types.n_out().unwrap_or(0) as u64).saturating_mul(k as u64)
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
         let (a, b) = (types.input(0)?, types.input(1)?);
         let sizes = self.sizes(&a, &b);
-        let Some(Sizes { m, k, n, batch_a, batch_b }) = sizes.filter(|_| types.dtype(0) == Some(DType::F32)) else {
+        let Some(Sizes { m, k, n, batch_a, batch_b }) = sizes.filter(|_| types.dtype(0) == Some(DType::F32))
+        else {
             return Lowered::not_on_gpu("no kernel multiplies matrices of this dtype");
         };
         let batch = super::broadcast_shape(&batch_a, &batch_b)?;
@@ -188,7 +191,10 @@ pub(super) mod parity {
             })
         };
         let turned = |transposed: [bool; 2], [m, k, n]: [usize; 3]| {
-            let (a, b) = (if transposed[0] { [2, k, m] } else { [2, m, k] }, if transposed[1] { [n, k] } else { [k, n] });
+            let (a, b) = (
+                if transposed[0] { [2, k, m] } else { [2, m, k] },
+                if transposed[1] { [n, k] } else { [k, n] },
+            );
             let op = Product { transposed, scale: 0.25 };
             let inputs = vec![Given::noise(&a, 1), Given::noise(&b, 2)];
             Case::new(format!("{a:?} by {b:?}, {transposed:?}"), op, inputs, Tolerance::of(1e-6), move |x| {

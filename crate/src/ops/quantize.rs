@@ -140,7 +140,9 @@ pub(super) mod parity {
         let floats: Vec<f32> = (0..83).map(|i| i as f32 * 1.125 - 4.0).collect();
         let many = vec![Given::fed(&[83], &floats), Given::fed(&[], &[0.25f32]), Given::fed(&[], &[9u8])];
         vec![
-            Case::new("by one scale", given, inputs, Tolerance::of(0.0), |_| vec![Array::new(&[4], vec![-1.0, 2.0, 2.0, 7.0])]),
+            Case::new("by one scale", given, inputs, Tolerance::of(0.0), |_| {
+                vec![Array::new(&[4], vec![-1.0, 2.0, 2.0, 7.0])]
+            }),
             Case::new("to bytes", Quantize::along(0, DType::U8), many, Tolerance::of(0.0), |x| {
                 let x = x[0].as_ref().expect("an input");
                 let level = |x: &f64| ((x / 0.25).round_ties_even() + 9.0).clamp(0.0, 255.0);

@@ -97,7 +97,14 @@ impl OpDef for Random {
                 rows.flat_map(|row| (0..n).map(|_| random.class(row)).collect::<Vec<_>>()).collect()
             }
             (Draw::Dropout, Some(x)) => {
-                let number = |index: usize| Ok::<_, crate::error::Error>(optional(inputs, index)?.map(|x| x.to_floats()).transpose()?.and_then(|x| x.first().copied()));
+                let number = |index: usize| {
+                    Ok::<_, crate::error::Error>(
+                        optional(inputs, index)?
+                            .map(|x| x.to_floats())
+                            .transpose()?
+                            .and_then(|x| x.first().copied()),
+                    )
+                };
                 let training = number(2)?.is_some_and(|training| training != 0.0);
                 let ratio = if training { number(1)?.unwrap_or(0.5) } else { 0.0 };
                 let kept: Vec<bool> = (0..n).map(|_| random.next() >= ratio).collect();
@@ -105,7 +112,11 @@ impl OpDef for Random {
                     output.narrow(Wide::Ints(kept.iter().map(|kept| i128::from(*kept)).collect()))?;
                 }
                 let factor = 1.0 / (1.0 - ratio);
-                x.to_floats()?.into_iter().zip(kept).map(|(x, kept)| if kept { x * factor } else { 0.0 }).collect()
+                x.to_floats()?
+                    .into_iter()
+                    .zip(kept)
+                    .map(|(x, kept)| if kept { x * factor } else { 0.0 })
+                    .collect()
             }
             (_, None) => return fail!(InvalidGraph, "input 0 is missing"),
         };
@@ -169,7 +180,9 @@ pub(super) mod parity {
     pub fn cases() -> Vec<Case> {
         let case = |draw: Draw, x: Given, want: &'static [f64]| {
             let op = Random { draw, shape: None, dtype: Some(DType::F32), seed: None, outputs: 1 };
-            Case::new(format!("{draw:?}"), op, vec![x], Tolerance::of(1e-6), move |_| vec![Array::new(&[1, want.len()], want.to_vec())])
+            Case::new(format!("{draw:?}"), op, vec![x], Tolerance::of(1e-6), move |_| {
+                vec![Array::new(&[1, want.len()], want.to_vec())]
+            })
         };
         let row = |values: &[f32]| Given::fed(&[1, values.len()], values);
         vec![
@@ -210,7 +223,9 @@ mod tests {
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             (mean, values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / values.len() as f64)
         };
-        let near = |(a, b): (f64, f64), mean: f64, variance: f64| (a - mean).abs() < 0.05 && (b - variance).abs() < 0.05;
+        let near = |(a, b): (f64, f64), mean: f64, variance: f64| {
+            (a - mean).abs() < 0.05 && (b - variance).abs() < 0.05
+        };
         assert!(near(moments(Draw::Uniform { low: -1.0, high: 2.0 }), 0.5, 0.75));
         assert!(near(moments(Draw::Normal { mean: 1.0, scale: 0.5 }), 1.0, 0.25));
         assert!(near(moments(Draw::Bernoulli), 0.25, 0.1875));

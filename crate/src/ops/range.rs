@@ -27,7 +27,8 @@ fn count(start: &TensorView, limit: &TensorView, step: &TensorView) -> Result<us
 
 impl OpDef for Range {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
-        let (Some(start), Some(limit), Some(step)) = (inputs.value(0)?, inputs.value(1)?, inputs.value(2)?) else {
+        let (Some(start), Some(limit), Some(step)) = (inputs.value(0)?, inputs.value(1)?, inputs.value(2)?)
+        else {
             return crate::error::fail!(InvalidGraph, "a range wants a start, a limit and a step");
         };
         Ok(vec![TensorType::new(start.dtype, [count(&start, &limit, &step)?])])

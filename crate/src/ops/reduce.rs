@@ -190,9 +190,11 @@ impl OpDef for Reduce {
             }
         }
         // Walk x with the dimensions that go last: what belongs together then lies together.
-        let order: Vec<usize> = (0..gone.len()).filter(|&i| !gone[i]).chain((0..gone.len()).filter(|&i| gone[i])).collect();
+        let order: Vec<usize> =
+            (0..gone.len()).filter(|&i| !gone[i]).chain((0..gone.len()).filter(|&i| gone[i])).collect();
         let strides = strided::row_major(x.shape);
-        let (shape, strides): (Vec<usize>, Vec<isize>) = order.iter().map(|&i| (x.shape[i], strides[i])).unzip();
+        let (shape, strides): (Vec<usize>, Vec<isize>) =
+            order.iter().map(|&i| (x.shape[i], strides[i])).unzip();
         let mut together = vec![0u128; x.bytes.len().div_ceil(16)];
         let together = &mut bytemuck::cast_slice_mut::<u128, u8>(&mut together)[..x.bytes.len()];
         strided::copy(x.dtype.block_bytes(), x.bytes, 0, &strides, together, &shape);
@@ -201,8 +203,12 @@ impl OpDef for Reduce {
         let part = |i: usize| i * n..(i + 1) * n;
         let y_len = y.len();
         let values = match lines.widen()? {
-            Wide::Floats(all) => Wide::Floats((0..y_len).map(|i| self.function.of_floats(&all[part(i)])).collect()),
-            Wide::Ints(all) => Wide::Ints((0..y_len).map(|i| self.function.of_ints(&all[part(i)], x.dtype)).collect()),
+            Wide::Floats(all) => {
+                Wide::Floats((0..y_len).map(|i| self.function.of_floats(&all[part(i)])).collect())
+            }
+            Wide::Ints(all) => {
+                Wide::Ints((0..y_len).map(|i| self.function.of_ints(&all[part(i)], x.dtype)).collect())
+            }
         };
         y.narrow(values)
     }
@@ -232,7 +238,8 @@ impl ReduceFunction {
             let walk = Walk::new(&shape, [&own]).filter(|walk| walk.rank <= 4)?;
             Some((shape.iter().product(), walk.sizes[0], walk.strides[0][0]))
         };
-        let (Some((n, kept_sizes, kept_strides)), Some((count, gone_sizes, gone_strides))) = (part(false), part(true))
+        let (Some((n, kept_sizes, kept_strides)), Some((count, gone_sizes, gone_strides))) =
+            (part(false), part(true))
         else {
             return Lowered::not_on_gpu("no kernel reduces along so many dimensions");
         };
@@ -279,33 +286,51 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let mut cases = Vec::new();
-        let functions = [ReduceFunction::Mean, ReduceFunction::Sum, ReduceFunction::Max, ReduceFunction::Min, ReduceFunction::L2];
-        for (function, axis) in functions.into_iter().flat_map(|function| [(function, 0), (function, 1), (function, 2)]) {
+        let functions = [
+            ReduceFunction::Mean,
+            ReduceFunction::Sum,
+            ReduceFunction::Max,
+            ReduceFunction::Min,
+            ReduceFunction::L2,
+        ];
+        for (function, axis) in
+            functions.into_iter().flat_map(|function| [(function, 0), (function, 1), (function, 2)])
+        {
             let inputs = vec![Given::noise(&[3, 5, 17], 3), Given::known(&[1], &[axis as i64])];
             let op = Reduce { function, axes: ReduceAxes::Given { none_is_none: false }, keep: false };
-            cases.push(Case::new(format!("{function:?} on {axis}"), op, inputs, Tolerance::of(2e-5), move |x| {
-                let x = x[0].as_ref().expect("an input");
-                let mut shape = x.shape.clone();
-                let n = shape.remove(axis);
-                let of = |mut index: Vec<usize>| {
-                    index.insert(axis, 0);
-                    let line = (0..n).map(|i| {
-                        index[axis] = i;
-                        x.at(&index)
-                    });
-                    reference_reduce(function, &Array::new(&[1, n], line.collect())).values[0]
-                };
-                vec![Array::new(&shape, indices(&shape).map(of).collect())]
-            }));
+            cases.push(Case::new(
+                format!("{function:?} on {axis}"),
+                op,
+                inputs,
+                Tolerance::of(2e-5),
+                move |x| {
+                    let x = x[0].as_ref().expect("an input");
+                    let mut shape = x.shape.clone();
+                    let n = shape.remove(axis);
+                    let of = |mut index: Vec<usize>| {
+                        index.insert(axis, 0);
+                        let line = (0..n).map(|i| {
+                            index[axis] = i;
+                            x.at(&index)
+                        });
+                        reference_reduce(function, &Array::new(&[1, n], line.collect())).values[0]
+                    };
+                    vec![Array::new(&shape, indices(&shape).map(of).collect())]
+                },
+            ));
         }
         for function in [ReduceFunction::Mean, ReduceFunction::Sum, ReduceFunction::Max] {
             for shape in [&[1][..], &[3, 63], &[2, 3, 576]] {
                 let inputs = vec![Given::noise(shape, 3)];
                 // Values of both signs nearly cancel.
                 let tolerance = Tolerance::of(2e-5);
-                cases.push(Case::new(format!("{function:?} of {shape:?}"), Reduce::last(function), inputs, tolerance, |x| {
-                    vec![reference_reduce(function, x[0].as_ref().expect("an input"))]
-                }));
+                cases.push(Case::new(
+                    format!("{function:?} of {shape:?}"),
+                    Reduce::last(function),
+                    inputs,
+                    tolerance,
+                    |x| vec![reference_reduce(function, x[0].as_ref().expect("an input"))],
+                ));
             }
         }
         cases

@@ -51,11 +51,20 @@ impl Reshape {
                         }
                         0 if !allow_zero => {
                             let own = x.get(i).copied();
-                            ensure!(own.is_some(), ShapeMismatch, "dimension {i} of {wanted:?} copies one that {x:?} lacks");
+                            ensure!(
+                                own.is_some(),
+                                ShapeMismatch,
+                                "dimension {i} of {wanted:?} copies one that {x:?} lacks"
+                            );
                             own.unwrap_or_default()
                         }
                         0.. => dim as usize,
-                        _ => return crate::error::fail!(ShapeMismatch, "{x:?} cannot take the shape {wanted:?}"),
+                        _ => {
+                            return crate::error::fail!(
+                                ShapeMismatch,
+                                "{x:?} cannot take the shape {wanted:?}"
+                            );
+                        }
                     });
                 }
                 if let Some(rest) = rest {

@@ -137,17 +137,22 @@ impl OpDef for Resize {
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
         let x = types.input(0)?;
-        let axes = self.axes(&x, &types.floats(1)?, &types.floats(2)?, &types.ints(3)?.unwrap_or_default())?;
+        let axes =
+            self.axes(&x, &types.floats(1)?, &types.floats(2)?, &types.ints(3)?.unwrap_or_default())?;
         let moving: Vec<usize> = (0..axes.len()).filter(|&i| axes[i].moves()).collect();
-        let (&[.., columns], true) = (&moving[..], types.dtype(0) == Some(DType::F32) && moving.len() < 3) else {
-            return Lowered::not_on_gpu("no kernel resizes elements of this dtype along none or so many dimensions");
+        let (&[.., columns], true) = (&moving[..], types.dtype(0) == Some(DType::F32) && moving.len() < 3)
+        else {
+            return Lowered::not_on_gpu(
+                "no kernel resizes elements of this dtype along none or so many dimensions",
+            );
         };
         let rows = (moving.len() == 2).then(|| moving[0]);
         // Pairs of position and weight, as many for each output; and how many.
         let table = |axis: usize| -> Option<(Vec<u32>, usize)> {
             let taps = axes[axis].taps(self.method).into_iter().collect::<Option<Vec<_>>>()?;
             let most = taps.iter().map(Vec::len).max()?;
-            let pairs = taps.iter().flat_map(|own| (0..most).map(|i| own.get(i).copied().unwrap_or((0, 0.0))));
+            let pairs =
+                taps.iter().flat_map(|own| (0..most).map(|i| own.get(i).copied().unwrap_or((0, 0.0))));
             Some((pairs.flat_map(|(at, weight)| [at as u32, weight.to_bits()]).collect(), most))
         };
         let of_rows = rows.map_or(Some((vec![0, 1f32.to_bits()], 1)), table);
@@ -156,7 +161,8 @@ impl OpDef for Resize {
         };
         all.extend(of_columns);
         let between = rows.map_or(columns..columns, |rows| rows + 1..columns);
-        let size = |axis: Option<usize>, of: fn(&Axis) -> usize| axis.map_or(1, |axis| of(&axes[axis])) as u32;
+        let size =
+            |axis: Option<usize>, of: fn(&Axis) -> usize| axis.map_or(1, |axis| of(&axes[axis])) as u32;
         let n = types.n_out()?;
         let params = Params {
             n: n as u32,
@@ -188,7 +194,15 @@ pub(super) mod parity {
 
     fn op(method: Method, coordinates: Coordinates) -> Resize {
         let policy = SizePolicy::Stretch;
-        Resize { method, coordinates, axes: None, policy, exclude_outside: false, antialias: false, outside: 0.0 }
+        Resize {
+            method,
+            coordinates,
+            axes: None,
+            policy,
+            exclude_outside: false,
+            antialias: false,
+            outside: 0.0,
+        }
     }
 
     pub fn cases() -> Vec<Case> {
@@ -208,12 +222,14 @@ pub(super) mod parity {
                 // Of two pixels a doubled one lies a quarter from the nearer.
                 let near = |i: usize, n: usize| {
                     let own = i / 2;
-                    let other = if i.is_multiple_of(2) { own.saturating_sub(1) } else { (own + 1).min(n - 1) };
+                    let other =
+                        if i.is_multiple_of(2) { own.saturating_sub(1) } else { (own + 1).min(n - 1) };
                     [(own, 0.75), (other, 0.25)]
                 };
                 let of = |i: Vec<usize>| {
                     let rows = near(i[2], 3).into_iter();
-                    let cells = rows.flat_map(|(r, a)| near(i[3], 4).map(|(c, b)| a * b * x.at(&[0, i[1], r, c])));
+                    let cells =
+                        rows.flat_map(|(r, a)| near(i[3], 4).map(|(c, b)| a * b * x.at(&[0, i[1], r, c])));
                     cells.sum()
                 };
                 vec![Array::new(&all, indices(&all).map(of).collect())]

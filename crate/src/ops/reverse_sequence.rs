@@ -31,7 +31,8 @@ impl OpDef for ReverseSequence {
             return fail!(InvalidInput, "a sequence of {length} of {time} elements");
         }
         for (i, slot) in y.bytes.chunks_exact_mut(row.max(1)).enumerate() {
-            let (time, batch) = if self.batch_first { (i % second, i / second) } else { (i / second, i % second) };
+            let (time, batch) =
+                if self.batch_first { (i % second, i / second) } else { (i / second, i % second) };
             let length = lengths[batch] as usize;
             let from = if time < length { length - 1 - time } else { time };
             let from = if self.batch_first { batch * second + from } else { from * second + batch };
@@ -49,9 +50,15 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let inputs = vec![Given::noise(&[3, 2, 1], 1), Given::fed(&[2], &[3i64, 2])];
-        vec![Case::new("time first", ReverseSequence { batch_first: false }, inputs, Tolerance::of(0.0), |x| {
-            let x = &x[0].as_ref().expect("sequences").values;
-            vec![Array::new(&[3, 2, 1], [4, 3, 2, 1, 0, 5].iter().map(|&i| x[i]).collect())]
-        })]
+        vec![Case::new(
+            "time first",
+            ReverseSequence { batch_first: false },
+            inputs,
+            Tolerance::of(0.0),
+            |x| {
+                let x = &x[0].as_ref().expect("sequences").values;
+                vec![Array::new(&[3, 2, 1], [4, 3, 2, 1, 0, 5].iter().map(|&i| x[i]).collect())]
+            },
+        )]
     }
 }

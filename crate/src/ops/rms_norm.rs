@@ -85,9 +85,13 @@ pub(super) mod parity {
         for shape in [&[1, 1][..], &[3, 63], &[1, 576], &[2, 3, 130]] {
             let weight = Given::weight(DType::F32, &shape[shape.len() - 1..], 2);
             let op = RmsNorm { epsilon: 1e-5 };
-            cases.push(Case::new(format!("{shape:?}"), op, vec![Given::noise(shape, 1), weight], Tolerance::of(1e-5), |x| {
-                vec![reference_rms_norm(x[0].as_ref().expect("x"), x[1].as_ref().expect("weight"), 1e-5)]
-            }));
+            cases.push(Case::new(
+                format!("{shape:?}"),
+                op,
+                vec![Given::noise(shape, 1), weight],
+                Tolerance::of(1e-5),
+                |x| vec![reference_rms_norm(x[0].as_ref().expect("x"), x[1].as_ref().expect("weight"), 1e-5)],
+            ));
         }
         cases
     }

@@ -80,11 +80,20 @@ impl OpDef for RoiPool {
         let images = inputs.optional(2).is_some();
         let fits = match (&x[..], &regions[..]) {
             (&[_, _, h, w], &[n, width]) => {
-                h > 0 && w > 0 && width == if images { 4 } else { 5 } && inputs.optional(2).is_none_or(|images| images.shape == Shape::known(&[n]))
+                h > 0
+                    && w > 0
+                    && width == if images { 4 } else { 5 }
+                    && inputs.optional(2).is_none_or(|images| images.shape == Shape::known(&[n]))
             }
             _ => false,
         };
-        ensure!(fits && self.size.0 > 0 && self.size.1 > 0, ShapeMismatch, "regions {} of {}", inputs.ty(1)?, inputs.ty(0)?);
+        ensure!(
+            fits && self.size.0 > 0 && self.size.1 > 0,
+            ShapeMismatch,
+            "regions {} of {}",
+            inputs.ty(1)?,
+            inputs.ty(0)?
+        );
         Ok(vec![TensorType::new(inputs.dtype(0)?, [regions[0], x[1], self.size.0, self.size.1])])
     }
 
@@ -124,18 +133,30 @@ impl OpDef for RoiPool {
                         }
                         RoiMethod::Samples { each, largest, .. } => {
                             let step = [0, 1].map(|axis| size[axis] / bin[axis].1 as f32);
-                            let count = step.map(|step| if each > 0 { each } else { step.ceil().clamp(0.0, MOST) as usize });
+                            let count =
+                                step.map(
+                                    |step| {
+                                        if each > 0 { each } else { step.ceil().clamp(0.0, MOST) as usize }
+                                    },
+                                );
                             let place = |axis: usize, i: usize| {
-                                corner[axis] + (bin[axis].0 as f32 + (i as f32 + 0.5) / count[axis] as f32) * step[axis]
+                                corner[axis]
+                                    + (bin[axis].0 as f32 + (i as f32 + 0.5) / count[axis] as f32)
+                                        * step[axis]
                             };
                             let samples = (0..count[0] * count[1])
                                 .map(|i| around(place(0, i / count[1]), place(1, i % count[1]), h, w));
                             if largest {
                                 let value = |(at, weight): (usize, f32)| pixels[at] * weight;
-                                let best = samples.map(|taps| taps.map_or(0.0, |taps| taps.map(value).into_iter().fold(f32::NEG_INFINITY, f32::max)));
+                                let best = samples.map(|taps| {
+                                    taps.map_or(0.0, |taps| {
+                                        taps.map(value).into_iter().fold(f32::NEG_INFINITY, f32::max)
+                                    })
+                                });
                                 best.reduce(f32::max).unwrap_or(0.0)
                             } else {
-                                let sum: f32 = samples.flatten().flatten().map(|(at, weight)| pixels[at] * weight).sum();
+                                let sum: f32 =
+                                    samples.flatten().flatten().map(|(at, weight)| pixels[at] * weight).sum();
                                 sum / (count[0] * count[1]).max(1) as f32
                             }
                         }
@@ -157,12 +178,17 @@ pub(super) mod parity {
         // A region of whole pixels: its parts are means of two by two samples in the middle of four pixels each.
         let by = RoiMethod::Samples { each: 2, largest: false, half_pixel: true };
         let aligned = RoiPool { size: (2, 2), scale: 1.0, by };
-        let inputs = vec![Given::noise(&[1, 2, 6, 6], 1), Given::fed(&[1, 4], &[1.0f32, 1.0, 5.0, 5.0]), Given::fed(&[1], &[0i64])];
+        let inputs = vec![
+            Given::noise(&[1, 2, 6, 6], 1),
+            Given::fed(&[1, 4], &[1.0f32, 1.0, 5.0, 5.0]),
+            Given::fed(&[1], &[0i64]),
+        ];
         let pooled = RoiPool { size: (2, 2), scale: 1.0, by: RoiMethod::Largest };
         let region = vec![Given::noise(&[1, 2, 6, 6], 1), Given::fed(&[1, 5], &[0.0f32, 1.0, 1.0, 4.0, 4.0])];
         let each = |x: &Array, of: fn(&[f64]) -> f64| {
             let value = |at: Vec<usize>| {
-                let pixels = indices(&[2, 2]).map(|i| x.at(&[0, at[1], 1 + 2 * at[2] + i[0], 1 + 2 * at[3] + i[1]]));
+                let pixels =
+                    indices(&[2, 2]).map(|i| x.at(&[0, at[1], 1 + 2 * at[2] + i[0], 1 + 2 * at[3] + i[1]]));
                 of(&pixels.collect::<Vec<_>>())
             };
             Array::new(&[1, 2, 2, 2], indices(&[1, 2, 2, 2]).map(value).collect())
@@ -172,7 +198,9 @@ pub(super) mod parity {
                 vec![each(x[0].as_ref().expect("an image"), |pixels| pixels.iter().sum::<f64>() / 4.0)]
             }),
             Case::new("largest", pooled, region, Tolerance::of(1e-6), |x| {
-                vec![each(x[0].as_ref().expect("an image"), |pixels| pixels.iter().copied().fold(f64::MIN, f64::max))]
+                vec![each(x[0].as_ref().expect("an image"), |pixels| {
+                    pixels.iter().copied().fold(f64::MIN, f64::max)
+                })]
             }),
         ]
     }

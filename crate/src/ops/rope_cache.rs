@@ -93,7 +93,9 @@ impl OpDef for RopeCache {
         let q = inputs.ty(input::Q)?;
         let (q_columns, kv_columns) = self.columns();
         ensure!(
-            self.head_dim.is_multiple_of(2) && self.n_kv_heads > 0 && self.n_heads.is_multiple_of(self.n_kv_heads),
+            self.head_dim.is_multiple_of(2)
+                && self.n_kv_heads > 0
+                && self.n_heads.is_multiple_of(self.n_kv_heads),
             InvalidGraph,
             "{} heads of {} elements over {} key heads cannot be rotated and grouped",
             self.n_heads,
@@ -126,7 +128,9 @@ impl OpDef for RopeCache {
         }
         let table = inputs.ty(input::TABLE)?;
         ensure!(
-            table.shape.rank() == 3 && table.shape.0[1] == Dim::Known(self.head_dim / 2) && table.dtype == DType::F32,
+            table.shape.rank() == 3
+                && table.shape.0[1] == Dim::Known(self.head_dim / 2)
+                && table.dtype == DType::F32,
             ShapeMismatch,
             "the table of angles {table} is not f32 [positions, {}, 2]",
             self.head_dim / 2
@@ -360,12 +364,15 @@ pub(super) mod parity {
         let layouts = [RopeLayout::Interleaved, RopeLayout::Halves, RopeLayout::Skip];
         let shapes = [(4, 2, 32), (3, 1, 64), (2, 2, 80), (9, 3, 64), (2, 1, 128)];
         for (i, (n_heads, n_kv_heads, head_dim)) in shapes.into_iter().enumerate() {
-            for (j, (fused, norms)) in [(true, false), (true, true), (false, false), (false, true)].into_iter().enumerate() {
+            for (j, (fused, norms)) in
+                [(true, false), (true, true), (false, false), (false, true)].into_iter().enumerate()
+            {
                 let dtype = [DType::F32, DType::F16][(i + j) % 2];
                 let (layout, rows, position) = (layouts[(i + j) % 3], 1 + 2 * (j % 2), (i + j) % 4);
                 let op = RopeCache { n_heads, n_kv_heads, head_dim, layout, norm_epsilon: 1e-5 };
                 let (q, kv) = op.columns();
-                let norm = |seed| if norms { Given::weight(DType::F32, &[head_dim], seed) } else { Given::Absent };
+                let norm =
+                    |seed| if norms { Given::weight(DType::F32, &[head_dim], seed) } else { Given::Absent };
                 let apart = |seed| if fused { Given::Absent } else { Given::noise(&[rows, kv], seed) };
                 let cache = Given::State { dtype, shape: vec![7, kv] };
                 let inputs = vec![
@@ -381,7 +388,9 @@ pub(super) mod parity {
                 ];
                 // A cache of f16 rounds to 11 bits.
                 let tolerance = Tolerance::of(if dtype == DType::F16 { 5e-4 } else { 1e-5 });
-                let name = format!("{dtype} {layout:?} {n_heads}/{n_kv_heads} heads of {head_dim}, fused {fused}, norms {norms}");
+                let name = format!(
+                    "{dtype} {layout:?} {n_heads}/{n_kv_heads} heads of {head_dim}, fused {fused}, norms {norms}"
+                );
                 cases.push(Case::new(name, op.clone(), inputs, tolerance, |x| reference_rope_cache(&op, x)));
             }
         }

@@ -33,8 +33,12 @@ impl Rotary {
         let half = table.last().copied().unwrap_or(0);
         let (batch, heads, length, head, heads_first) = match *x {
             [b, h, s, d] => (b, h, s, d, true),
-            [b, s, n] if self.heads > 0 && n.is_multiple_of(self.heads) => (b, self.heads, s, n / self.heads, false),
-            [b, s, n] if self.heads == 0 && half > 0 && n.is_multiple_of(2 * half) => (b, n / (2 * half), s, 2 * half, false),
+            [b, s, n] if self.heads > 0 && n.is_multiple_of(self.heads) => {
+                (b, self.heads, s, n / self.heads, false)
+            }
+            [b, s, n] if self.heads == 0 && half > 0 && n.is_multiple_of(2 * half) => {
+                (b, n / (2 * half), s, 2 * half, false)
+            }
             _ => return fail!(ShapeMismatch, "{x:?} in {} heads has no pairs to turn", self.heads),
         };
         let turning = if self.turning == 0 { head } else { self.turning };
@@ -74,7 +78,9 @@ impl OpDef for Rotary {
         let positions = optional(inputs, 3)?.map(|positions| positions.to_ints()).transpose()?;
         let half = own.turning / 2;
         let (x, y) = (x.data::<f32>()?, outputs[0].data::<f32>()?);
-        for (row, (x, y)) in x.chunks_exact(own.head.max(1)).zip(y.chunks_exact_mut(own.head.max(1))).enumerate() {
+        for (row, (x, y)) in
+            x.chunks_exact(own.head.max(1)).zip(y.chunks_exact_mut(own.head.max(1))).enumerate()
+        {
             let (batch, place) = match own.heads_first {
                 true => (row / own.length / own.heads, row % own.length),
                 false => (row / own.heads / own.length, row / own.heads % own.length),
@@ -86,7 +92,12 @@ impl OpDef for Rotary {
                 None => Some(at),
             };
             let angles = position.and_then(|p| p.checked_mul(half)).filter(|at| at + half <= cosines.len());
-            let beyond = || Error::new(ErrorKind::InvalidInput, format!("position {position:?} is beyond the tables of angles"));
+            let beyond = || {
+                Error::new(
+                    ErrorKind::InvalidInput,
+                    format!("position {position:?} is beyond the tables of angles"),
+                )
+            };
             let angles = angles.ok_or_else(beyond)?;
             y.copy_from_slice(x);
             for i in 0..half {
@@ -111,24 +122,46 @@ pub(super) mod parity {
             let half = if turning == 0 { 4 } else { turning / 2 };
             let tables = [Given::noise(&[9, half], 2), Given::noise(&[9, half], 3)];
             let [cosines, sines] = tables;
-            let inputs = vec![Given::noise(&[2, 3, 5, 8], 1), cosines, sines, Given::fed(&[2, 5], &[0i64, 1, 2, 3, 4, 8, 7, 6, 5, 0])];
+            let inputs = vec![
+                Given::noise(&[2, 3, 5, 8], 1),
+                cosines,
+                sines,
+                Given::fed(&[2, 5], &[0i64, 1, 2, 3, 4, 8, 7, 6, 5, 0]),
+            ];
             let op = Rotary { interleaved, turning, heads: 0 };
-            Case::new(format!("{turning} turn, neighbours {interleaved}"), op, inputs, Tolerance::of(1e-6), move |x| {
-                let [Some(x), Some(cos), Some(sin), Some(positions)] = x else { panic!("four inputs") };
-                let of = |at: Vec<usize>| {
-                    let position = positions.at(&[at[0], at[2]]) as usize;
-                    let other = |i: usize| x.at(&[at[0], at[1], at[2], i]);
-                    let i = at[3];
-                    match (interleaved, i < 2 * half) {
-                        (_, false) => x.at(&at),
-                        (true, _) if i.is_multiple_of(2) => cos.at(&[position, i / 2]) * x.at(&at) - sin.at(&[position, i / 2]) * other(i + 1),
-                        (true, _) => sin.at(&[position, i / 2]) * other(i - 1) + cos.at(&[position, i / 2]) * x.at(&at),
-                        (false, _) if i < half => cos.at(&[position, i]) * x.at(&at) - sin.at(&[position, i]) * other(i + half),
-                        (false, _) => sin.at(&[position, i - half]) * other(i - half) + cos.at(&[position, i - half]) * x.at(&at),
-                    }
-                };
-                vec![Array::new(&x.shape, indices(&x.shape).map(of).collect())]
-            })
+            Case::new(
+                format!("{turning} turn, neighbours {interleaved}"),
+                op,
+                inputs,
+                Tolerance::of(1e-6),
+                move |x| {
+                    let [Some(x), Some(cos), Some(sin), Some(positions)] = x else { panic!("four inputs") };
+                    let of = |at: Vec<usize>| {
+                        let position = positions.at(&[at[0], at[2]]) as usize;
+                        let other = |i: usize| x.at(&[at[0], at[1], at[2], i]);
+                        let i = at[3];
+                        match (interleaved, i < 2 * half) {
+                            (_, false) => x.at(&at),
+                            (true, _) if i.is_multiple_of(2) => {
+                                cos.at(&[position, i / 2]) * x.at(&at)
+                                    - sin.at(&[position, i / 2]) * other(i + 1)
+                            }
+                            (true, _) => {
+                                sin.at(&[position, i / 2]) * other(i - 1)
+                                    + cos.at(&[position, i / 2]) * x.at(&at)
+                            }
+                            (false, _) if i < half => {
+                                cos.at(&[position, i]) * x.at(&at) - sin.at(&[position, i]) * other(i + half)
+                            }
+                            (false, _) => {
+                                sin.at(&[position, i - half]) * other(i - half)
+                                    + cos.at(&[position, i - half]) * x.at(&at)
+                            }
+                        }
+                    };
+                    vec![Array::new(&x.shape, indices(&x.shape).map(of).collect())]
+                },
+            )
         };
         vec![case(false, 0), case(true, 0), case(false, 4)]
     }

@@ -64,7 +64,13 @@ impl ScatterJoin {
 
 impl Scatter {
     /// For each element of the updates, in order, where it goes.
-    fn targets(&self, x: &[usize], indices: &[i64], of_indices: &[usize], updates: &[usize]) -> Result<Vec<usize>> {
+    fn targets(
+        &self,
+        x: &[usize],
+        indices: &[i64],
+        of_indices: &[usize],
+        updates: &[usize],
+    ) -> Result<Vec<usize>> {
         let mut targets = Vec::new();
         match self.by {
             ScatterBy::Element { axis } => {
@@ -143,7 +149,10 @@ impl OpDef for Scatter {
             }
             (y, _) => {
                 let Wide::Floats(mut y) = y else { return Ok(()) };
-                targets.iter().zip(updates.to_floats()?).for_each(|(&at, x)| y[at] = self.join.floats(y[at], x));
+                targets
+                    .iter()
+                    .zip(updates.to_floats()?)
+                    .for_each(|(&at, x)| y[at] = self.join.floats(y[at], x));
                 Wide::Floats(y)
             }
         };
@@ -162,7 +171,11 @@ pub(super) mod parity {
     use crate::ops::case::{Case, Given, Tolerance};
 
     pub fn cases() -> Vec<Case> {
-        let case = |by: ScatterBy, join: ScatterJoin, indices: Given, updates: &[usize], places: &'static [usize]| {
+        let case = |by: ScatterBy,
+                    join: ScatterJoin,
+                    indices: Given,
+                    updates: &[usize],
+                    places: &'static [usize]| {
             let inputs = vec![Given::noise(&[3, 4], 1), indices, Given::noise(updates, 2)];
             Case::new(format!("{by:?} {join:?}"), Scatter { by, join }, inputs, Tolerance::of(1e-6), |x| {
                 let mut y = x[0].as_ref().expect("an input").clone();
@@ -178,7 +191,13 @@ pub(super) mod parity {
         vec![
             case(last, ScatterJoin::Replace, along.clone(), &[2, 2], &[2, 0, 7, 5]),
             case(ScatterBy::Element { axis: 0 }, ScatterJoin::Add, along, &[2, 2], &[8, 1, 8, 5]),
-            case(ScatterBy::Slice, ScatterJoin::Add, slices, &[3, 4], &[8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11]),
+            case(
+                ScatterBy::Slice,
+                ScatterJoin::Add,
+                slices,
+                &[3, 4],
+                &[8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11],
+            ),
         ]
     }
 }

@@ -3,8 +3,8 @@
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
-use crate::kernels::walk::{Walk, vec4u};
 use crate::kernels::strided;
+use crate::kernels::walk::{Walk, vec4u};
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{DType, Shape, TensorType};
 
@@ -17,7 +17,8 @@ impl OpDef for Select {
         let (condition, a, b) = (inputs.ty(0)?, inputs.ty(1)?, inputs.ty(2)?);
         expect_dtype(condition, DType::Bool, "the condition")?;
         ensure!(a.dtype == b.dtype, ShapeMismatch, "{a} and {b} differ in dtype");
-        let shape = super::broadcast_shape(&super::broadcast_shape(&a.shape.0, &b.shape.0)?, &condition.shape.0)?;
+        let shape =
+            super::broadcast_shape(&super::broadcast_shape(&a.shape.0, &b.shape.0)?, &condition.shape.0)?;
         Ok(vec![TensorType { dtype: a.dtype, shape: Shape(shape) }])
     }
 
@@ -39,13 +40,15 @@ impl OpDef for Select {
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
         let y = types.output(0)?;
-        let strides = [types.input(0)?, types.input(1)?, types.input(2)?].map(|from| strided::broadcast(&from, &y));
+        let strides =
+            [types.input(0)?, types.input(1)?, types.input(2)?].map(|from| strided::broadcast(&from, &y));
         let words = types.dtype(1).is_some_and(|dtype| dtype.block_bytes() == 4);
         let Some(walk) = Walk::new(&y, [&strides[0], &strides[1], &strides[2]]).filter(|_| words) else {
             return Lowered::not_on_gpu("no kernel selects elements of this dtype along so many dimensions");
         };
         let [sizes, more_sizes] = walk.sizes;
-        let [[c_strides, more_c_strides], [a_strides, more_a_strides], [b_strides, more_b_strides]] = walk.strides;
+        let [[c_strides, more_c_strides], [a_strides, more_a_strides], [b_strides, more_b_strides]] =
+            walk.strides;
         let n = types.n_out()?;
         let params = Params {
             n: n as u32,
@@ -70,13 +73,15 @@ impl OpDef for Select {
 fn select<T: bytemuck::Pod>(condition: TensorView, a: TensorView, b: TensorView, y: &mut TensorViewMut) {
     let shape = y.shape;
     let strides = [condition.shape, a.shape, b.shape].map(|from| strided::broadcast(from, shape));
-    let [of_condition, of_a, of_b] = [0, 1, 2].map(|i: usize| strides[i].last().map_or(0, |step| *step as usize));
+    let [of_condition, of_a, of_b] =
+        [0, 1, 2].map(|i: usize| strides[i].last().map_or(0, |step| *step as usize));
     let (a, b): (&[T], &[T]) = (bytemuck::cast_slice(a.bytes), bytemuck::cast_slice(b.bytes));
     let y: &mut [T] = bytemuck::cast_slice_mut(y.bytes);
     let mut rows = y.chunks_exact_mut(shape.last().copied().unwrap_or(1).max(1));
     strided::for_each_row(shape, [&strides[0], &strides[1], &strides[2]], |at| {
         let Some(row) = rows.next() else { return };
-        let (condition, a, b) = (&condition.bytes[at[0] as usize..], &a[at[1] as usize..], &b[at[2] as usize..]);
+        let (condition, a, b) =
+            (&condition.bytes[at[0] as usize..], &a[at[1] as usize..], &b[at[2] as usize..]);
         for (i, y) in row.iter_mut().enumerate() {
             *y = if condition[i * of_condition] != 0 { a[i * of_a] } else { b[i * of_b] };
         }

@@ -65,7 +65,9 @@ pub(super) mod parity {
     pub fn cases() -> Vec<Case> {
         let case = |op: Shape, want: &'static [f64], shape: &'static [usize]| {
             let inputs = vec![Given::noise(&[2, 3, 4], 1)];
-            Case::new(format!("{op:?}"), op, inputs, Tolerance::of(0.0), |_| vec![Array::new(shape, want.to_vec())])
+            Case::new(format!("{op:?}"), op, inputs, Tolerance::of(0.0), |_| {
+                vec![Array::new(shape, want.to_vec())]
+            })
         };
         vec![
             case(Shape::Size, &[24.0], &[]),

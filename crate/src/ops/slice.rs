@@ -2,8 +2,8 @@
 
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
-use crate::kernels::walk::Moved;
 use crate::kernels::strided;
+use crate::kernels::walk::Moved;
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{Shape, TensorType};
 
@@ -15,7 +15,13 @@ pub struct Slice;
 /// Start, step and number of elements along one dimension.
 type Range = (isize, isize, usize);
 
-fn ranges(shape: &[usize], starts: &[i64], ends: &[i64], axes: Option<Vec<i64>>, steps: Option<Vec<i64>>) -> Result<Vec<Range>> {
+fn ranges(
+    shape: &[usize],
+    starts: &[i64],
+    ends: &[i64],
+    axes: Option<Vec<i64>>,
+    steps: Option<Vec<i64>>,
+) -> Result<Vec<Range>> {
     let mut ranges: Vec<Range> = shape.iter().map(|&n| (0, 1, n)).collect();
     let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
@@ -28,7 +34,13 @@ fn ranges(shape: &[usize], starts: &[i64], ends: &[i64], axes: Option<Vec<i64>>,
         let (low, high) = if step > 0 { (0, n) } else { (-1, n - 1) };
         let start = from_end(starts[i]).clamp(low.max(0), high.max(0));
         let end = from_end(ends[i]).clamp(low, high);
-        let count = if n == 0 { 0 } else if step > 0 { (end - start + step - 1) / step } else { (start - end - step - 1) / -step };
+        let count = if n == 0 {
+            0
+        } else if step > 0 {
+            (end - start + step - 1) / step
+        } else {
+            (start - end - step - 1) / -step
+        };
         ranges[axis] = (start as isize, step.clamp(-n.max(1), n.max(1)) as isize, count.max(0) as usize);
     }
     Ok(ranges)
@@ -52,10 +64,17 @@ impl OpDef for Slice {
             let view = inputs.get(i).map_or(Ok(None), Input::optional)?;
             view.as_ref().map(TensorView::to_ints).transpose()
         };
-        let ranges = ranges(x.shape, &ints(1)?.unwrap_or_default(), &ints(2)?.unwrap_or_default(), ints(3)?, ints(4)?)?;
+        let ranges = ranges(
+            x.shape,
+            &ints(1)?.unwrap_or_default(),
+            &ints(2)?.unwrap_or_default(),
+            ints(3)?,
+            ints(4)?,
+        )?;
         let strides = strided::row_major(x.shape);
         let offset = ranges.iter().zip(&strides).map(|((start, ..), stride)| start * stride).sum();
-        let strides: Vec<isize> = ranges.iter().zip(&strides).map(|((_, step, _), stride)| step * stride).collect();
+        let strides: Vec<isize> =
+            ranges.iter().zip(&strides).map(|((_, step, _), stride)| step * stride).collect();
         strided::copy(x.dtype.block_bytes(), x.bytes, offset, &strides, y.bytes, y.shape);
         Ok(())
     }
@@ -67,7 +86,8 @@ impl OpDef for Slice {
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
         let (x, y) = (types.input(0)?, types.output(0)?);
         let ints = |i: usize| types.ints(i);
-        let ranges = ranges(&x, &ints(1)?.unwrap_or_default(), &ints(2)?.unwrap_or_default(), ints(3)?, ints(4)?)?;
+        let ranges =
+            ranges(&x, &ints(1)?.unwrap_or_default(), &ints(2)?.unwrap_or_default(), ints(3)?, ints(4)?)?;
         let strides = strided::row_major(&x);
         let start = ranges.iter().zip(&strides).map(|((start, ..), stride)| start * stride).sum();
         let strides: Vec<isize> =

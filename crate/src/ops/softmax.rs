@@ -164,9 +164,17 @@ pub(super) mod parity {
             let inputs = vec![Given::noise(&[3, 5, 7], 1)];
             Case::new(format!("{function:?} on {axis}"), op, inputs, Tolerance::of(1e-6), |x| {
                 let axis = if axis < 0 { 2 } else { axis as usize };
-                vec![reference_softmax(x[0].as_ref().expect("an input"), axis, function == SoftmaxFunction::Log)]
+                vec![reference_softmax(
+                    x[0].as_ref().expect("an input"),
+                    axis,
+                    function == SoftmaxFunction::Log,
+                )]
             })
         };
-        vec![case(SoftmaxFunction::Softmax, -1), case(SoftmaxFunction::Softmax, 1), case(SoftmaxFunction::Log, 0)]
+        vec![
+            case(SoftmaxFunction::Softmax, -1),
+            case(SoftmaxFunction::Softmax, 1),
+            case(SoftmaxFunction::Log, 0),
+        ]
     }
 }

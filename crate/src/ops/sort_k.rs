@@ -58,7 +58,14 @@ fn by_size(a: &f64, b: &f64) -> Ordering {
 
 impl SortK {
     /// Where each element of the output comes from, in its order.
-    fn order<T>(&self, x: &[T], n: usize, inner: usize, k: usize, compare: impl Fn(&T, &T) -> Ordering) -> Vec<usize> {
+    fn order<T>(
+        &self,
+        x: &[T],
+        n: usize,
+        inner: usize,
+        k: usize,
+        compare: impl Fn(&T, &T) -> Ordering,
+    ) -> Vec<usize> {
         let outer = x.len().checked_div(n * inner).unwrap_or(0);
         let mut order = vec![0; outer * k * inner];
         for (block, column) in (0..outer).flat_map(|block| (0..inner).map(move |column| (block, column))) {
@@ -84,10 +91,17 @@ pub(super) mod parity {
         let case = |largest: bool, values: &'static [f64], indices: &'static [f64]| {
             let x = [3.0f32, 9.0, 9.0, 1.0, 5.0, 1.0];
             let inputs = vec![Given::fed(&[2, 3], &x), Given::known(&[1], &[2i64])];
-            Case::new(format!("largest: {largest}"), SortK { axis: -1, largest }, inputs, Tolerance::of(0.0), |_| {
-                vec![Array::new(&[2, 2], values.to_vec()), Array::new(&[2, 2], indices.to_vec())]
-            })
+            Case::new(
+                format!("largest: {largest}"),
+                SortK { axis: -1, largest },
+                inputs,
+                Tolerance::of(0.0),
+                |_| vec![Array::new(&[2, 2], values.to_vec()), Array::new(&[2, 2], indices.to_vec())],
+            )
         };
-        vec![case(true, &[9.0, 9.0, 5.0, 1.0], &[1.0, 2.0, 1.0, 0.0]), case(false, &[3.0, 9.0, 1.0, 1.0], &[0.0, 1.0, 0.0, 2.0])]
+        vec![
+            case(true, &[9.0, 9.0, 5.0, 1.0], &[1.0, 2.0, 1.0, 0.0]),
+            case(false, &[3.0, 9.0, 1.0, 1.0], &[0.0, 1.0, 0.0, 2.0]),
+        ]
     }
 }

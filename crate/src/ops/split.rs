@@ -22,7 +22,9 @@ impl OpDef for Split {
         let axis = super::axis_of(self.axis, x.len())?;
         let n = x[axis];
         let sizes = match inputs.ints(1)? {
-            Some(sizes) => sizes.into_iter().map(|size| usize::try_from(size).unwrap_or(usize::MAX)).collect(),
+            Some(sizes) => {
+                sizes.into_iter().map(|size| usize::try_from(size).unwrap_or(usize::MAX)).collect()
+            }
             None => {
                 let size = n.div_ceil(self.parts.max(1));
                 (0..self.parts).map(|i| n.saturating_sub(i * size).min(size)).collect::<Vec<_>>()

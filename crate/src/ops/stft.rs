@@ -15,8 +15,15 @@ pub struct Stft {
 
 impl Stft {
     /// The step and the length of a frame, and how many frames there are.
-    fn sizes(x: &[usize], step: Option<i64>, window: Option<&[usize]>, length: Option<i64>) -> Result<(usize, usize, usize)> {
-        let (&[_, n, 1 | 2] | &[_, n]) = x else { return crate::error::fail!(ShapeMismatch, "{x:?} is no signal [b, n, 1 or 2]") };
+    fn sizes(
+        x: &[usize],
+        step: Option<i64>,
+        window: Option<&[usize]>,
+        length: Option<i64>,
+    ) -> Result<(usize, usize, usize)> {
+        let (&[_, n, 1 | 2] | &[_, n]) = x else {
+            return crate::error::fail!(ShapeMismatch, "{x:?} is no signal [b, n, 1 or 2]");
+        };
         let step = step.and_then(|step| usize::try_from(step).ok()).unwrap_or(0);
         let length = match (length, window) {
             (Some(length), _) => usize::try_from(length).unwrap_or(0),
@@ -24,7 +31,11 @@ impl Stft {
             (None, None) => n,
         };
         let fits = step > 0 && (1..=n).contains(&length) && window.is_none_or(|window| window == [length]);
-        ensure!(fits, ShapeMismatch, "frames of {length} elements, {step} apart, under {window:?}, of a signal of {n}");
+        ensure!(
+            fits,
+            ShapeMismatch,
+            "frames of {length} elements, {step} apart, under {window:?}, of a signal of {n}"
+        );
         Ok((step, length, 1 + (n - length) / step))
     }
 }
@@ -32,7 +43,8 @@ impl Stft {
 impl OpDef for Stft {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         expect_float(inputs.ty(0)?, "the signal")?;
-        let number = |index: usize| Ok::<_, crate::error::Error>(inputs.ints(index)?.and_then(|x| x.first().copied()));
+        let number =
+            |index: usize| Ok::<_, crate::error::Error>(inputs.ints(index)?.and_then(|x| x.first().copied()));
         let window = inputs.optional(2).map(TensorType::known_shape).transpose()?;
         let x = inputs.shape(0)?;
         let (_, length, frames) = Self::sizes(&x, number(1)?, window.as_deref(), number(3)?)?;
@@ -46,9 +58,14 @@ impl OpDef for Stft {
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
-        let number = |index: usize| Ok::<_, crate::error::Error>(optional(inputs, index)?.map(|x| x.to_ints()).transpose()?.and_then(|x| x.first().copied()));
+        let number = |index: usize| {
+            Ok::<_, crate::error::Error>(
+                optional(inputs, index)?.map(|x| x.to_ints()).transpose()?.and_then(|x| x.first().copied()),
+            )
+        };
         let window = optional(inputs, 2)?;
-        let (step, length, frames) = Self::sizes(x.shape, number(1)?, window.map(|window| window.shape), number(3)?)?;
+        let (step, length, frames) =
+            Self::sizes(x.shape, number(1)?, window.map(|window| window.shape), number(3)?)?;
         let window = window.map_or_else(|| Ok(vec![1.0; length]), |window| window.to_floats())?;
         let (values, parts) = (x.to_floats()?, if x.shape.len() == 2 { 1 } else { x.shape[2] });
         let kept = y.shape[2];
@@ -57,7 +74,8 @@ impl OpDef for Stft {
             for frame in 0..frames {
                 let part = &signal[frame * step * parts..][..length * parts];
                 let numbers = part.chunks_exact(parts).zip(&window);
-                let line: Vec<Complex> = numbers.map(|(x, w)| (x[0] * w, x.get(1).map_or(0.0, |x| x * w))).collect();
+                let line: Vec<Complex> =
+                    numbers.map(|(x, w)| (x[0] * w, x.get(1).map_or(0.0, |x| x * w))).collect();
                 results.extend(transform(&line, false).into_iter().take(kept).flat_map(|(re, im)| [re, im]));
             }
         }

@@ -77,8 +77,12 @@ impl Kernel {
         let product = || pairs().map(|(a, b)| a * b).sum::<f64>();
         match self {
             Self::Linear => product(),
-            Self::Poly { gamma, offset, degree } => (f64::from(gamma) * product() + f64::from(offset)).powf(f64::from(degree)),
-            Self::Rbf { gamma } => (-f64::from(gamma) * pairs().map(|(a, b)| (a - b).powi(2)).sum::<f64>()).exp(),
+            Self::Poly { gamma, offset, degree } => {
+                (f64::from(gamma) * product() + f64::from(offset)).powf(f64::from(degree))
+            }
+            Self::Rbf { gamma } => {
+                (-f64::from(gamma) * pairs().map(|(a, b)| (a - b).powi(2)).sum::<f64>()).exp()
+            }
             Self::Sigmoid { gamma, offset } => (f64::from(gamma) * product() + f64::from(offset)).tanh(),
         }
     }
@@ -88,16 +92,22 @@ impl Machine {
     /// Fails unless the numbers of weights fit those of vectors.
     fn check(&self) -> Result<()> {
         let vectors = self.n_vectors();
-        let fits = self.features > 0 && self.vectors.len() == vectors * self.features && match &self.sums {
-            Sums::Plain(weights) => vectors > 0 && weights.len().is_multiple_of(vectors) && weights.len() / vectors <= self.rho.len(),
-            Sums::Pairs { weights, counts } => {
-                let all = counts.iter().try_fold(0usize, |all, n| all.checked_add(*n));
-                all == Some(vectors)
-                    && counts.len() > 1
-                    && Some(weights.len()) == vectors.checked_mul(counts.len() - 1)
-                    && self.rho.len() >= counts.len() * (counts.len() - 1) / 2
-            }
-        };
+        let fits = self.features > 0
+            && self.vectors.len() == vectors * self.features
+            && match &self.sums {
+                Sums::Plain(weights) => {
+                    vectors > 0
+                        && weights.len().is_multiple_of(vectors)
+                        && weights.len() / vectors <= self.rho.len()
+                }
+                Sums::Pairs { weights, counts } => {
+                    let all = counts.iter().try_fold(0usize, |all, n| all.checked_add(*n));
+                    all == Some(vectors)
+                        && counts.len() > 1
+                        && Some(weights.len()) == vectors.checked_mul(counts.len() - 1)
+                        && self.rho.len() >= counts.len() * (counts.len() - 1) / 2
+                }
+            };
         ensure!(fits, InvalidGraph, "{vectors} support vectors do not fit their weights");
         Ok(())
     }
@@ -116,11 +126,19 @@ impl Machine {
     /// The sums of a row, and the votes.
     fn sums_of(&self, row: &[f32], y: &mut Vec<f64>, votes: &mut Vec<f64>) {
         let n = self.n_vectors();
-        let alike: Vec<f64> = self.vectors.chunks_exact(self.features).map(|vector| self.kernel.of(row, vector)).collect();
-        let sum = |weights: &[f32], alike: &[f64]| weights.iter().zip(alike).map(|(w, x)| f64::from(*w) * x).sum::<f64>();
+        let alike: Vec<f64> =
+            self.vectors.chunks_exact(self.features).map(|vector| self.kernel.of(row, vector)).collect();
+        let sum = |weights: &[f32], alike: &[f64]| {
+            weights.iter().zip(alike).map(|(w, x)| f64::from(*w) * x).sum::<f64>()
+        };
         match &self.sums {
             Sums::Plain(weights) => {
-                y.extend(weights.chunks_exact(n).zip(&self.rho).map(|(weights, rho)| sum(weights, &alike) + f64::from(*rho)));
+                y.extend(
+                    weights
+                        .chunks_exact(n)
+                        .zip(&self.rho)
+                        .map(|(weights, rho)| sum(weights, &alike) + f64::from(*rho)),
+                );
             }
             Sums::Pairs { weights, counts } => {
                 let mut won = vec![0.0; counts.len()];
@@ -132,7 +150,8 @@ impl Machine {
                 let mut rho = self.rho.iter();
                 for i in 0..counts.len() {
                     for j in i + 1..counts.len() {
-                        let score = part(j - 1, i) + part(i, j) + f64::from(rho.next().copied().unwrap_or(0.0));
+                        let score =
+                            part(j - 1, i) + part(i, j) + f64::from(rho.next().copied().unwrap_or(0.0));
                         won[if score > 0.0 { i } else { j }] += 1.0;
                         y.push(score);
                     }
@@ -148,7 +167,12 @@ impl OpDef for Svm {
         self.machine.check()?;
         let x = inputs.shape(0)?;
         let features = self.machine.features;
-        ensure!(x.len() == 2 && x[1] == features, ShapeMismatch, "{} where {features} features are wanted", inputs.ty(0)?);
+        ensure!(
+            x.len() == 2 && x[1] == features,
+            ShapeMismatch,
+            "{} where {features} features are wanted",
+            inputs.ty(0)?
+        );
         let sums = TensorType::f32([x[0], self.machine.n_sums()]);
         Ok(match &self.machine.sums {
             Sums::Plain(_) => vec![sums],
@@ -180,22 +204,36 @@ pub(super) mod parity {
 
     pub fn cases() -> Vec<Case> {
         let vectors = [0.5f32, -1.0, 1.0, 0.25, -0.75, 0.5];
-        let machine = |kernel: Kernel, sums: Sums| Svm { machine: Arc::new(Machine { kernel, features: 2, vectors: vectors.to_vec(), sums, rho: vec![0.25; 3] }) };
+        let machine = |kernel: Kernel, sums: Sums| Svm {
+            machine: Arc::new(Machine {
+                kernel,
+                features: 2,
+                vectors: vectors.to_vec(),
+                sums,
+                rho: vec![0.25; 3],
+            }),
+        };
         let alike = |row: &[f64], i: usize| {
             let v = [f64::from(vectors[2 * i]), f64::from(vectors[2 * i + 1])];
             (-0.5 * ((row[0] - v[0]).powi(2) + (row[1] - v[1]).powi(2))).exp()
         };
         let plain = machine(Kernel::Rbf { gamma: 0.5 }, Sums::Plain(vec![1.0, -2.0, 0.5]));
-        let pairs = machine(Kernel::Rbf { gamma: 0.5 }, Sums::Pairs { weights: vec![1.0, -2.0, 0.5], counts: vec![1, 2] });
+        let pairs = machine(
+            Kernel::Rbf { gamma: 0.5 },
+            Sums::Pairs { weights: vec![1.0, -2.0, 0.5], counts: vec![1, 2] },
+        );
         let rows = || vec![Given::noise(&[4, 2], 1)];
         let sums = move |x: &[Option<Array>]| -> Vec<f64> {
             let rows = x[0].as_ref().expect("rows").rows();
             rows.map(|row| alike(row, 0) - 2.0 * alike(row, 1) + 0.5 * alike(row, 2) + 0.25).collect()
         };
         vec![
-            Case::new("of weights", plain, rows(), Tolerance::of(1e-6), move |x| vec![Array::new(&[4, 1], sums(x))]),
+            Case::new("of weights", plain, rows(), Tolerance::of(1e-6), move |x| {
+                vec![Array::new(&[4, 1], sums(x))]
+            }),
             Case::new("of a pair of classes", pairs, rows(), Tolerance::of(1e-6), move |x| {
-                let votes = sums(x).iter().flat_map(|y| if *y > 0.0 { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
+                let votes =
+                    sums(x).iter().flat_map(|y| if *y > 0.0 { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
                 vec![Array::new(&[4, 1], sums(x)), Array::new(&[4, 2], votes)]
             }),
         ]

@@ -35,7 +35,8 @@ impl OpDef for Take {
         if size == 0 || indices.is_empty() {
             return Ok(());
         }
-        let blocks = outputs[0].bytes.chunks_exact_mut(size * indices.len()).zip(x.bytes.chunks_exact(size * n));
+        let blocks =
+            outputs[0].bytes.chunks_exact_mut(size * indices.len()).zip(x.bytes.chunks_exact(size * n));
         for (y, x) in blocks {
             for (y, &index) in y.chunks_exact_mut(size).zip(&indices) {
                 y.copy_from_slice(&x[index * size..][..size]);

@@ -56,14 +56,20 @@ pub(super) mod parity {
         let picks = [2i64, 0, 1, -1, 1, 0];
         let case = |axis: usize| {
             let inputs = vec![Given::noise(&[3, 3], 1), Given::fed(&[2, 3], &picks)];
-            Case::new(format!("on {axis}"), TakeAlong { axis: axis as i64 }, inputs, Tolerance::of(0.0), |x| {
-                let x = x[0].as_ref().expect("an input");
-                let of = |mut index: Vec<usize>| {
-                    index[axis] = picks[index[0] * 3 + index[1]].rem_euclid(3) as usize;
-                    x.at(&index)
-                };
-                vec![Array::new(&[2, 3], indices(&[2, 3]).map(of).collect())]
-            })
+            Case::new(
+                format!("on {axis}"),
+                TakeAlong { axis: axis as i64 },
+                inputs,
+                Tolerance::of(0.0),
+                |x| {
+                    let x = x[0].as_ref().expect("an input");
+                    let of = |mut index: Vec<usize>| {
+                        index[axis] = picks[index[0] * 3 + index[1]].rem_euclid(3) as usize;
+                        x.at(&index)
+                    };
+                    vec![Array::new(&[2, 3], indices(&[2, 3]).map(of).collect())]
+                },
+            )
         };
         vec![case(0), case(1)]
     }

@@ -2,8 +2,8 @@
 
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
-use crate::kernels::walk::Moved;
 use crate::kernels::strided;
+use crate::kernels::walk::Moved;
 use crate::tensor::TensorViewMut;
 use crate::types::{Shape, TensorType};
 
@@ -60,16 +60,22 @@ pub(super) mod parity {
     pub fn cases() -> Vec<Case> {
         let case = |shape: &[usize], order: &'static [usize]| {
             let op = Transpose { order: Some(order.to_vec()) };
-            Case::new(format!("{shape:?} to {order:?}"), op, vec![Given::noise(shape, 1)], Tolerance::of(0.0), |x| {
-                let x = x[0].as_ref().expect("an input");
-                let shape: Vec<usize> = order.iter().map(|&i| x.shape[i]).collect();
-                let of = |index: Vec<usize>| {
-                    let mut from = vec![0; order.len()];
-                    order.iter().zip(&index).for_each(|(&axis, &i)| from[axis] = i);
-                    x.at(&from)
-                };
-                vec![Array::new(&shape, indices(&shape).map(of).collect())]
-            })
+            Case::new(
+                format!("{shape:?} to {order:?}"),
+                op,
+                vec![Given::noise(shape, 1)],
+                Tolerance::of(0.0),
+                |x| {
+                    let x = x[0].as_ref().expect("an input");
+                    let shape: Vec<usize> = order.iter().map(|&i| x.shape[i]).collect();
+                    let of = |index: Vec<usize>| {
+                        let mut from = vec![0; order.len()];
+                        order.iter().zip(&index).for_each(|(&axis, &i)| from[axis] = i);
+                        x.at(&from)
+                    };
+                    vec![Array::new(&shape, indices(&shape).map(of).collect())]
+                },
+            )
         };
         vec![case(&[3, 5], &[1, 0]), case(&[2, 3, 4, 5], &[0, 2, 1, 3]), case(&[2, 3, 4], &[2, 0, 1])]
     }

@@ -134,7 +134,13 @@ impl OpDef for TreeEnsemble {
             [rows, n] => (rows, n),
             _ => (0, 0),
         };
-        ensure!(features >= trees.features, ShapeMismatch, "{} where {} features are wanted", inputs.ty(0)?, trees.features);
+        ensure!(
+            features >= trees.features,
+            ShapeMismatch,
+            "{} where {} features are wanted",
+            inputs.ty(0)?,
+            trees.features
+        );
         let dtype = if inputs.dtype(0)? == DType::F64 { DType::F64 } else { DType::F32 };
         Ok(vec![TensorType::new(dtype, [rows, trees.targets])])
     }
@@ -158,7 +164,13 @@ pub(super) mod parity {
     use crate::ops::case::{Array, Case, Given, Tolerance};
 
     pub fn cases() -> Vec<Case> {
-        let branch = |feature: usize, test: Test, value: f64, children: [Child; 2]| Branch { feature, test, value, missing_passes: false, children };
+        let branch = |feature: usize, test: Test, value: f64, children: [Child; 2]| Branch {
+            feature,
+            test,
+            value,
+            missing_passes: false,
+            children,
+        };
         let trees = Trees {
             roots: vec![Child::Branch(0), Child::Branch(2)],
             branches: vec![
@@ -174,14 +186,26 @@ pub(super) mod parity {
             ..Trees::default()
         };
         let inputs = vec![Given::fed(&[3, 2], &[0.5f32, 0.75, 0.6, -0.5, 0.7, 0.0])];
-        vec![Case::new("two trees", TreeEnsemble { trees: Arc::new(trees) }, inputs, Tolerance::of(1e-6), |x| {
-            let rows = x[0].as_ref().expect("rows").rows();
-            let of = |row: &[f64]| {
-                let first = if row[0] <= 0.5 { [1.0, 0.0] } else if row[1] > -0.25 { [0.0, 2.0] } else { [3.0, 4.0] };
-                let second = if row[1] == 0.5 || row[1] == 0.75 { 2.0 } else { 0.0 };
-                [first[0], first[1] + second + 0.5]
-            };
-            vec![Array::new(&[3, 2], rows.flat_map(of).collect())]
-        })]
+        vec![Case::new(
+            "two trees",
+            TreeEnsemble { trees: Arc::new(trees) },
+            inputs,
+            Tolerance::of(1e-6),
+            |x| {
+                let rows = x[0].as_ref().expect("rows").rows();
+                let of = |row: &[f64]| {
+                    let first = if row[0] <= 0.5 {
+                        [1.0, 0.0]
+                    } else if row[1] > -0.25 {
+                        [0.0, 2.0]
+                    } else {
+                        [3.0, 4.0]
+                    };
+                    let second = if row[1] == 0.5 || row[1] == 0.75 { 2.0 } else { 0.0 };
+                    [first[0], first[1] + second + 0.5]
+                };
+                vec![Array::new(&[3, 2], rows.flat_map(of).collect())]
+            },
+        )]
     }
 }

@@ -59,15 +59,21 @@ pub(super) mod parity {
     pub fn cases() -> Vec<Case> {
         let case = |upper: bool, diagonal: i64| {
             let inputs = vec![Given::noise(&[2, 3, 4], 1), Given::known(&[], &[diagonal])];
-            Case::new(format!("{upper} {diagonal}"), Triangle { upper }, inputs, Tolerance::of(0.0), move |x| {
-                let x = x[0].as_ref().expect("an input");
-                let of = |index: Vec<usize>| {
-                    let beyond = index[2] as i64 - index[1] as i64;
-                    let stays = if upper { beyond >= diagonal } else { beyond <= diagonal };
-                    if stays { x.at(&index) } else { 0.0 }
-                };
-                vec![Array::new(&x.shape, indices(&x.shape).map(of).collect())]
-            })
+            Case::new(
+                format!("{upper} {diagonal}"),
+                Triangle { upper },
+                inputs,
+                Tolerance::of(0.0),
+                move |x| {
+                    let x = x[0].as_ref().expect("an input");
+                    let of = |index: Vec<usize>| {
+                        let beyond = index[2] as i64 - index[1] as i64;
+                        let stays = if upper { beyond >= diagonal } else { beyond <= diagonal };
+                        if stays { x.at(&index) } else { 0.0 }
+                    };
+                    vec![Array::new(&x.shape, indices(&x.shape).map(of).collect())]
+                },
+            )
         };
         vec![case(true, 0), case(false, 1), case(true, -1)]
     }

@@ -43,7 +43,10 @@ impl Slices {
             Self::Floats(slices) => {
                 let pairs = slices[a].iter().zip(&slices[b]);
                 // Zeros are equal whatever their sign.
-                pairs.map(|(a, b)| if a == b { Ordering::Equal } else { a.total_cmp(b) }).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+                pairs
+                    .map(|(a, b)| if a == b { Ordering::Equal } else { a.total_cmp(b) })
+                    .find(|order| order.is_ne())
+                    .unwrap_or(Ordering::Equal)
             }
         }
     }
@@ -117,9 +120,13 @@ pub(super) mod parity {
     pub fn cases() -> Vec<Case> {
         let case = |sorted: bool, want: [&'static [f64]; 4]| {
             let inputs = vec![Given::known(&[5], &[2.0f32, 1.0, 1.0, 3.0, 2.0])];
-            Case::new(format!("sorted {sorted}"), Unique { axis: None, sorted, outputs: 4 }, inputs, Tolerance::of(0.0), move |_| {
-                want.iter().map(|values| Array::new(&[values.len()], values.to_vec())).collect()
-            })
+            Case::new(
+                format!("sorted {sorted}"),
+                Unique { axis: None, sorted, outputs: 4 },
+                inputs,
+                Tolerance::of(0.0),
+                move |_| want.iter().map(|values| Array::new(&[values.len()], values.to_vec())).collect(),
+            )
         };
         vec![
             case(true, [&[1.0, 2.0, 3.0], &[1.0, 0.0, 3.0], &[1.0, 0.0, 0.0, 2.0, 1.0], &[2.0, 2.0, 1.0]]),

@@ -20,10 +20,18 @@ impl OpDef for WriteAt {
         let axis = super::axis_of(self.axis, cache.len())?;
         let fits = axis > 0
             && cache.len() == update.len()
-            && (0..cache.len()).all(|i| if i == axis { update[i] <= cache[i] } else { update[i] == cache[i] })
+            && (0..cache.len())
+                .all(|i| if i == axis { update[i] <= cache[i] } else { update[i] == cache[i] })
             && inputs.dtype(0)? == inputs.dtype(1)?
             && inputs.optional(2).is_none_or(|first| first.shape == Shape::known(&cache[..1]));
-        ensure!(fits, ShapeMismatch, "an update {} at {:?} of a cache {}", inputs.ty(1)?, inputs.optional(2), inputs.ty(0)?);
+        ensure!(
+            fits,
+            ShapeMismatch,
+            "an update {} at {:?} of a cache {}",
+            inputs.ty(1)?,
+            inputs.optional(2),
+            inputs.ty(0)?
+        );
         Ok(vec![inputs.ty(0)?.clone()])
     }
 
@@ -42,7 +50,8 @@ impl OpDef for WriteAt {
             let start = first.as_ref().map_or(0, |first| first[outer / each]);
             let at = usize::try_from(start).ok().and_then(|start| start.checked_add(i));
             let at = if self.circular { at.map(|at| at % n) } else { at.filter(|at| *at < n) };
-            let beyond = || Error::new(ErrorKind::InvalidInput, format!("rows from {start} on do not fit {n}"));
+            let beyond =
+                || Error::new(ErrorKind::InvalidInput, format!("rows from {start} on do not fit {n}"));
             let at = outer * n + at.ok_or_else(beyond)?;
             y.bytes[at * row..][..row].copy_from_slice(update);
         }
@@ -61,14 +70,21 @@ pub(super) mod parity {
     use crate::ops::case::{Case, Given, Tolerance};
 
     pub fn cases() -> Vec<Case> {
-        let inputs = vec![Given::noise(&[2, 4, 3], 1), Given::noise(&[2, 2, 3], 2), Given::fed(&[2], &[1i64, 3])];
-        vec![Case::new("past the end", WriteAt { axis: 1, circular: true }, inputs, Tolerance::of(0.0), |x| {
-            let mut y = x[0].as_ref().expect("a cache").clone();
-            let update = x[1].as_ref().expect("an update");
-            for (at, from) in [(1, 0), (2, 1), (7, 2), (4, 3)] {
-                y.values[at * 3..][..3].copy_from_slice(&update.values[from * 3..][..3]);
-            }
-            vec![y]
-        })]
+        let inputs =
+            vec![Given::noise(&[2, 4, 3], 1), Given::noise(&[2, 2, 3], 2), Given::fed(&[2], &[1i64, 3])];
+        vec![Case::new(
+            "past the end",
+            WriteAt { axis: 1, circular: true },
+            inputs,
+            Tolerance::of(0.0),
+            |x| {
+                let mut y = x[0].as_ref().expect("a cache").clone();
+                let update = x[1].as_ref().expect("an update");
+                for (at, from) in [(1, 0), (2, 1), (7, 2), (4, 3)] {
+                    y.values[at * 3..][..3].copy_from_slice(&update.values[from * 3..][..3]);
+                }
+                vec![y]
+            },
+        )]
     }
 }

@@ -2,7 +2,7 @@
 
 use super::attribute::{Attribute, AttributeValue};
 use super::model::{Graph, normalised};
-use super::tensor::Tensor;
+use super::tensor::{SparseTensor, Tensor};
 use super::wire::{Wire, fault, push};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -133,6 +133,14 @@ impl<'a> Node<'a> {
     pub fn tensor(&self, name: &str) -> Result<Option<&Tensor<'a>>> {
         self.value(name, "a tensor", |value| match value {
             AttributeValue::Tensor(tensor) => Some(&**tensor),
+            _ => None,
+        })
+    }
+
+    /// A sparse tensor.
+    pub fn sparse_tensor(&self, name: &str) -> Result<Option<&SparseTensor<'a>>> {
+        self.value(name, "a sparse tensor", |value| match value {
+            AttributeValue::SparseTensor(tensor) => Some(&**tensor),
             _ => None,
         })
     }

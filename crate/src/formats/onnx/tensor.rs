@@ -271,6 +271,42 @@ impl<'a> SparseTensor<'a> {
     }
 }
 
+/// Bytes that a sparse tensor may have as a whole: a few numbers of a file could else ask for all memory.
+const MAX_WHOLE: usize = 1 << 28;
+
+impl SparseTensor<'_> {
+    /// The whole tensor, zeros included. Fails as [`Tensor::decode`] does, for indices outside the whole, and for a
+    /// whole of more than 256 MiB.
+    pub fn decode(&self, external: ReadExternal) -> Result<tensor::Tensor> {
+        self.whole(external).map_err(|error| named(error, self.values.name))
+    }
+
+    fn whole(&self, external: ReadExternal) -> Result<tensor::Tensor> {
+        let (values, indices) = (self.values.decode(external)?, self.indices.decode(external)?);
+        let len = self.dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));
+        let bytes = len.and_then(|len| values.dtype().bytes_for(len)).filter(|bytes| *bytes <= MAX_WHOLE);
+        ensure!(bytes.is_some(), OutOfMemory, "a sparse tensor of {:?} is too large", self.dims);
+        let (at, n) = (indices.view().to_ints()?, values.shape().iter().product::<usize>());
+        let rank = if indices.shape().len() == 2 { self.dims.len() } else { 1 };
+        let dims: &[usize] = if rank == self.dims.len() { &self.dims } else { &[len.unwrap_or(0)] };
+        ensure!(at.len() == n * rank, Format, "a sparse tensor has {n} values and {} indices", at.len());
+        let mut whole = tensor::Tensor::zeros(values.dtype(), &self.dims)?;
+        let size = values.dtype().block_bytes();
+        let out = whole.view_mut().bytes;
+        for (i, value) in values.bytes().chunks_exact(size).enumerate() {
+            let index = at[i * rank..][..rank].iter().zip(dims);
+            let position = index.clone().try_fold(0usize, |position, (&index, &dim)| {
+                usize::try_from(index).ok().filter(|index| *index < dim).map(|index| position * dim + index)
+            });
+            match position.and_then(|position| out.get_mut(position * size..)?.get_mut(..size)) {
+                Some(place) => place.copy_from_slice(value),
+                None => return fail!(Format, "a sparse tensor has an index outside its {:?}", self.dims),
+            }
+        }
+        Ok(whole)
+    }
+}
+
 /// A key and its value: `StringStringEntryProto`.
 pub(super) fn entry<'a>(mut wire: Wire<'a>) -> Result<(&'a str, &'a str)> {
     let (mut key, mut value) = ("", "");

@@ -1,6 +1,6 @@
 //! Operators that move elements, or only name them anew.
 
-use super::{Use, unsupported};
+use super::{Use, external, unsupported};
 use crate::error::Result;
 use crate::graph::ValueId;
 use crate::ops::cast::Cast;
@@ -31,8 +31,14 @@ pub(super) fn constant(of: &mut Use) -> Result<Vec<ValueId>> {
         Tensor::new(&[values.len()], values)?
     } else if let Some(values) = node.ints("value_ints")? {
         Tensor::new(&[values.len()], values)?
+    } else if let Some(text) = node.string("value_string")? {
+        Tensor::of_texts(&[], vec![text.into()])?
+    } else if let Some(texts) = node.strings("value_strings")? {
+        Tensor::of_texts(&[texts.len()], texts.into_iter().map(Into::into).collect())?
+    } else if let Some(sparse) = node.sparse_tensor("sparse_value")? {
+        sparse.decode(&external)?
     } else {
-        return unsupported("a constant that is sparse or text");
+        return unsupported("a constant without a value");
     };
     let name = node.outputs.first().copied().unwrap_or_default();
     Ok(vec![of.import.graph.constant(name, tensor)])

@@ -5,6 +5,7 @@ mod attention;
 mod composed;
 mod control;
 mod elementwise;
+mod functions;
 mod indexing;
 mod layout;
 mod microsoft;
@@ -19,7 +20,7 @@ mod trees;
 mod vision;
 
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
-use crate::formats::onnx::{DimInfo, ElementType, Model, Node, ValueInfo, ValueType};
+use crate::formats::onnx::{DimInfo, ElementType, Function, Model, Node, ValueInfo, ValueType};
 use crate::graph::{Graph, Source, ValueId};
 use crate::ops::Op;
 use crate::ops::binary::{Binary, BinaryFunction};
@@ -30,12 +31,18 @@ use crate::types::{DType, Dim, Shape, TensorType};
 use scope::Frame;
 use std::sync::Arc;
 
+/// Nodes that a graph may have: a file of a few functions that call each other would else fill all memory.
+const MAX_NODES: usize = 1 << 20;
+
 /// Builds the graph of a file. Fails, naming every one, when operators are not supported.
 pub fn build<'m>(model: &'m Model<'m>) -> Result<Graph> {
     let mut import = Import {
         graph: Graph::new(),
         frame: Frame::default(),
         outer: Vec::new(),
+        functions: &model.functions,
+        calls: 0,
+        n_nodes: 0,
         opset: opset(model),
         missing: Vec::new(),
     };
@@ -106,6 +113,12 @@ pub(super) struct Import<'a> {
     frame: Frame<'a>,
     /// The graphs around the one that is on its way, whose body that is.
     outer: Vec<(Graph, Frame<'a>)>,
+    /// Operators that the file defines.
+    functions: &'a [Function<'a>],
+    /// How deep in them the import is.
+    calls: usize,
+    /// Nodes so far, those of functions counted wherever they are called.
+    n_nodes: usize,
     opset: i64,
     /// Operators that are not supported, each with its first node.
     missing: Vec<(String, String)>,
@@ -115,6 +128,16 @@ impl<'a> Import<'a> {
     fn node(&mut self, index: usize, node: &Node<'a>) -> Result<()> {
         let name =
             if node.name.is_empty() { format!("{}.{index}", node.op_type) } else { node.name.to_string() };
+        self.n_nodes += 1;
+        ensure!(self.n_nodes <= MAX_NODES, InvalidGraph, "the model has more than {MAX_NODES} nodes");
+        if let Some(function) = self.function_of(node) {
+            let inputs = node.inputs.iter().map(|input| self.lookup(input)).collect::<Result<Vec<_>>>();
+            let outputs = inputs.and_then(|inputs| self.call(function, node, &inputs));
+            for (output, id) in node.outputs.iter().zip(outputs.map_err(|e| e.at(&*name))?) {
+                self.bind(output, id);
+            }
+            return Ok(());
+        }
         let Some(spelling) = spelling::find(node.domain, node.op_type) else {
             let op = match node.domain {
                 "" => format!("{} of opset {}", node.op_type, self.opset),

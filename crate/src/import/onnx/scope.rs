@@ -1,6 +1,7 @@
 //! Which value a name means. The graph of an If is part of the one around it and sees its names; that of a loop is one of
 //! its own, which takes what it uses from outside as inputs, and constants as they are.
 
+use super::functions::Around;
 use super::{Import, external};
 use crate::error::{Result, ensure, fail};
 use crate::formats::onnx::Graph as Subgraph;
@@ -21,6 +22,18 @@ pub(super) struct Frame<'a> {
 impl Default for Frame<'_> {
     fn default() -> Self {
         Self { scopes: vec![HashMap::new()], captured: Vec::new() }
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// From here on no other names are known than these.
+    pub(super) fn enter_function(&mut self, given: HashMap<&'a str, ValueId>) -> Around<'a> {
+        std::mem::replace(&mut self.scopes, vec![given])
+    }
+
+    /// The names around the function are known again.
+    pub(super) fn leave_function(&mut self, around: Around<'a>) {
+        self.scopes = around;
     }
 }
 
@@ -74,6 +87,10 @@ impl<'a> Import<'a> {
         for initializer in &graph.initializers {
             let id = self.graph.constant(initializer.name, initializer.decode(&external)?);
             self.bind(initializer.name, id);
+        }
+        for sparse in &graph.sparse_initializers {
+            let id = self.graph.constant(sparse.values.name, sparse.decode(&external)?);
+            self.bind(sparse.values.name, id);
         }
         for (index, node) in graph.nodes.iter().enumerate() {
             self.node(index, node)?;

@@ -1,0 +1,90 @@
+//! Functions of a file's own, choices, loops and sparse constants, against the reference runtime
+//! (`data/onnx/make_flow.py`).
+
+use homefire::backend::cpu::CpuBackend;
+use homefire::error::{Error, Result};
+use homefire::session::Network;
+use homefire::tensor::Tensor;
+use pollster::block_on;
+use serde_json::Value;
+use std::path::Path;
+
+fn load(name: &str) -> Result<Network> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/onnx/flow");
+    let bytes = std::fs::read(folder.join(format!("{name}.onnx"))).expect("a network");
+    Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))
+}
+
+fn tensor(stored: &Value, ty: &str) -> Tensor {
+    let shape: Vec<usize> = serde_json::from_value(stored["shape"].clone()).unwrap();
+    let values: Vec<f64> = serde_json::from_value(stored["values"].clone()).unwrap();
+    match ty {
+        "int64" => Tensor::new(&shape, &values.iter().map(|x| *x as i64).collect::<Vec<_>>()).unwrap(),
+        _ => Tensor::new(&shape, &values.iter().map(|x| *x as f32).collect::<Vec<_>>()).unwrap(),
+    }
+}
+
+/// Runs every stored case of a network, twice each.
+fn agrees(name: &str) {
+    let cases: Value = serde_json::from_str(include_str!("data/onnx/flow.json")).unwrap();
+    let mut network = load(name).unwrap();
+    let cases = cases[name].as_array().expect("cases");
+    assert!(!cases.is_empty());
+    for case in cases.iter().chain(cases) {
+        let inputs = case["inputs"].as_object().unwrap();
+        let feeds = inputs
+            .iter()
+            .map(|(name, stored)| (name.as_str(), tensor(stored, case["types"][name].as_str().unwrap())));
+        let feeds = feeds.collect();
+        let outputs = case["outputs"].as_object().unwrap();
+        let names: Vec<&str> = outputs.keys().map(String::as_str).collect();
+        let got = block_on(network.run(feeds, &names)).unwrap();
+        for (got, (output, want)) in got.iter().zip(outputs) {
+            let want = tensor(want, "float32");
+            assert_eq!(got.shape(), want.shape(), "{name}: {output}");
+            let pairs = got.view().to_floats().unwrap().into_iter().zip(want.view().to_floats().unwrap());
+            for (got, want) in pairs {
+                assert!(
+                    (got - want).abs() <= 1e-5 * want.abs().max(1.0),
+                    "{name}: {output} is {got}, not {want}"
+                );
+            }
+        }
+    }
+}
+
+fn refused(name: &str) -> Error {
+    load(name).map(|_| ()).expect_err("a network that cannot be")
+}
+
+#[test]
+fn functions_take_attributes_defaults_and_absent_inputs() {
+    agrees("functions");
+}
+
+#[test]
+fn functions_without_an_end_are_refused() {
+    assert!(refused("endless").message().contains("32 deep"), "{}", refused("endless"));
+    assert!(refused("tower").message().contains("nodes"), "{}", refused("tower"));
+}
+
+#[test]
+fn a_choice_runs_one_way_and_never_looks_at_the_other() {
+    agrees("choice");
+}
+
+#[test]
+fn loops_end_by_their_condition_or_their_limit() {
+    agrees("loop");
+}
+
+#[test]
+fn scans_go_backwards() {
+    agrees("scan");
+}
+
+#[test]
+fn sparse_constants_are_whole() {
+    agrees("sparse");
+    assert!(refused("outside").message().contains("outside"), "{}", refused("outside"));
+}
