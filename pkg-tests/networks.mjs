@@ -38,10 +38,10 @@ const echo = (type, dims) => onnx([['Identity', ['x'], ['y']]], [['x', type, dim
 
 /** ONNX networks give what the reference runtime gave, in order. */
 export async function networks({ load }, { tiny, device, wrong = false }) {
-  const cases = await (await fetch('/onnx/networks.json')).json();
+  const cases = await (await fetch('/onnx-data/networks.json')).json();
   let compared = 0;
   for (const [name, list] of Object.entries(cases)) {
-    const model = await load(`/onnx/${name}.onnx`, { device });
+    const model = await load(`/onnx-data/${name}.onnx`, { device });
     try {
       assert(model.info.kind === 'network' && model.info.inputs.length === 1, `info: ${JSON.stringify(model.info)}`);
       // All at once: they are queued.
@@ -70,14 +70,14 @@ export async function networks({ load }, { tiny, device, wrong = false }) {
   const language = await load(tiny, { device, contextLength: 64 });
   await refuses(() => language.run({ image: [] }), 'invalid-input', 'chat()');
   await language.close();
-  const bytes = new Uint8Array(await (await fetch('/onnx/classifier.onnx')).arrayBuffer());
+  const bytes = new Uint8Array(await (await fetch('/onnx-data/classifier.onnx')).arrayBuffer());
   await refuses(() => load(bytes.subarray(0, 900), { device }), 'format');
   return `${compared} elements`;
 }
 
 /** Errors name the input, what came and what is wanted, and list the inputs. */
 export async function wrongInputs({ load, Tensor }, { device }) {
-  const model = await load('/onnx/classifier.onnx', { device });
+  const model = await load('/onnx-data/classifier.onnx', { device });
   const image = { type: 'float32', dims: [1, 3, 8, 8], data: new Float32Array(192) };
   const wants = ['image', 'Its only input is'];
   await refuses(() => model.run({ picture: image }), 'invalid-input', 'picture', ...wants);
@@ -229,7 +229,7 @@ export async function runtimes({ Runtime }, { device, tiny }) {
   const workers = performance.getEntriesByType('resource').filter(({ name }) => /worker\.js/.test(name)).length;
   const [a, b, language] = await Promise.all([
     runtime.load(counter(), { device }),
-    runtime.load('/onnx/classifier.onnx', { device }),
+    runtime.load('/onnx-data/classifier.onnx', { device }),
     runtime.load(tiny, { device: 'cpu', contextLength: 64 }),
   ]);
   const started = performance.getEntriesByType('resource').filter(({ name }) => /worker\.js/.test(name)).length - workers;
@@ -244,10 +244,10 @@ export async function runtimes({ Runtime }, { device, tiny }) {
   await Promise.all([b.close(), pending]);
   await refuses(() => b.run({ image }), 'cancelled');
   assert((await a.run({ x: one, state: one })).sum.data[0] === 2, 'after the other was closed');
-  await refuses(() => runtime.load('/onnx/classifier.onnx', { device, signal: stop.signal, onProgress: () => stop.abort() }), 'cancelled');
+  await refuses(() => runtime.load('/onnx-data/classifier.onnx', { device, signal: stop.signal, onProgress: () => stop.abort() }), 'cancelled');
   await refuses(() => runtime.load(new Uint8Array(64), { device }), 'format');
   assert((await a.run({ x: one, state: one })).sum.data[0] === 2, 'after loads that failed');
   await runtime.close();
   await refuses(() => a.run({ x: one, state: one }), 'cancelled');
-  await refuses(() => runtime.load('/onnx/classifier.onnx'), 'cancelled');
+  await refuses(() => runtime.load('/onnx-data/classifier.onnx'), 'cancelled');
 }

@@ -51,7 +51,7 @@ export const snippets = {
   },
 
   async classify(ort) {
-    const session = await ort.InferenceSession.create('/onnx/classifier.onnx', { executionProviders: ['wasm'], graphOptimizationLevel: 'all' });
+    const session = await ort.InferenceSession.create('/onnx-data/classifier.onnx', { executionProviders: ['wasm'], graphOptimizationLevel: 'all' });
     const pixels = Float32Array.from({ length: 360 }, (_, i) => Math.sin(i));
     const feeds = { [session.inputNames[0]]: new ort.Tensor('float32', pixels, [1, 3, 12, 10]) };
     const results = await session.run(feeds);
@@ -67,7 +67,7 @@ export const snippets = {
     };
     const wrong = [
       () => session.run({}), () => session.run({ picture: into }), () => session.run(feeds, ['label']), () => session.run(feeds, []), () => session.run(feeds, null),
-      () => session.run({ image: into }), () => session.run(into), () => ort.InferenceSession.create('/onnx/none.onnx'), () => ort.InferenceSession.create(7),
+      () => session.run({ image: into }), () => session.run(into), () => ort.InferenceSession.create('/onnx-data/none.onnx'), () => ort.InferenceSession.create(7),
     ];
     told.wrong = [];
     for (const attempt of wrong) told.wrong.push((await threw(attempt)) instanceof Error);
@@ -76,7 +76,7 @@ export const snippets = {
   },
 
   async bytes(ort) {
-    const file = await (await fetch('/onnx/ranges.onnx')).arrayBuffer();
+    const file = await (await fetch('/onnx-data/ranges.onnx')).arrayBuffer();
     const padded = new Uint8Array(file.byteLength + 20);
     padded.set(new Uint8Array(file), 8);
     const results = [];
@@ -146,17 +146,17 @@ export async function ortFace({ ort }, { wrong = false }) {
 /** Providers choose the device; outputs that stay are read later. */
 export async function ortDevices({ ort }, { device }) {
   const providers = device === 'webgpu' ? ['webgpu', 'wasm'] : ['wasm'];
-  const session = await ort.InferenceSession.create('/onnx/classifier.onnx', { executionProviders: providers, preferredOutputLocation: 'gpu-buffer' });
+  const session = await ort.InferenceSession.create('/onnx-data/classifier.onnx', { executionProviders: providers, preferredOutputLocation: 'gpu-buffer' });
   const { logits } = await session.run({ image: new ort.Tensor('float32', new Float32Array(192), [1, 3, 8, 8]) });
   assert(logits.location === 'gpu-buffer' && logits.dims.join() === '1,4' && (await threw(() => logits.data)), 'an output that stays');
   const data = await logits.getData(true);
   assert(data.length === 4 && logits.location === 'cpu' && logits.data === data, 'what was read');
   const into = new ort.Tensor('float32', new Float32Array(4), [1, 4]);
   await session.release();
-  const other = await ort.InferenceSession.create('/onnx/classifier.onnx');
+  const other = await ort.InferenceSession.create('/onnx-data/classifier.onnx');
   const filled = await other.run({ image: new ort.Tensor('float32', new Float32Array(192), [1, 3, 8, 8]) }, { logits: into });
   assert(filled.logits === into && into.data.every((x, i) => Math.abs(x - data[i]) < 1e-5), 'a tensor given for an output');
   await other.release();
-  const none = await threw(() => ort.InferenceSession.create('/onnx/classifier.onnx', { executionProviders: ['cuda'] }));
+  const none = await threw(() => ort.InferenceSession.create('/onnx-data/classifier.onnx', { executionProviders: ['cuda'] }));
   assert(/cuda/.test(none?.message), `providers that are none: ${none}`);
 }

@@ -60,11 +60,11 @@ function consumer(name, specifier = 'homefire') {
   }
   fs.writeFileSync(path.join(folder, 'index.html'), '<!doctype html><meta charset="utf-8"><title>consumer</title><script type="module" src="./main.js"></script>');
   const faceOf = (part) => specifier.replace(/index\.js$/, `${part}.js`).replace(/^homefire$/, `homefire/${part}`);
-  const imports = PAGE.map((file) => `import * as ${path.parse(file).name} from './${file}';\n`).join('');
+  const imports = PAGE.map((file) => `import * as ${path.parse(file).name}Checks from './${file}';\n`).join('');
   fs.writeFileSync(path.join(folder, 'main.js'),
     `import * as homefire from ${JSON.stringify(specifier)};\nimport * as ort from ${JSON.stringify(faceOf('ort'))};\nimport * as taskFace from ${JSON.stringify(faceOf('tasks'))};\nimport * as suite from './onnx/page.mjs';\n${imports}` +
-    `const checks = { ${PAGE.map((file) => `...${path.parse(file).name}`).join(', ')}, ...suite };\n` +
-    'globalThis.run = (name, options) => checks[name]({ ...homefire, ...taskFace, ort }, options);\n');
+    `const all = { ${PAGE.map((file) => `...${path.parse(file).name}Checks`).join(', ')}, ...suite };\n` +
+    'globalThis.run = (name, options) => all[name]({ ...homefire, ...taskFace, ort }, options);\n');
   return folder;
 }
 
@@ -74,7 +74,7 @@ const browser = await launch();
 
 /** Opens a consumer's page and runs one of the checks in it. */
 async function drive(folder, name, { using = browser, device = 'cpu', csp = true, ...more } = {}) {
-  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny'), '/reference/': at('crate/tests/data/reference'), '/onnx/': at('crate/tests/data/onnx'), '/encoders/': at('crate/tests/data/encoders'), '/samples/': at('www/samples') };
+  const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny'), '/reference/': at('crate/tests/data/reference'), '/onnx-data/': at('crate/tests/data/onnx'), '/encoders/': at('crate/tests/data/encoders'), '/samples/': at('www/samples') };
   const server = await serve({ roots, headers: csp ? { 'Content-Security-Policy': CSP } : {} });
   const page = await using.newPage();
   const foreign = [];
