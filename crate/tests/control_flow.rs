@@ -5,6 +5,7 @@ use homefire::backend::cpu::CpuBackend;
 use homefire::error::{Error, Result};
 use homefire::session::Network;
 use homefire::tensor::Tensor;
+use homefire::types::DType;
 use pollster::block_on;
 use serde_json::Value;
 use std::path::Path;
@@ -81,6 +82,15 @@ fn loops_end_by_their_condition_or_their_limit() {
 #[test]
 fn scans_go_backwards() {
     agrees("scan");
+}
+
+#[test]
+fn a_body_that_gives_too_little_ends_the_run() {
+    let mut network = load("short").unwrap();
+    let (start, x) = (Tensor::zeros(DType::F32, &[3]).unwrap(), Tensor::zeros(DType::F32, &[2, 3]).unwrap());
+    let error =
+        block_on(network.run(vec![("start", start), ("x", x)], &["end", "sums"])).expect_err("too little");
+    assert!(error.message().contains("1 of the 2 outputs"), "{error}");
 }
 
 #[test]

@@ -101,6 +101,13 @@ pub struct Node {
     pub outputs: Vec<ValueId>,
 }
 
+impl Node {
+    /// An input, where the node has it: a file may give fewer than its operator wants.
+    pub fn input(&self, index: usize) -> Option<ValueId> {
+        self.inputs.get(index).copied().flatten()
+    }
+}
+
 /// A graph: values, nodes, and which values are inputs and outputs.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {

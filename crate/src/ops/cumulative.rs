@@ -18,6 +18,7 @@ pub struct Cumulative {
 
 impl OpDef for Cumulative {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        inputs.ty(1)?;
         Ok(vec![inputs.ty(0)?.clone()])
     }
 

@@ -42,6 +42,8 @@ fn size(inputs: &Known, index: usize) -> Result<usize> {
 
 impl OpDef for Filter {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
+        let wanted = if self.shape == FilterShape::Mel { 5 } else { 1 };
+        (0..wanted).try_for_each(|i| inputs.ty(i).map(|_| ()))?;
         let n = size(inputs, 0)?;
         if self.shape != FilterShape::Mel {
             return Ok(vec![TensorType::new(self.dtype, [n])]);

@@ -31,6 +31,7 @@ impl OpDef for LayerNorm {
         let shape = inputs.shape(0)?;
         let axis = super::axis_of(self.axis, shape.len())?;
         let n: usize = shape[axis..].iter().product();
+        inputs.ty(1)?;
         for i in [1, 2] {
             let fits = inputs
                 .optional(i)

@@ -39,7 +39,7 @@ fn find(graph: &Graph, node: &Node) -> Option<Found> {
     let Op::Softmax(Softmax { function: SoftmaxFunction::Softmax, axis: -1 | 3, .. }) = softmax.op else {
         return None;
     };
-    let scores = softmax.inputs[0]?;
+    let scores = softmax.input(0)?;
     (rank(graph, scores) == Some(4)).then_some(())?;
     let (product, scale, mask) = match scaled_product(graph, scores) {
         Some((product, scale)) => (product, scale, None),
@@ -65,7 +65,7 @@ fn find(graph: &Graph, node: &Node) -> Option<Found> {
         else {
             return None;
         };
-        let (from, scale) = scaled_value(graph, inputs[0]?);
+        let (from, scale) = scaled_value(graph, inputs.first().copied().flatten()?);
         k_scale *= scale;
         k = from;
         match order[..] {
@@ -146,7 +146,8 @@ fn side_by_side(graph: &Graph, value: ValueId, heads: usize) -> Option<ValueId> 
     else {
         return None;
     };
-    let flat = (order[..] == [0, 2, 1, 3]).then(|| flat(graph, inputs[0]?)).flatten()?;
+    let flat =
+        (order[..] == [0, 2, 1, 3]).then(|| flat(graph, inputs.first().copied().flatten()?)).flatten()?;
     let all = dims(graph, flat)?[2].known()?;
     all.is_multiple_of(heads).then_some(flat)
 }
@@ -154,7 +155,7 @@ fn side_by_side(graph: &Graph, value: ValueId, heads: usize) -> Option<ValueId> 
 /// Of `[batch, rows, heads, depth]` the value `[batch, rows, heads · depth]` that it is made of.
 fn flat(graph: &Graph, value: ValueId) -> Option<ValueId> {
     let (_, Node { op: Op::Reshape(_), inputs, .. }) = graph.producer(value)? else { return None };
-    let from = inputs[0]?;
+    let from = inputs.first().copied().flatten()?;
     let ([a, b, all], [batch, rows, heads, depth]) = (dims(graph, from)?, dims(graph, value)?) else {
         return None;
     };
@@ -164,17 +165,17 @@ fn flat(graph: &Graph, value: ValueId) -> Option<ValueId> {
 
 /// Heads that are put side by side after an attention.
 fn merged(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
-    let found = node.inputs[0].and_then(|x| {
+    let found = node.input(0).and_then(|x| {
         let Node { op: Op::Transpose(Transpose { order: Some(order) }), inputs, .. } = sole(graph, x)? else {
             return None;
         };
         let Node { op: Op::FullAttention(op @ FullAttention { merged: false, .. }), inputs, .. } =
-            sole(graph, (order[..] == [0, 2, 1, 3]).then_some(inputs[0])??)?
+            sole(graph, (order[..] == [0, 2, 1, 3]).then(|| inputs.first().copied().flatten()).flatten()?)?
         else {
             return None;
         };
         // Batch and rows are those of the queries, though a mask may seem to widen them.
-        let of_q = match dims(graph, inputs[0]?)? {
+        let of_q = match dims(graph, inputs.first().copied().flatten()?)? {
             [batch, rows, _] | [batch, _, rows, _] => (batch, rows),
             _ => return None,
         };

@@ -91,10 +91,10 @@ fn reshape_to(graph: &mut Graph, node: &Node, x: ValueId, shape: &[i64]) -> Resu
 }
 
 fn reshape(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
-    let (Some(x), y) = (node.inputs[0], node.outputs[0]) else { return Ok(None) };
+    let (Some(x), y) = (node.input(0), node.outputs[0]) else { return Ok(None) };
     // What is reshaped before has the elements already.
     let before = graph.producer(x).filter(|(_, node)| matches!(node.op, Op::Reshape(_)));
-    if let Some(first) = before.and_then(|(_, node)| node.inputs[0]) {
+    if let Some(first) = before.and_then(|(_, node)| node.input(0)) {
         if same_type(graph, first, y) {
             return Ok(Some(first));
         }
@@ -106,7 +106,7 @@ fn reshape(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
     if known || !matches!(node.op, Op::Reshape(Reshape::To { allow_zero: false })) {
         return Ok(None);
     }
-    match following(graph, x, node.inputs[1]) {
+    match following(graph, x, node.input(1)) {
         Some(shape) => reshape_to(graph, node, x, &shape),
         None => Ok(None),
     }
@@ -133,7 +133,7 @@ fn following(graph: &Graph, x: ValueId, shape: Option<ValueId>) -> Option<Vec<i6
 }
 
 fn transposed(graph: &mut Graph, node: &Node, transpose: &Transpose) -> Result<Option<ValueId>> {
-    let Some(x) = node.inputs[0] else { return Ok(None) };
+    let Some(x) = node.input(0) else { return Ok(None) };
     let Some(n) = rank(graph, x) else { return Ok(None) };
     let order = |transpose: &Transpose| {
         let order = transpose.order.clone().unwrap_or_else(|| (0..n).rev().collect());

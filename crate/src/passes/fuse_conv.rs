@@ -179,7 +179,7 @@ fn statistics(graph: &Graph, node: &Node, epsilon: f32) -> Option<[Vec<f64>; 2]>
 }
 
 fn batch_norm(graph: &mut Graph, node: &Node, epsilon: f32) -> Result<Option<ValueId>> {
-    let found = node.inputs[0].and_then(|x| Some((plain(graph, x)?, statistics(graph, node, epsilon)?)));
+    let found = node.input(0).and_then(|x| Some((plain(graph, x)?, statistics(graph, node, epsilon)?)));
     let Some((mut conv, [scale, shift])) = found else { return Ok(None) };
     if scale.len() != conv.filters {
         return Ok(None);
@@ -296,7 +296,7 @@ fn is_unpadded(padding: &Padding) -> bool {
 
 /// The input before zeros were put around it, and the padding with them.
 fn padded(graph: &Graph, node: &Node, op: &Conv) -> Option<(ValueId, Sliding)> {
-    let Node { op: Op::Pad(Pad { mode: PadMode::Constant }), inputs, .. } = sole(graph, node.inputs[0]?)?
+    let Node { op: Op::Pad(Pad { mode: PadMode::Constant }), inputs, .. } = sole(graph, node.input(0)?)?
     else {
         return None;
     };

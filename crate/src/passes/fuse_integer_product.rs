@@ -35,7 +35,7 @@ struct Chain {
 
 fn chain(graph: &Graph, id: NodeId) -> Option<Chain> {
     let node = graph.node(id);
-    let columns = columns(graph, node.inputs[1]?)?;
+    let columns = columns(graph, node.input(1)?)?;
     if node.inputs.get(4).is_some() {
         return None;
     }
@@ -68,7 +68,7 @@ fn operand(graph: &Graph, value: ValueId, wanted: BinaryFunction) -> Option<(Val
     let (user, at) = only_user(graph, value)?;
     let node = graph.node(user);
     let Op::Binary(Binary { function }) = node.op else { return None };
-    (function == wanted).then_some((node.outputs[0], node.inputs[1 - at]?))
+    (function == wanted).then_some((node.outputs[0], node.input(1 - at)?))
 }
 
 /// The shape of an f32 constant.

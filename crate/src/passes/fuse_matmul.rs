@@ -60,7 +60,7 @@ fn with_weight(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
 fn factor(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
     let scaled = with_scalar(graph, node, Mul).or_else(|| match with_scalar(graph, node, Div) {
         // Only as the divisor.
-        Some((x, by)) if node.inputs[0] == Some(x) => Some((x, 1.0 / by)),
+        Some((x, by)) if node.input(0) == Some(x) => Some((x, 1.0 / by)),
         _ => None,
     });
     let found = scaled.and_then(|(x, factor)| {

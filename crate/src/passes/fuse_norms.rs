@@ -97,7 +97,7 @@ fn mean_of_last(graph: &Graph, node: &Node) -> Option<ValueId> {
     let Op::Reduce(Reduce { function: ReduceFunction::Mean, axes, keep: true }) = &node.op else {
         return None;
     };
-    let x = node.inputs[0]?;
+    let x = node.input(0)?;
     let last = match axes {
         ReduceAxes::Last => true,
         ReduceAxes::Given { .. } => {

@@ -14,7 +14,7 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
     let mut made = 0;
     for id in found {
         let node = graph.node(id).clone();
-        let (Some(q), Some(k), Some(v)) = (node.inputs[Q], node.inputs[K], node.inputs[V]) else { continue };
+        let (Some(q), Some(k), Some(v)) = (node.input(Q), node.input(K), node.input(V)) else { continue };
         let products: Option<Vec<_>> =
             [q, k, v].iter().map(|&value| plain_product(graph, value).map(|(_, product)| product)).collect();
         let Some(products) = products else { continue };

@@ -22,7 +22,7 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
             let (_, silu) = graph.producer(gate)?;
             let is_silu = matches!(silu.op, Op::Unary(Unary { function: UnaryFunction::Silu }));
             let gate_used_once = graph.consumers(gate).len() == 1;
-            let (_, gate) = plain_product(graph, silu.inputs[0].filter(|_| is_silu && gate_used_once)?)?;
+            let (_, gate) = plain_product(graph, silu.input(0).filter(|_| is_silu && gate_used_once)?)?;
             let (_, up) = plain_product(graph, up)?;
             // Halves must be equal for the gate to meet its value.
             (graph.ty(gate.weight).ok()?.shape == graph.ty(up.weight).ok()?.shape).then_some([gate, up])

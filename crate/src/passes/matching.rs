@@ -41,7 +41,7 @@ pub fn sole(graph: &Graph, value: ValueId) -> Option<&Node> {
 /// The function and operands of a binary node.
 pub fn binary_of(node: &Node) -> Option<(BinaryFunction, ValueId, ValueId)> {
     match node.op {
-        Op::Binary(Binary { function }) => Some((function, node.inputs[0]?, node.inputs[1]?)),
+        Op::Binary(Binary { function }) => Some((function, node.input(0)?, node.input(1)?)),
         _ => None,
     }
 }
@@ -60,7 +60,7 @@ pub fn binary(graph: &Graph, value: ValueId) -> Option<(BinaryFunction, ValueId,
 /// The function and operand of a unary node.
 pub fn unary_of(node: &Node) -> Option<(UnaryFunction, ValueId)> {
     match node.op {
-        Op::Unary(Unary { function }) => Some((function, node.inputs[0]?)),
+        Op::Unary(Unary { function }) => Some((function, node.input(0)?)),
         _ => None,
     }
 }

@@ -38,7 +38,7 @@ fn operands(graph: &Graph, node: &Node, product: &Product) -> Option<(Product, V
             && order.as_ref().map_or(rank == 2, |order| last_two(order))
         {
             op.transposed[side] = !op.transposed[side];
-            *input = inputs[0];
+            *input = inputs.first().copied().flatten();
             made = true;
         }
     }

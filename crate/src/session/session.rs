@@ -2,7 +2,7 @@
 //! stands beside it, and a run goes from one to the other.
 
 use crate::backend::{Backend, Feed, Pending, Profiled};
-use crate::error::{Result, ensure, fail};
+use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::graph::{Graph, ValueId};
 use crate::ops::Types;
 use crate::plan::{self, Crossing, Direct, PlanId, Segment, Side, Sides, Stage};
@@ -173,6 +173,11 @@ impl Session {
                 let name = node.name.clone();
                 let taken = node.inputs.iter().map(|id| id.and_then(|id| computed.get(&id).cloned()));
                 let outputs = self.iterate(&node, taken.collect()).await.map_err(|e| e.at(&*name))?;
+                if outputs.len() < node.outputs.len() {
+                    let (given, wanted) = (outputs.len(), node.outputs.len());
+                    let message = format!("its body gives {given} of the {wanted} outputs that the node has");
+                    return Err(Error::new(ErrorKind::InvalidGraph, message).at(&*name));
+                }
                 node.outputs.into_iter().zip(outputs).for_each(|(id, tensor)| run.learn(id, tensor, false));
             }
             for id in values {

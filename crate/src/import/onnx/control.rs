@@ -69,7 +69,7 @@ pub(super) fn scan(of: &mut Use) -> Result<Vec<ValueId>> {
     if !batched {
         inputs.insert(0, None);
     }
-    let carried = (inputs.len() - 1).checked_sub(sliced);
+    let carried = inputs.len().checked_sub(1).and_then(|n| n.checked_sub(sliced));
     let Some(carried) = carried.filter(|n| *n <= graph.outputs.len()) else {
         return fail!(
             InvalidGraph,

@@ -129,6 +129,12 @@ impl<'a> Import<'a> {
         let name =
             if node.name.is_empty() { format!("{}.{index}", node.op_type) } else { node.name.to_string() };
         self.n_nodes += 1;
+        ensure!(
+            !node.outputs.is_empty(),
+            InvalidGraph,
+            "the node '{name}' ({}) has no outputs",
+            node.op_type
+        );
         ensure!(self.n_nodes <= MAX_NODES, InvalidGraph, "the model has more than {MAX_NODES} nodes");
         if let Some(function) = self.function_of(node) {
             let inputs = node.inputs.iter().map(|input| self.lookup(input)).collect::<Result<Vec<_>>>();

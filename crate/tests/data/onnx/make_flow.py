@@ -108,6 +108,11 @@ save("scan", [h.make_node("Scan", ["start", "x"], ["end", "sums"], body=step, nu
      [F("start", 3), F("x", "n", 3)], [F("end", 3), F("sums", "n", 3)],
      feeds=[dict(start=np.float32([1, 0, -1]), x=rng.standard_normal((5, 3)).astype(np.float32))])
 
+# A body that gives less than its node has.
+less = h.make_graph([h.make_node("Add", ["state", "row"], ["sum"])], "less", [F("state", 3), F("row", 3)], [F("sum", 3)])
+save("short", [h.make_node("Scan", ["start", "x"], ["end", "sums"], body=less, num_scan_inputs=1)],
+     [F("start", 3), F("x", "n", 3)], [F("end", 3), F("sums", "n", 3)], run=False)
+
 # Constants that are mostly zero, by position and by index.
 by_position = h.make_sparse_tensor(const("w", np.float32([1.5, -2, 4])), const("w_at", np.int64([0, 4, 11])), [3, 4])
 by_index = h.make_sparse_tensor(const("b", np.float32([7, 9])), const("b_at", np.int64([[0], [3]])), [4])
