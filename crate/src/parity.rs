@@ -142,6 +142,7 @@ mod tests {
     use super::*;
     use crate::backend::cpu::CpuBackend;
     use crate::backend::gpu::{GpuBackend, GpuDevice};
+    use crate::kernels::threads::{Threads, pool};
     use pollster::block_on;
     use std::collections::BTreeSet;
 
@@ -191,6 +192,24 @@ mod tests {
         let no_kernel = |left: &&String| left.contains("the GPU has no kernel for") && on == "the GPU";
         let wrong: Vec<_> = report.left_out.iter().filter(|left| !no_kernel(left)).collect();
         assert!(report.passed > 200 && wrong.is_empty(), "{on}: {} cases, left out {wrong:?}", report.passed);
+    }
+
+    #[test]
+    fn threads_compute_the_same_bits() {
+        for case in cases() {
+            let on = |threads: Threads| {
+                let open = |graph: &Graph| {
+                    Ok(Box::new(CpuBackend::new(graph, false)?.on(threads)) as Box<dyn Backend>)
+                };
+                block_on(compute(&case, &open)).map(|got| got.into_iter().map(|array| array.values))
+            };
+            let (Ok(one), Ok(many)) = (on(Threads::single()), on(pool())) else { continue };
+            let bits = |arrays: &mut dyn Iterator<Item = Vec<f64>>| {
+                arrays.flatten().map(f64::to_bits).collect::<Vec<_>>()
+            };
+            let (mut one, mut many) = (one, many);
+            assert_eq!(bits(&mut one), bits(&mut many), "{} {}", case.op.name(), case.name);
+        }
     }
 
     #[test]

@@ -105,6 +105,12 @@ impl CpuBackend {
         Self::with_weights(graph, true, false)
     }
 
+    /// The same, on other threads than all there are.
+    #[cfg(test)]
+    pub fn on(self, threads: Threads) -> Self {
+        Self { threads, ..self }
+    }
+
     fn with_weights(graph: &Graph, exact: bool, at_once: bool) -> Result<Self> {
         let mut weights = HashMap::new();
         let mut states = HashMap::new();
@@ -134,7 +140,7 @@ impl CpuBackend {
             weights,
             states,
             slots: Vec::new(),
-            threads: Threads::single(),
+            threads: Threads::shared(),
             exact,
             known: HashMap::new(),
             prepared,
@@ -221,7 +227,7 @@ impl CpuBackend {
                 bytes: &mut all[..bytes],
             });
         }
-        let cx = CpuContext { threads: &self.threads, exact: self.exact };
+        let cx = CpuContext { threads: self.threads, exact: self.exact };
         graph.node(step.node).op.eval(&cx, &inputs, &mut outputs)
     }
 

@@ -1,10 +1,12 @@
-//! Causal attention over a cache, one query head at a time, with an online softmax: keys are read in tiles
-//! of 32; each tile's scores shift the running maximum, and what is accumulated is scaled to it.
+//! Causal attention over a cache. Many queries go the way of [`attend`]. Few go one query head at a time, with an online
+//! softmax: keys are read in tiles of 32; each tile's scores shift the running maximum, and what is accumulated is
+//! scaled to it.
 
+use super::full_attention::{Heads, Rows, Scoring, Sizes, attend, decode_halves};
 use super::math::exp_scalar as exp;
 use super::simd::{Best, Simd};
 use super::threads::Threads;
-use half::f16;
+use crate::error::Result;
 
 /// Sizes of the heads.
 #[derive(Clone, Copy, Debug)]
@@ -19,23 +21,53 @@ pub struct AttentionShape {
     pub scale: f32,
 }
 
-/// Keys and values, each `[context, n_kv_heads · head_dim]`.
-#[derive(Clone, Copy)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Cache<'a> {
-    F32(&'a [f32], &'a [f32]),
-    F16(&'a [f16], &'a [f16]),
-}
-
+/// Rows from which on queries go eight together.
+const MANY: usize = 4;
+/// Keys that are read together.
 const TILE: usize = 32;
+/// Keys that another thread may take, and the most such parts.
+const PART: usize = 128;
+const PARTS: usize = 8;
+/// Multiplications that are worth handing to another thread: some microseconds.
+const WORTH: usize = 1 << 14;
 
-/// `out[i] = softmax(scale · q[i] · kᵀ) · v` over the rows `0..=position + i` of the cache. `q` and `out` are
-/// `[s, n_heads · head_dim]`.
+/// `out[i] = softmax(scale · q[i] · kᵀ) · v` over the rows `0..=position + i` of the cache, whose keys and values are
+/// each `[context, n_kv_heads · head_dim]`. `q` and `out` are `[s, n_heads · head_dim]`.
 pub fn attention(
-    threads: &Threads,
+    threads: Threads,
     shape: &AttentionShape,
     q: &[f32],
-    cache: Cache,
+    [k, v]: [Rows; 2],
+    position: usize,
+    out: &mut [f32],
+) -> Result<()> {
+    let AttentionShape { n_heads, n_kv_heads, head_dim, .. } = *shape;
+    let queries = q.len() / (n_heads * head_dim).max(1);
+    if queries < MANY {
+        few(threads, shape, q, [k, v], position, out);
+        return Ok(());
+    }
+    let sizes = Sizes {
+        batch: 1,
+        heads: n_heads,
+        kv_heads: n_kv_heads,
+        queries,
+        keys: position + queries,
+        depth: head_dim,
+        value_depth: head_dim,
+    };
+    let scoring = Scoring { scale: shape.scale, causal: Some(position), mask: None };
+    let rows = |heads: usize| Heads { batch: 0, head: head_dim, row: heads * head_dim };
+    let (of_q, of_kv) = (rows(n_heads), rows(n_kv_heads));
+    attend(threads, sizes, &scoring, (q, of_q), [(k, of_kv), (v, of_kv)], (out, of_q))
+}
+
+/// Attention of few queries: the keys of a head are cut into parts, whose results are then weighed against each other.
+fn few(
+    threads: Threads,
+    shape: &AttentionShape,
+    q: &[f32],
+    [k, v]: [Rows; 2],
     position: usize,
     out: &mut [f32],
 ) {
@@ -43,104 +75,88 @@ pub fn attention(
     let group = n_heads / n_kv_heads.max(1);
     let q_stride = n_heads * head_dim;
     let rows = q.len() / q_stride.max(1);
-    threads.parallel_for(n_kv_heads, |kv_heads| {
-        let mut keys = vec![0.0f32; TILE * head_dim];
-        let mut values = vec![0.0f32; TILE * head_dim];
-        let mut states = vec![(f32::NEG_INFINITY, 0.0f32); rows * group];
-        for kv_head in kv_heads {
-            let first = kv_head * group * head_dim;
-            states.fill((f32::NEG_INFINITY, 0.0));
-            for row in out.chunks_exact_mut(q_stride) {
-                row[first..first + group * head_dim].fill(0.0);
-            }
-            for start in (0..position + rows).step_by(TILE) {
-                let len = TILE.min(position + rows - start);
-                load_tile(cache, shape, kv_head, start, len, &mut keys, &mut values);
+    let keys = position + rows;
+    let parts = keys.div_ceil(PART).clamp(1, PARTS);
+    // Of each part and head: the largest score, the sum of weights, and the weighted sum of values.
+    let each = head_dim + 2;
+    let own = rows * group * each;
+    let mut sums = vec![0.0; parts * n_kv_heads * own];
+    let grain = WORTH / (keys / parts * head_dim * (rows * group + 1)).max(1) + 1;
+    threads.for_rows(&mut sums, own, grain, |first, sums| {
+        let mut keys_of_tile = vec![0.0f32; TILE * head_dim];
+        let mut values_of_tile = vec![0.0f32; TILE * head_dim];
+        for (unit, sums) in (first..).zip(sums.chunks_exact_mut(own.max(1))) {
+            let (kv_head, part) = (unit / parts, unit % parts);
+            sums.iter_mut().step_by(each).for_each(|largest| *largest = f32::NEG_INFINITY);
+            let tiles = keys.div_ceil(TILE);
+            for tile in tiles * part / parts..tiles * (part + 1) / parts {
+                let start = tile * TILE;
+                let len = TILE.min(keys - start);
+                load_tile(k, shape, kv_head, start, len, &mut keys_of_tile);
+                load_tile(v, shape, kv_head, start, len, &mut values_of_tile);
                 for row in start.saturating_sub(position)..rows {
-                    let seen = (position + row + 1).saturating_sub(start).min(len);
+                    let seen = (position + row + 1 - start).min(len);
                     for head in 0..group {
-                        let at = row * q_stride + first + head * head_dim;
+                        let at = row * q_stride + (kv_head * group + head) * head_dim;
+                        let sums = &mut sums[(row * group + head) * each..][..each];
                         let query = &q[at..at + head_dim];
-                        let sum = &mut out[at..at + head_dim];
-                        let state = &mut states[row * group + head];
-                        accumulate(shape.scale, query, &keys, &values, seen, state, sum);
+                        accumulate(shape.scale, query, &keys_of_tile, &values_of_tile, seen, sums);
                     }
-                }
-            }
-            for row in 0..rows {
-                for head in 0..group {
-                    let at = row * q_stride + first + head * head_dim;
-                    let inverse = 1.0 / states[row * group + head].1;
-                    out[at..at + head_dim].iter_mut().for_each(|x| *x *= inverse);
                 }
             }
         }
     });
-}
-
-/// Copies rows of one key head into tiles `[len, head_dim]` of f32.
-fn load_tile(
-    cache: Cache,
-    shape: &AttentionShape,
-    kv_head: usize,
-    start: usize,
-    len: usize,
-    keys: &mut [f32],
-    values: &mut [f32],
-) {
-    let d = shape.head_dim;
-    let stride = shape.n_kv_heads * d;
-    for i in 0..len {
-        let from = (start + i) * stride + kv_head * d..(start + i) * stride + (kv_head + 1) * d;
-        let to = i * d..(i + 1) * d;
-        match cache {
-            Cache::F32(k, v) => {
-                keys[to.clone()].copy_from_slice(&k[from.clone()]);
-                values[to].copy_from_slice(&v[from]);
-            }
-            Cache::F16(k, v) => {
-                decode_halves(&k[from.clone()], &mut keys[to.clone()]);
-                decode_halves(&v[from], &mut values[to]);
-            }
+    for (i, out) in out.chunks_exact_mut(head_dim.max(1)).enumerate() {
+        let (row, head) = (i / n_heads, i % n_heads);
+        let of_part = |part: usize| {
+            let at = (head / group * parts + part) * own + (row * group + head % group) * each;
+            &sums[at..at + each]
+        };
+        let largest = (0..parts).map(|part| of_part(part)[0]).fold(f32::NEG_INFINITY, f32::max);
+        let shrink = |part: usize| match of_part(part)[0] {
+            f32::NEG_INFINITY => 0.0,
+            of_part => exp(of_part - largest),
+        };
+        let inverse = 1.0 / (0..parts).map(|part| of_part(part)[1] * shrink(part)).sum::<f32>();
+        out.fill(0.0);
+        for part in 0..parts {
+            let weight = shrink(part) * inverse;
+            out.iter_mut().zip(&of_part(part)[2..]).for_each(|(y, x)| *y += weight * x);
         }
     }
 }
 
-/// f16 to f32 by moving the bits and multiplying by 2^112, which also decodes subnormals; no cache row holds
-/// an infinity that matters.
-fn decode_halves(from: &[f16], to: &mut [f32]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        let bits = u32::from(from.to_bits());
-        let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
-        *to = f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16);
+/// Copies rows of one head into a tile `[len, head_dim]` of f32.
+fn load_tile(rows: Rows, shape: &AttentionShape, head: usize, start: usize, len: usize, tile: &mut [f32]) {
+    let d = shape.head_dim;
+    for (i, to) in tile.chunks_exact_mut(d.max(1)).enumerate().take(len) {
+        let at = ((start + i) * shape.n_kv_heads + head) * d;
+        match rows {
+            Rows::F32(rows) => to.copy_from_slice(&rows[at..at + d]),
+            Rows::F16(rows) => decode_halves(&rows[at..at + d], to),
+        }
     }
 }
 
-/// Adds the first `seen` rows of a tile to one query's running softmax: `state` is (maximum, sum of weights).
+/// Adds the first `seen` rows of a tile to one query's running softmax: the largest score, the sum of weights, and the
+/// weighted sum of values.
 #[inline]
-fn accumulate(
-    scale: f32,
-    query: &[f32],
-    keys: &[f32],
-    values: &[f32],
-    seen: usize,
-    state: &mut (f32, f32),
-    sum: &mut [f32],
-) {
+fn accumulate(scale: f32, query: &[f32], keys: &[f32], values: &[f32], seen: usize, sums: &mut [f32]) {
+    let (state, sum) = sums.split_at_mut(2);
     let d = query.len();
     let mut scores = [f32::NEG_INFINITY; TILE];
-    let mut largest = state.0;
+    let mut largest = state[0];
     for (score, key) in scores.iter_mut().zip(keys.chunks_exact(d)).take(seen) {
         *score = dot::<Best>(query, key) * scale;
         largest = if *score > largest { *score } else { largest };
     }
-    let shrink = if state.0 == f32::NEG_INFINITY { 0.0 } else { exp(state.0 - largest) };
-    let mut weight_sum = state.1 * shrink;
+    let shrink = if state[0] == f32::NEG_INFINITY { 0.0 } else { exp(state[0] - largest) };
+    let mut weight_sum = state[1] * shrink;
     for score in &mut scores[..seen] {
         *score = exp(*score - largest);
         weight_sum += *score;
     }
-    *state = (largest, weight_sum);
+    (state[0], state[1]) = (largest, weight_sum);
     weighted_sum::<Best>(shrink, &scores[..seen], values, sum);
 }
 
@@ -179,6 +195,7 @@ fn weighted_sum<S: Simd>(shrink: f32, weights: &[f32], values: &[f32], sum: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
+    use half::f16;
 
     fn noise(n: usize, seed: u32) -> Vec<f32> {
         let mut x = seed;
@@ -233,7 +250,8 @@ mod tests {
             let (k, v) =
                 (noise(context * n_kv_heads * head_dim, 2), noise(context * n_kv_heads * head_dim, 3));
             let mut out = vec![f32::NAN; q.len()];
-            attention(&Threads::single(), &shape, &q, Cache::F32(&k, &v), position, &mut out);
+            attention(Threads::single(), &shape, &q, [Rows::F32(&k), Rows::F32(&v)], position, &mut out)
+                .unwrap();
             let error = |want: &[f64]| {
                 out.iter().zip(want).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max)
             };
@@ -246,7 +264,8 @@ mod tests {
             let (k16, v16) = (halves(&k), halves(&v));
             let wide = |x: &[f16]| x.iter().map(|x| x.to_f32()).collect::<Vec<_>>();
             let want = reference_attention(&shape, &q, &wide(&k16), &wide(&v16), position);
-            attention(&Threads::single(), &shape, &q, Cache::F16(&k16, &v16), position, &mut out);
+            let cache = [Rows::F16(&k16), Rows::F16(&v16)];
+            attention(Threads::single(), &shape, &q, cache, position, &mut out).unwrap();
             let error = out.iter().zip(&want).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
             assert!(error < 1e-5);
         }

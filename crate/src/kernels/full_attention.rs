@@ -4,10 +4,12 @@
 //! in the very layout that it wants columns in, and stay in the nearest cache: the softmax has one query in each lane,
 //! and what it leaves meets the values as it lies. Keys and values are packed once a head.
 
-use super::gemm::tile::{self, Epilogue, WIDE};
+use super::gemm::tile::{self, Epilogue, TALL, WIDE};
 use super::math;
 use super::simd::{Best as S, Simd};
+use super::threads::{Places, Threads};
 use crate::error::{Result, fail};
+use half::f16;
 
 /// Heads of rows in a tensor: row `s` of head `h` of batch `b` begins at `b · batch + h · head + s · row`.
 #[derive(Clone, Copy, Debug)]
@@ -68,74 +70,180 @@ pub struct Sizes {
 pub struct Scoring<'a> {
     /// By what products are multiplied.
     pub scale: f32,
-    /// Whether query `i` sees keys up to `i` only.
-    pub causal: bool,
+    /// Where there is a number `p`, query `i` sees keys up to `p + i` only.
+    pub causal: Option<usize>,
     /// The mask, where there is one.
     pub mask: Option<Mask<'a>>,
 }
 
+/// The elements of keys, or of values.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Rows<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+}
+
+/// Multiplications that are worth handing to another thread: some microseconds.
+const WORTH: usize = 1 << 17;
+
 /// Computes all heads into `y`. A query that sees no key gives zeros. Fails when memory does not suffice.
 pub fn attend(
+    threads: Threads,
     s: Sizes,
     scoring: &Scoring,
-    [(q, of_q), (k, of_k), (v, of_v)]: [(&[f32], Heads); 3],
+    q: (&[f32], Heads),
+    [k, v]: [(Rows, Heads); 2],
     (y, of_y): (&mut [f32], Heads),
 ) -> Result<()> {
-    if [s.batch, s.heads, s.queries, s.value_depth].contains(&0) {
+    let heads = s.batch * s.heads;
+    if heads * s.queries * s.value_depth == 0 {
         return Ok(());
     }
-    let room = |rows: usize, n: usize| {
-        let mut values = Vec::new();
-        match rows.checked_mul(n).filter(|n| values.try_reserve_exact(*n).is_ok()) {
-            Some(n) => values.resize(n, 0.0),
-            None => return fail!(OutOfMemory, "no memory for attention to {} keys", s.keys),
-        }
-        Ok(values)
-    };
-    let (mut keys, mut values) = (room(s.keys, s.depth)?, room(s.keys, s.value_depth)?);
-    let (mut panel, mut scores) = (room(s.depth, WIDE)?, room(s.keys, WIDE)?);
-    let mut out = room(s.value_depth, WIDE)?;
-    let group = s.heads / s.kv_heads.max(1);
-    for (b, h) in (0..s.batch).flat_map(|b| (0..s.heads).map(move |h| (b, h))) {
-        if h % group == 0 {
-            let (k, v) = (&k[of_k.at(b, h / group)..], &v[of_v.at(b, h / group)..]);
-            tile::pack_rows(k, (of_k.row, 1), (s.keys, s.depth), &mut keys);
-            tile::pack_rows(v, (1, of_v.row), (s.value_depth, s.keys), &mut values);
-        }
-        for first in (0..s.queries).step_by(WIDE) {
-            let n = (s.queries - first).min(WIDE);
-            let q = &q[of_q.at(b, h) + first * of_q.row..];
-            tile::pack_columns(q, (1, of_q.row), (s.depth, n), &mut panel);
-            let scale = S::splat(scoring.scale);
-            math::map::<S>(&mut panel, |x| S::mul(x, scale));
-            tile::multiply(&keys, &panel, (s.keys, s.depth, WIDE), &mut scores, WIDE, &Epilogue::default());
-            let (lines, _) = scores.as_chunks_mut::<WIDE>();
-            if let Some(mask) = scoring.mask {
-                mask.apply(lines, [b, h, first], n);
+    // Where there are few heads, their queries are shared out too.
+    let panels = s.queries.div_ceil(WIDE);
+    let parts = (16 / heads).clamp(1, panels.div_ceil(4));
+    let each = panels.div_ceil(parts) * WIDE * s.keys * (s.depth + s.value_depth);
+    let y = (Places::new(y), of_y);
+    threads.try_for_each(heads * parts, WORTH / each.max(1) + 1, |units| {
+        let mut work = Work::new(s)?;
+        for unit in units {
+            let (head, part) = (unit / parts, unit % parts);
+            let at = [head / s.heads, head % s.heads];
+            work.pack(at, k, v);
+            for panel in panels * part / parts..panels * (part + 1) / parts {
+                // SAFETY: the queries of a panel belong to one thread.
+                unsafe { work.panel(scoring, at, panel * WIDE, q, &y) };
             }
-            if scoring.causal {
-                for (key, line) in lines.iter_mut().enumerate() {
-                    let hidden = key.saturating_sub(first).min(n);
-                    line[..hidden].fill(f32::NEG_INFINITY);
+        }
+        Ok(())
+    })
+}
+
+/// What a thread works in.
+struct Work {
+    sizes: Sizes,
+    /// The item and the head of keys that are packed.
+    packed: Option<[usize; 2]>,
+    decoded: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    panel: Vec<f32>,
+    scores: Vec<f32>,
+    out: Vec<f32>,
+}
+
+impl Work {
+    fn new(sizes: Sizes) -> Result<Self> {
+        let s = sizes;
+        let room = |rows: usize, n: usize| {
+            let mut values = Vec::new();
+            match rows.checked_mul(n).filter(|n| values.try_reserve_exact(*n).is_ok()) {
+                Some(n) => values.resize(n, 0.0),
+                None => return fail!(OutOfMemory, "no memory for attention to {} keys", s.keys),
+            }
+            Ok(values)
+        };
+        Ok(Self {
+            sizes,
+            packed: None,
+            decoded: Vec::new(),
+            keys: room(s.keys, s.depth)?,
+            values: room(s.keys, s.value_depth)?,
+            panel: room(s.depth, WIDE)?,
+            scores: room(s.keys, WIDE)?,
+            out: room(s.value_depth, WIDE)?,
+        })
+    }
+
+    /// Packs the keys and values that head `h` of item `b` attends to.
+    fn pack(&mut self, [b, h]: [usize; 2], (k, of_k): (Rows, Heads), (v, of_v): (Rows, Heads)) {
+        let s = self.sizes;
+        let head = h / (s.heads / s.kv_heads.max(1)).max(1);
+        if self.packed.replace([b, head]) == Some([b, head]) {
+            return;
+        }
+        let one = Threads::single();
+        let (k, row) = k.rows((of_k.at(b, head), of_k.row), (s.keys, s.depth), &mut self.decoded);
+        tile::pack_rows(one, k, (row, 1), (s.keys, s.depth), &mut self.keys);
+        let (v, row) = v.rows((of_v.at(b, head), of_v.row), (s.keys, s.value_depth), &mut self.decoded);
+        tile::pack_rows(one, v, (1, row), (s.value_depth, s.keys), &mut self.values);
+    }
+
+    /// The results of eight queries from `first` on.
+    ///
+    /// # Safety
+    /// Nobody else uses their places meanwhile.
+    unsafe fn panel(
+        &mut self,
+        scoring: &Scoring,
+        [b, h]: [usize; 2],
+        first: usize,
+        (q, of_q): (&[f32], Heads),
+        (y, of_y): &(Places<f32>, Heads),
+    ) {
+        let (s, one, plain) = (self.sizes, Threads::single(), Epilogue::default());
+        let n = (s.queries - first).min(WIDE);
+        let q = &q[of_q.at(b, h) + first * of_q.row..];
+        tile::pack_columns(one, q, (1, of_q.row), (s.depth, n), &mut self.panel);
+        let scale = S::splat(scoring.scale);
+        math::map::<S>(&mut self.panel, |x| S::mul(x, scale));
+        // Keys that none of the queries sees need no scores.
+        let seen = scoring.causal.map_or(s.keys, |p| s.keys.min((p + first + n).next_multiple_of(TALL)));
+        tile::multiply(one, &self.keys, &self.panel, (seen, s.depth, WIDE), &mut self.scores, WIDE, &plain);
+        let (lines, _) = self.scores.as_chunks_mut::<WIDE>();
+        let (lines, unseen) = lines.split_at_mut(seen);
+        if let Some(mask) = scoring.mask {
+            mask.apply(lines, [b, h, first], n);
+        }
+        if let Some(position) = scoring.causal {
+            for (key, line) in lines.iter_mut().enumerate().skip(position + first) {
+                let hidden = (key - position - first).min(n);
+                line[..hidden].fill(f32::NEG_INFINITY);
+            }
+        }
+        let shares = softmax(lines);
+        unseen.fill([0.0; WIDE]);
+        let sizes = (s.value_depth, s.keys, WIDE);
+        tile::multiply(one, &self.values, &self.scores, sizes, &mut self.out, WIDE, &plain);
+        let (lines, _) = self.out.as_chunks::<WIDE>();
+        for (i, share) in shares.iter().enumerate().take(n) {
+            let at = of_y.at(b, h) + (first + i) * of_y.row;
+            // SAFETY: the caller vouches for it.
+            let y = unsafe { y.range(at..at + s.value_depth) };
+            y.iter_mut().zip(lines).for_each(|(y, line)| *y = line[i] * share);
+        }
+    }
+}
+
+impl<'a> Rows<'a> {
+    /// `n` rows of `len` elements, the first at `at`, as f32, and how far they are apart; halves are decoded.
+    fn rows(
+        self,
+        (at, row): (usize, usize),
+        (n, len): (usize, usize),
+        decoded: &'a mut Vec<f32>,
+    ) -> (&'a [f32], usize) {
+        match self {
+            Self::F32(values) => (&values[at..], row),
+            Self::F16(halves) => {
+                decoded.resize(n * len, 0.0);
+                for (i, out) in decoded.chunks_exact_mut(len.max(1)).enumerate() {
+                    decode_halves(&halves[at + i * row..][..len], out);
                 }
-            }
-            let shares = softmax(lines);
-            tile::multiply(
-                &values,
-                &scores,
-                (s.value_depth, s.keys, WIDE),
-                &mut out,
-                WIDE,
-                &Epilogue::default(),
-            );
-            let (lines, _) = out.as_chunks::<WIDE>();
-            for (i, share) in shares.iter().enumerate().take(n) {
-                let y = &mut y[of_y.at(b, h) + (first + i) * of_y.row..][..s.value_depth];
-                y.iter_mut().zip(lines).for_each(|(y, line)| *y = line[i] * share);
+                (decoded, len)
             }
         }
     }
-    Ok(())
+}
+
+/// f16 to f32 by moving the bits and multiplying by 2^112, which also decodes subnormals; infinities do not matter here.
+pub fn decode_halves(from: &[f16], to: &mut [f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        let bits = u32::from(from.to_bits());
+        let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
+        *to = f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16);
+    }
 }
 
 impl Mask<'_> {

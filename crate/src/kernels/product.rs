@@ -4,6 +4,7 @@
 use super::gemm::tile::{self, Epilogue, WIDE};
 use super::math;
 use super::simd::{Best as S, Simd};
+use super::threads::Threads;
 use crate::error::{Result, fail};
 
 /// A matrix: element `(i, j)` is `values[i · steps.0 + j · steps.1]`.
@@ -43,7 +44,7 @@ impl Multiplier {
 
     /// `y = scale · a·b`, row-major. One of the steps of `b` is 1, and what lies at an address does not change from one
     /// product to the next.
-    pub fn multiply(&mut self, a: Matrix, b: Matrix, y: &mut [f32]) {
+    pub fn multiply(&mut self, threads: Threads, a: Matrix, b: Matrix, y: &mut [f32]) {
         let (m, k, n) = self.sizes;
         let scale = S::splat(self.scale);
         let scaled = |x: &mut [f32]| {
@@ -60,14 +61,14 @@ impl Multiplier {
             }
             return;
         }
-        tile::pack_rows(a.values, a.steps, (m, k), &mut self.rows);
+        tile::pack_rows(threads, a.values, a.steps, (m, k), &mut self.rows);
         scaled(&mut self.rows);
         // Batches often share a side.
         if self.packed != Some(b.values.as_ptr()) {
-            tile::pack_columns(b.values, b.steps, (k, n), &mut self.panels);
+            tile::pack_columns(threads, b.values, b.steps, (k, n), &mut self.panels);
             self.packed = Some(b.values.as_ptr());
         }
-        tile::multiply(&self.rows, &self.panels, (m, k, n), y, n, &Epilogue::default());
+        tile::multiply(threads, &self.rows, &self.panels, (m, k, n), y, n, &Epilogue::default());
     }
 }
 
@@ -106,10 +107,11 @@ mod tests {
             let mut y = vec![9.0; m * n];
             let mut multiplier = Multiplier::new((m, k, n), 1.0).unwrap();
             let a_of = |values| Matrix { values, steps: (k, 1) };
-            multiplier.multiply(a_of(&a), Matrix { values: &b, steps: (n, 1) }, &mut y);
+            let one = Threads::single();
+            multiplier.multiply(one, a_of(&a), Matrix { values: &b, steps: (n, 1) }, &mut y);
             let turned: Vec<f32> = (0..k * n).map(|i| b[i % k * n + i / k]).collect();
             let mut again = vec![9.0; m * n];
-            multiplier.multiply(a_of(&a), Matrix { values: &turned, steps: (1, k) }, &mut again);
+            multiplier.multiply(one, a_of(&a), Matrix { values: &turned, steps: (1, k) }, &mut again);
             assert_eq!(y, again, "{m} {k} {n}");
             for row in 0..m {
                 for column in 0..n {

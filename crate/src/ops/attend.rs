@@ -139,7 +139,7 @@ impl OpDef for Attend {
         true
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (q, k, v) = (inputs[0].tensor()?, inputs[1].tensor()?, inputs[2].tensor()?);
         let (past_k, past_v) = (optional(inputs, 4)?, optional(inputs, 5)?);
         let Some(s) = self.sizes(q.shape, k.shape, v.shape, past_k.map(|past| past.shape)) else {
@@ -175,7 +175,7 @@ impl OpDef for Attend {
             );
             let q = &q[pair * s.queries * s.head..][..s.queries * s.head];
             let keys = Matrix { values: k, steps: (1, s.head) };
-            products.multiply(Matrix { values: q, steps: (s.head, 1) }, keys, &mut scores);
+            products.multiply(cx.threads, Matrix { values: q, steps: (s.head, 1) }, keys, &mut scores);
             let at = pair * scores.len();
             let give = |scores: &[f32], stage: Scores, outputs: &mut [TensorViewMut]| match outputs.get_mut(3)
             {
@@ -215,7 +215,7 @@ impl OpDef for Attend {
             scores.chunks_exact_mut(total.max(1)).for_each(shares);
             give(&scores, Scores::Shares, outputs)?;
             let of_keys = Matrix { values: &scores, steps: (total, 1) };
-            sums.multiply(of_keys, Matrix { values: v, steps: (s.value, 1) }, &mut y);
+            sums.multiply(cx.threads, of_keys, Matrix { values: v, steps: (s.value, 1) }, &mut y);
             let out = outputs[0].data::<f32>()?;
             for (query, y) in y.chunks_exact(s.value.max(1)).enumerate() {
                 let row = if self.heads.is_some() {

@@ -5,8 +5,9 @@
 use super::rope_cache::first_position;
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
-use crate::kernels::attention::{AttentionShape, Cache, attention};
+use crate::kernels::attention::{AttentionShape, attention};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
+use crate::kernels::full_attention::Rows;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Dim, TensorType};
 
@@ -64,11 +65,11 @@ impl OpDef for Attention {
         let q = q.data::<f32>()?;
         if k.dtype == DType::F16 {
             let (k, v) = (k.data::<half::f16>()?, v.data::<half::f16>()?);
-            attention(cx.threads, &shape, q, Cache::F16(k, v), position, out);
+            attention(cx.threads, &shape, q, [Rows::F16(k), Rows::F16(v)], position, out)
         } else {
-            attention(cx.threads, &shape, q, Cache::F32(k.data()?, v.data()?), position, out);
+            let cache = [Rows::F32(k.data()?), Rows::F32(v.data()?)];
+            attention(cx.threads, &shape, q, cache, position, out)
         }
-        Ok(())
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {

@@ -5,6 +5,7 @@ use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::strided;
+use crate::kernels::threads::{Threads, WORTH};
 use crate::kernels::walk::{Walk, vec4u};
 use crate::tensor::{TensorView, TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
@@ -217,15 +218,15 @@ impl OpDef for Binary {
         self.function == BinaryFunction::Equal
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let y = &mut outputs[0];
         let b = inputs[1].tensor()?;
         match inputs[0].optional()? {
             Some(a) if b.dtype == DType::F32 && a.dtype == DType::F32 && y.dtype == DType::F32 => {
-                self.eval_f32(Some(a), b, y)
+                self.eval_f32(cx.threads, Some(a), b, y)
             }
             Some(a) => self.eval_wide(a, b, y),
-            None if b.dtype == DType::F32 && y.dtype == DType::F32 => self.eval_f32(None, b, y),
+            None if b.dtype == DType::F32 && y.dtype == DType::F32 => self.eval_f32(cx.threads, None, b, y),
             None => {
                 let bytes = y.bytes.to_vec();
                 let mut a = crate::tensor::Tensor::zeros(y.dtype, y.shape)?;
@@ -287,18 +288,34 @@ impl OpDef for Binary {
 
 impl Binary {
     /// `y = f(a, b)`; of y where there is no `a`.
-    fn eval_f32(&self, a: Option<TensorView>, b: TensorView, y: &mut TensorViewMut) -> Result<()> {
+    fn eval_f32(
+        &self,
+        threads: Threads,
+        a: Option<TensorView>,
+        b: TensorView,
+        y: &mut TensorViewMut,
+    ) -> Result<()> {
         let of_a = strided::broadcast(a.map_or(y.shape, |a| a.shape), y.shape);
         let of_b = strided::broadcast(b.shape, y.shape);
         let (shape, [of_a, of_b]) = strided::merged(y.shape, [&of_a, &of_b]);
         let steps = (last(&of_a), last(&of_b));
         let a = a.map(|a| a.data::<f32>()).transpose()?;
         let (b, function) = (b.data::<f32>()?, self.function);
-        let mut rows = y.data::<f32>()?.chunks_exact_mut(shape.last().copied().unwrap_or(1).max(1));
-        strided::for_each_row(&shape, [&of_a, &of_b], |[at_a, at_b]| {
-            let Some(row) = rows.next() else { return };
-            let a = a.map(|a| &a[at_a as usize..]);
-            function.of_row(a, &b[at_b as usize..], steps, row);
+        let inner: usize = shape.iter().skip(1).product();
+        threads.for_rows(y.data::<f32>()?, inner, WORTH / inner.max(1) + 1, |first, y| {
+            // A part of the first dimension.
+            let mut part = shape.clone();
+            let at = |strides: &[isize]| strides.first().map_or(0, |step| first * *step as usize);
+            let (from_a, from_b) = (at(&of_a), at(&of_b));
+            if let Some(n) = part.first_mut() {
+                *n = y.len() / inner.max(1);
+            }
+            let mut rows = y.chunks_exact_mut(part.last().copied().unwrap_or(1).max(1));
+            strided::for_each_row(&part, [&of_a, &of_b], |[at_a, at_b]| {
+                let Some(row) = rows.next() else { return };
+                let a = a.map(|a| &a[from_a + at_a as usize..]);
+                function.of_row(a, &b[from_b + at_b as usize..], steps, row);
+            });
         });
         Ok(())
     }

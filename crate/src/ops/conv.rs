@@ -6,7 +6,7 @@ use crate::error::{Result, ensure};
 use crate::kernels::conv::{self, Sizes};
 use crate::kernels::conv_launch::ConvLaunch;
 use crate::kernels::conv_wide::{self, ConvSizes};
-use crate::kernels::gemm::tile::Epilogue;
+use crate::kernels::gemm::tile::{Activation, Epilogue};
 use crate::kernels::window::{Padding, Sliding, Windows};
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
@@ -128,7 +128,7 @@ impl OpDef for Conv {
         dtype != DType::F64
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
         let (packed, shape) = match &inputs[1] {
             Input::Filters(filters) => (Some(*filters), filters.shape()),
@@ -143,7 +143,7 @@ impl OpDef for Conv {
             input.map(|tensor| tensor.data::<f32>()).transpose()
         };
         let apply = self.activation.map(|activation| move |y: &mut [f32]| activation.apply_all(y));
-        let activation = apply.as_ref().map(|apply| apply as &dyn Fn(&mut [f32]));
+        let activation = apply.as_ref().map(|apply| apply as Activation);
         let epilogue = Epilogue { row_bias: floats(2)?, residual: floats(3)?, activation, column_bias: None };
         let (input, x, y) = (&x.shape[2..], x.data::<f32>()?, y.data::<f32>()?);
         let sizes = match self.transposed {
@@ -151,7 +151,7 @@ impl OpDef for Conv {
             Some(_) => Sizes::new(&windows, &out, input),
         };
         if self.sums_directly(shape) {
-            return conv::depthwise(x, inputs[1].tensor()?.data()?, y, &sizes, &epilogue);
+            return conv::depthwise(cx.threads, x, inputs[1].tensor()?.data()?, y, &sizes, &epilogue);
         }
         let made;
         let filters = match packed {
@@ -162,8 +162,8 @@ impl OpDef for Conv {
             }
         };
         match self.transposed {
-            None => conv::conv(x, filters, y, &sizes, &epilogue),
-            Some(_) => conv::conv_transpose(x, filters, y, &sizes, &epilogue),
+            None => conv::conv(cx.threads, x, filters, y, &sizes, &epilogue),
+            Some(_) => conv::conv_transpose(cx.threads, x, filters, y, &sizes, &epilogue),
         }
     }
 

@@ -68,7 +68,7 @@ impl OpDef for DeformConv {
         true
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, w) = (inputs[0].tensor()?, inputs[1].tensor()?);
         let (windows, out) = self.windows(x.shape, w.shape)?;
         let (channels, filters) = (x.shape[1], w.shape[0] / self.groups);
@@ -106,7 +106,7 @@ impl OpDef for DeformConv {
             for (group, y) in y.chunks_exact_mut((filters * n).max(1)).enumerate() {
                 let weights = Matrix { values: &w[group * filters * k..][..filters * k], steps: (k, 1) };
                 let columns = Matrix { values: &columns[group * k * n..][..k * n], steps: (n, 1) };
-                Multiplier::new((filters, k, n), 1.0)?.multiply(weights, columns, y);
+                Multiplier::new((filters, k, n), 1.0)?.multiply(cx.threads, weights, columns, y);
             }
             if let Some(bias) = bias {
                 let planes = y.chunks_exact_mut(n.max(1)).zip(bias);

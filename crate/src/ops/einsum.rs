@@ -5,6 +5,7 @@
 use super::{CpuContext, Input, Known, OpDef};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::kernels::product::{Matrix, Multiplier};
+use crate::kernels::threads::Threads;
 use crate::kernels::strided;
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
@@ -132,7 +133,7 @@ impl OpDef for Einsum {
         Ok(vec![TensorType::new(dtype, Shape::known(&lookup(&result, &sizes)))])
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let views = inputs.iter().map(Input::tensor).collect::<Result<Vec<_>>>()?;
         let shapes: Vec<Vec<usize>> = views.iter().map(|view| view.shape.to_vec()).collect();
         let (names, result) = self.names(&shapes.iter().map(Vec::len).collect::<Vec<_>>())?;
@@ -147,7 +148,7 @@ impl OpDef for Einsum {
             let later = |name: &Name| {
                 result.contains(name) || names[i + 2..].iter().flatten().any(|other| other == name)
             };
-            joined = join(&joined, &next?, later, &sizes, exact)?;
+            joined = join(cx.threads, &joined, &next?, later, &sizes, exact)?;
         }
         let gone: Vec<Name> =
             unique(&joined.names).into_iter().filter(|name| !result.contains(name)).collect();
@@ -208,6 +209,7 @@ fn summed_out(x: &Operand, names: Vec<Name>, gone: &[Name], sizes: &[(Name, usiz
 
 /// Two operands as one, without the dimensions that nothing later has.
 fn join(
+    threads: Threads,
     a: &Operand,
     b: &Operand,
     later: impl Fn(&Name) -> bool,
@@ -250,7 +252,7 @@ fn join(
         let mut products = Multiplier::new((m, k, n), 1.0)?;
         for (i, y) in values.chunks_exact_mut((m * n).max(1)).enumerate() {
             let left = Matrix { values: &a[i * m * k..][..m * k], steps: (k, 1) };
-            products.multiply(left, Matrix { values: &b[i * k * n..][..k * n], steps: (n, 1) }, &mut sums);
+            products.multiply(threads, left, Matrix { values: &b[i * k * n..][..k * n], steps: (n, 1) }, &mut sums);
             y.iter_mut().zip(&sums).for_each(|(y, sum)| *y = f64::from(*sum));
         }
     }

@@ -29,8 +29,7 @@ impl Op {
         let inputs: Vec<_> =
             inputs.iter().map(|tensor| tensor.map_or(Input::Absent, |t| Input::Tensor(t.view()))).collect();
         let mut views: Vec<_> = outputs.iter_mut().map(Tensor::view_mut).collect();
-        let threads = Threads::single();
-        self.eval(&CpuContext { threads: &threads, exact: true }, &inputs, &mut views)?;
+        self.eval(&CpuContext { threads: Threads::single(), exact: true }, &inputs, &mut views)?;
         Ok(outputs)
     }
 

@@ -4,7 +4,7 @@
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
-use crate::kernels::full_attention::{Heads, Mask, MaskValues, Scoring, Sizes, attend};
+use crate::kernels::full_attention::{Heads, Mask, MaskValues, Rows, Scoring, Sizes, attend};
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -105,7 +105,7 @@ impl OpDef for FullAttention {
         Ok(vec![TensorType::f32(Shape(shape))])
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (q, k, v) = (inputs[0].tensor()?, inputs[1].tensor()?, inputs[2].tensor()?);
         let ([batch, queries, depth], of_q) = heads_of(q.shape, self.heads)?;
         let ([_, keys, _], of_k) = heads_of(k.shape, self.kv_heads)?;
@@ -114,10 +114,11 @@ impl OpDef for FullAttention {
         let (_, of_y) = heads_of(y.shape, self.heads)?;
         let mask = inputs.get(3).map_or(Ok(None), Input::optional)?;
         let scoring =
-            Scoring { scale: self.scale, causal: self.causal, mask: mask.map(mask_of).transpose()? };
+            Scoring { scale: self.scale, causal: self.causal.then_some(0), mask: mask.map(mask_of).transpose()? };
         let sizes =
             Sizes { batch, heads: self.heads, kv_heads: self.kv_heads, queries, keys, depth, value_depth };
-        attend(sizes, &scoring, [(q.data()?, of_q), (k.data()?, of_k), (v.data()?, of_v)], (y.data()?, of_y))
+        let (k, v) = (Rows::F32(k.data()?), Rows::F32(v.data()?));
+        attend(cx.threads, sizes, &scoring, (q.data()?, of_q), [(k, of_k), (v, of_v)], (y.data()?, of_y))
     }
 
     fn work(&self, types: &Types) -> u64 {

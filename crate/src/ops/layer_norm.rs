@@ -7,6 +7,7 @@ use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
+use crate::kernels::threads::WORTH;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -44,7 +45,7 @@ impl OpDef for LayerNorm {
         Ok([x.clone(), statistic.clone(), statistic].into_iter().take(self.outputs).collect())
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let scale = inputs[1].tensor()?.data::<f32>()?;
         let bias =
             inputs.get(2).map_or(Ok(None), Input::optional)?.map(|bias| bias.data::<f32>()).transpose()?;
@@ -54,7 +55,7 @@ impl OpDef for LayerNorm {
         if let Some(x) = inputs[0].optional()? {
             y.copy_from_slice(x.data()?);
         }
-        for (i, row) in y.chunks_exact_mut(n).enumerate() {
+        let normalise = |row: &mut [f32]| {
             let mean = if self.centre { math::sum::<S>(row, |x| x) / n as f32 } else { 0.0 };
             let middle = S::splat(mean);
             let square = |x| {
@@ -68,7 +69,16 @@ impl OpDef for LayerNorm {
             if let Some(bias) = bias {
                 math::zip::<S>(row, bias, S::add);
             }
-            for (statistic, value) in statistics.iter_mut().zip([mean, factor]) {
+            [mean, factor]
+        };
+        if statistics.is_empty() {
+            cx.threads.for_rows(y, n, WORTH / n + 1, |_, y| {
+                y.chunks_exact_mut(n).for_each(|row| _ = normalise(row));
+            });
+            return Ok(());
+        }
+        for (i, row) in y.chunks_exact_mut(n).enumerate() {
+            for (statistic, value) in statistics.iter_mut().zip(normalise(row)) {
                 statistic.data::<f32>()?[i] = value;
             }
         }

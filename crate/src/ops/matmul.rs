@@ -9,9 +9,12 @@ use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types, e
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand, params, spread};
 use crate::kernels::gemm::PackedMatrix;
-use crate::kernels::gemm::tile::Epilogue;
+use crate::kernels::gemm::tile::{Activation, Epilogue};
 use crate::kernels::planes::Planes;
+use crate::kernels::math;
 use crate::kernels::product_launch::ProductLaunch;
+use crate::kernels::simd::{Best as S, Simd};
+use crate::kernels::threads::WORTH;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -78,7 +81,7 @@ impl OpDef for MatMul {
         let (_, columns) = outputs[0].as_rows();
         let y = outputs[0].data::<f32>()?;
         let apply = self.activation.map(|activation| move |y: &mut [f32]| activation.apply_all(y));
-        let activation = apply.as_ref().map(|apply| apply as &dyn Fn(&mut [f32]));
+        let activation = apply.as_ref().map(|apply| apply as Activation);
         let mut epilogue =
             Epilogue { column_bias: floats(2)?, residual: floats(3)?, activation, row_bias: None };
         if !self.swiglu {
@@ -88,13 +91,16 @@ impl OpDef for MatMul {
         let (residual, activation) = (epilogue.residual.take(), epilogue.activation.take());
         let mut both = vec![0.0f32; m * weight.n()];
         weight.matmul(cx.threads, x, m, &mut both, &epilogue, cx.exact);
-        for (y, both) in y.chunks_exact_mut(columns.max(1)).zip(both.chunks_exact(weight.n().max(1))) {
-            let (gate, up) = both.split_at(columns);
-            for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
-                *y = crate::kernels::math::silu_scalar(*gate) * up;
+        let epilogue = Epilogue { residual, activation, ..Epilogue::default() };
+        cx.threads.for_rows(y, columns, WORTH / columns.max(1) + 1, |first, y| {
+            let all = both[first * weight.n()..].chunks_exact(weight.n().max(1));
+            for (y, both) in y.chunks_exact_mut(columns.max(1)).zip(all) {
+                let (gate, up) = both.split_at(columns);
+                y.copy_from_slice(gate);
+                math::zip::<S>(y, up, |gate, up| S::mul(math::silu::<S>(gate), up));
             }
-        }
-        Epilogue { residual, activation, ..Epilogue::default() }.finish(y, 0);
+            epilogue.finish(y, first * columns);
+        });
         Ok(())
     }
 

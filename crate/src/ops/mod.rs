@@ -25,9 +25,9 @@ use crate::tensor::{Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
 
 /// What a back end gives an operator that it evaluates on the CPU.
-pub struct CpuContext<'a> {
+pub struct CpuContext {
     /// Where loops over independent items run.
-    pub threads: &'a Threads,
+    pub threads: Threads,
     /// Whether activations stay f32 everywhere, instead of 8 bits beside quantised weights.
     pub exact: bool,
 }

@@ -5,6 +5,7 @@ use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::pool;
+use crate::kernels::threads::WORTH;
 use crate::kernels::window::{Sliding, Windows, for_each_index};
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
@@ -63,12 +64,18 @@ impl OpDef for Pool {
         Ok([of(inputs.dtype(0)?), of(DType::I64)].into_iter().take(self.outputs).collect())
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let x = inputs[0].tensor()?;
         let input = &x.shape[2..];
         let (windows, out) = self.windows(input)?;
         if x.dtype == DType::F32 && outputs.len() == 1 && !matches!(self.function, PoolFunction::Lp { .. }) {
-            self.fold(x.data()?, &windows, (input, &out), outputs[0].data()?);
+            let (x, pixels) = (x.data::<f32>()?, input.iter().product::<usize>());
+            let (y, plane) = (outputs[0].data::<f32>()?, out.iter().product::<usize>());
+            let grain = WORTH / (plane * windows.kernel.iter().product::<usize>()).max(1) + 1;
+            cx.threads.for_rows(y, plane, grain, |first, y| {
+                let x = &x[first * pixels..][..y.len() / plane.max(1) * pixels];
+                self.fold(x, &windows, (input, &out), y);
+            });
             return Ok(());
         }
         let pixels: usize = input.iter().product();

@@ -70,7 +70,7 @@ impl OpDef for Product {
         Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&shape))])
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (a, b, y) = (inputs[0].tensor()?, inputs[1].tensor()?, &mut outputs[0]);
         let Some(Sizes { m, k, n, batch_a, batch_b }) = self.sizes(a.shape, b.shape) else { return Ok(()) };
         let mut batch = super::broadcast_shape(&batch_a, &batch_b)?;
@@ -91,7 +91,7 @@ impl OpDef for Product {
             for (y, (i, j)) in y.data::<f32>()?.chunks_exact_mut((m * n).max(1)).zip(at) {
                 let a = Matrix { values: &a[i * m * k..][..m * k], steps: steps_a };
                 let b = Matrix { values: &b[j * k * n..][..k * n], steps: steps_b };
-                multiplier.multiply(a, b, y);
+                multiplier.multiply(cx.threads, a, b, y);
             }
             return Ok(());
         }

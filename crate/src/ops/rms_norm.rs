@@ -4,6 +4,7 @@
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
+use crate::kernels::threads::WORTH;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, TensorType};
 
@@ -27,13 +28,17 @@ impl OpDef for RmsNorm {
         Ok(vec![x.clone()])
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let weight = inputs[1].tensor()?.data::<f32>()?;
         let y = outputs[0].data::<f32>()?;
-        if let Some(x) = inputs[0].optional()? {
-            y.copy_from_slice(x.data()?);
-        }
-        y.chunks_exact_mut(weight.len().max(1)).for_each(|row| rms_norm_row(row, weight, self.epsilon));
+        let x = inputs[0].optional()?.map(|x| x.data::<f32>()).transpose()?;
+        let n = weight.len().max(1);
+        cx.threads.for_rows(y, n, WORTH / n + 1, |first, y| {
+            if let Some(x) = x {
+                y.copy_from_slice(&x[first * n..][..y.len()]);
+            }
+            y.chunks_exact_mut(n).for_each(|row| rms_norm_row(row, weight, self.epsilon));
+        });
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
+use crate::kernels::threads::WORTH;
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
 
@@ -62,7 +63,7 @@ impl OpDef for Softmax {
         Ok(vec![x.clone()])
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let y = &mut outputs[0];
         if let Some(x) = inputs[0].optional()? {
             y.bytes.copy_from_slice(x.bytes);
@@ -75,7 +76,8 @@ impl OpDef for Softmax {
             return Ok(());
         }
         if y.dtype == DType::F32 {
-            over(y.data()?, n, inner, self.function);
+            let block = n * inner;
+            cx.threads.for_rows(y.data()?, block, WORTH / block + 1, |_, y| over(y, n, inner, self.function));
             return Ok(());
         }
         let mut values: Vec<f32> = y.as_view().to_floats()?.into_iter().map(|x| x as f32).collect();

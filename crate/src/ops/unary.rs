@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::math::{self, map};
 use crate::kernels::simd::{Best as S, Simd};
+use crate::kernels::threads::WORTH;
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
 
@@ -340,15 +341,18 @@ impl OpDef for Unary {
         Ok(vec![TensorType { dtype, shape: x.shape.clone() }])
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let y = &mut outputs[0];
         let x = inputs[0].optional()?;
         if y.dtype == DType::F32 {
             let y = y.data::<f32>()?;
-            if let Some(x) = x {
-                y.copy_from_slice(x.data()?);
-            }
-            self.function.apply_all(y);
+            let x = x.map(|x| x.data::<f32>()).transpose()?;
+            cx.threads.for_rows(y, 1, WORTH, |first, y| {
+                if let Some(x) = x {
+                    y.copy_from_slice(&x[first..][..y.len()]);
+                }
+                self.function.apply_all(y);
+            });
             return Ok(());
         }
         let values = match x.unwrap_or(y.as_view()).widen()? {

@@ -70,7 +70,7 @@ pub extern "C" fn multiply(exact: u32) -> f32 {
         let mut work = work.borrow_mut();
         let Some(Work { weights, m, a, out }) = work.as_mut() else { return f32::NAN };
         for weight in weights.iter() {
-            weight.matmul(&Threads::single(), a, *m, out, &Epilogue::default(), exact != 0);
+            weight.matmul(Threads::single(), a, *m, out, &Epilogue::default(), exact != 0);
         }
         out.iter().sum()
     })

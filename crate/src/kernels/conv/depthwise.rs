@@ -6,30 +6,47 @@ use super::{Sizes, product_of, zeros};
 use crate::error::Result;
 use crate::kernels::gemm::tile::Epilogue;
 use crate::kernels::simd::{Best, Simd};
+use crate::kernels::threads::{Places, Threads};
 
 /// Outputs that are read beyond the end of a row.
 const SLACK: usize = 16;
 
-pub(super) fn run(x: &[f32], w: &[f32], y: &mut [f32], sizes: &Sizes, epilogue: &Epilogue) -> Result<()> {
+/// Multiplications that are worth handing to another thread.
+const WORTH: usize = 1 << 15;
+
+pub(super) fn run(
+    threads: Threads,
+    x: &[f32],
+    w: &[f32],
+    y: &mut [f32],
+    sizes: &Sizes,
+    epilogue: &Epilogue,
+) -> Result<()> {
     let frame = Frame::new(sizes)?;
     let covered = Frame::rows(sizes, sizes.out[0]);
     let slab = frame.slab()?;
-    let mut framed = zeros(product_of([covered, slab])?.saturating_add(SLACK))?;
+    let room = product_of([covered, slab])?.saturating_add(SLACK);
     let taps = frame.taps(sizes);
     let (pixels, outputs, width) = (sizes.pixels(), sizes.outputs(), sizes.out[1]);
     let channels = w.len() / taps.len().max(1);
-    for (plane, y) in y.chunks_exact_mut(outputs.max(1)).enumerate() {
-        let channel = plane % channels.max(1);
-        let w = &w[channel * taps.len()..][..taps.len()];
-        frame.fill(sizes, &x[plane * pixels..][..pixels], 0, covered, &mut framed);
-        let bias = epilogue.row_bias.map_or(0.0, |bias| bias[channel]);
-        for (row, out) in y.chunks_exact_mut(width.max(1)).enumerate() {
-            let start = row * sizes.windows.strides[0] * slab;
-            line::<Best>(&framed[start..], &taps, w, bias, out);
+    let (planes, y) = (y.len() / outputs.max(1), Places::new(y));
+    threads.try_for_each(planes, WORTH / (outputs * taps.len()).max(1) + 1, |planes| {
+        let mut framed = zeros(room)?;
+        for plane in planes {
+            // SAFETY: each plane belongs to one thread.
+            let y = unsafe { y.range(plane * outputs..(plane + 1) * outputs) };
+            let channel = plane % channels.max(1);
+            let w = &w[channel * taps.len()..][..taps.len()];
+            frame.fill(sizes, &x[plane * pixels..][..pixels], 0, covered, &mut framed);
+            let bias = epilogue.row_bias.map_or(0.0, |bias| bias[channel]);
+            for (row, out) in y.chunks_exact_mut(width.max(1)).enumerate() {
+                let start = row * sizes.windows.strides[0] * slab;
+                line::<Best>(&framed[start..], &taps, w, bias, out);
+            }
+            epilogue.finish(y, plane * outputs);
         }
-        epilogue.finish(y, plane * outputs);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// One row of outputs: output `i` is the sum of `w[t] · image[taps[t] + i]`.

@@ -3,6 +3,10 @@
 
 use super::{Sizes, product_of};
 use crate::error::Result;
+use crate::kernels::threads::Threads;
+
+/// Values that are worth handing to another thread to copy.
+const WORTH: usize = 1 << 14;
 
 /// How a strip of an image lies in memory: rows `first..first + rows` of the padded first dimension, the others whole.
 pub(super) struct Frame {
@@ -73,6 +77,25 @@ impl Frame {
         }
         let along = sizes.out[sizes.out.len() - 1];
         at.iter().flat_map(|at| (0..along).map(move |i| (at + i) as u32)).collect()
+    }
+
+    /// Copies those rows of all channels of `x`, each to a plane of `out`.
+    pub(super) fn fill_all(
+        &self,
+        threads: Threads,
+        sizes: &Sizes,
+        x: &[f32],
+        first: usize,
+        rows: usize,
+        (out, plane): (&mut [f32], usize),
+    ) {
+        let pixels = sizes.pixels();
+        threads.for_rows(out, plane, WORTH / plane.max(1) + 1, |channel, out| {
+            let images = x[channel * pixels..].chunks_exact(pixels.max(1));
+            images
+                .zip(out.chunks_exact_mut(plane.max(1)))
+                .for_each(|(x, out)| self.fill(sizes, x, first, rows, out));
+        });
     }
 
     /// Copies rows `first..first + rows` of the padded first dimension of one channel.

@@ -9,6 +9,7 @@ mod spread;
 mod tiled;
 
 use super::gemm::tile::{self, Epilogue};
+use super::threads::{Places, Threads};
 use super::window::Windows;
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 
@@ -50,7 +51,7 @@ impl Filters {
     ) -> Result<Self> {
         let (mut values, own) = (zeros(w.len())?, (each * k).max(1));
         for (w, packed) in w.chunks_exact(own).zip(values.chunks_exact_mut(own)) {
-            tile::pack_rows(w, distances, (each, k), packed);
+            tile::pack_rows(Threads::single(), w, distances, (each, k), packed);
         }
         Ok(Self { shape: shape.to_vec(), groups, each, k, tiled: false, values })
     }
@@ -112,18 +113,39 @@ impl Sizes {
 }
 
 /// `y [n, groups · each, out…]` of images `x [n, c, in…]`; the residual is like y.
-pub fn conv(x: &[f32], filters: &Filters, y: &mut [f32], sizes: &Sizes, epilogue: &Epilogue) -> Result<()> {
+pub fn conv(
+    threads: Threads,
+    x: &[f32],
+    filters: &Filters,
+    y: &mut [f32],
+    sizes: &Sizes,
+    epilogue: &Epilogue,
+) -> Result<()> {
     if filters.tiled {
-        return tiled::run(x, filters, y, sizes, epilogue);
+        return tiled::run(threads, x, filters, y, sizes, epilogue);
     }
-    let channels = filters.groups * filters.k / sizes.taps().max(1);
-    let each = filters.groups * filters.each * sizes.outputs();
-    let mut product = product::Product::new(filters, sizes)?;
-    for (i, y) in y.chunks_exact_mut(each.max(1)).enumerate() {
-        let image = &x[i * channels * sizes.pixels()..][..channels * sizes.pixels()];
-        product.image(image, y, &epilogue.from(i * each));
-    }
-    Ok(())
+    let (from, to) = (filters.k / sizes.taps().max(1) * sizes.pixels(), filters.each * sizes.outputs());
+    let (groups, y) = (y.len() / to.max(1), Places::new(y));
+    // Many groups are shared out whole; few share each of their products.
+    let (outer, inner) = if filters.groups > threads.count() {
+        (threads, Threads::single())
+    } else {
+        (Threads::single(), threads)
+    };
+    outer.try_for_each(groups, 1, |groups| {
+        let mut product = product::Product::new(inner, filters, sizes)?;
+        for i in groups {
+            let group = i % filters.groups;
+            let epilogue = Epilogue {
+                row_bias: epilogue.row_bias.map(|bias| &bias[group * filters.each..]),
+                ..epilogue.from(i * to)
+            };
+            // SAFETY: each group belongs to one thread.
+            let y = unsafe { y.range(i * to..(i + 1) * to) };
+            product.group(&x[i * from..][..from], group, y, &epilogue);
+        }
+        Ok(())
+    })
 }
 
 /// Whether [`depthwise()`] computes it: one channel and one filter a group, over two dimensions.
@@ -132,21 +154,29 @@ pub fn is_depthwise(channels: usize, filters: usize, groups: usize, rank: usize)
 }
 
 /// `y [n, c, out…]` of images `x [n, c, in…]`, each channel by its filter of `w [c, kernel…]`.
-pub fn depthwise(x: &[f32], w: &[f32], y: &mut [f32], sizes: &Sizes, epilogue: &Epilogue) -> Result<()> {
-    depthwise::run(x, w, y, sizes, epilogue)
+pub fn depthwise(
+    threads: Threads,
+    x: &[f32],
+    w: &[f32],
+    y: &mut [f32],
+    sizes: &Sizes,
+    epilogue: &Epilogue,
+) -> Result<()> {
+    depthwise::run(threads, x, w, y, sizes, epilogue)
 }
 
 /// The gradient: each pixel of `x [n, c, in…]` is spread over `y [n, groups · each, out…]` by the
 /// [transposed filters](Filters::transposed). `sizes` are those of the convolution whose gradient it is: its windows
 /// slide over `y`.
 pub fn conv_transpose(
+    threads: Threads,
     x: &[f32],
     filters: &Filters,
     y: &mut [f32],
     sizes: &Sizes,
     epilogue: &Epilogue,
 ) -> Result<()> {
-    spread::run(x, filters, y, sizes, epilogue)
+    spread::run(threads, x, filters, y, sizes, epilogue)
 }
 
 /// Room for `n` values, all zero.

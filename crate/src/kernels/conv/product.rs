@@ -5,14 +5,19 @@ use super::frame::Frame;
 use super::{Filters, Sizes, product_of, zeros};
 use crate::error::Result;
 use crate::kernels::gemm::tile::{Epilogue, WIDE, multiply, pack_columns};
+use crate::kernels::threads::Threads;
 
-/// Bytes of the panels that are in work.
+/// Bytes of the panels that are in work on each thread.
 const PANELS: usize = 160 << 10;
 /// Bytes of the strip of padded images that they are made of.
 const STRIP: usize = 320 << 10;
 
+/// Values that are worth handing to another thread to pack.
+const WORTH: usize = 1 << 13;
+
 /// What all images of a batch share: where windows lie, and memory to work in.
 pub(super) struct Product<'a> {
+    threads: Threads,
     filters: &'a Filters,
     sizes: &'a Sizes,
     frame: Frame,
@@ -31,7 +36,7 @@ pub(super) struct Product<'a> {
 }
 
 impl<'a> Product<'a> {
-    pub(super) fn new(filters: &'a Filters, sizes: &'a Sizes) -> Result<Self> {
+    pub(super) fn new(threads: Threads, filters: &'a Filters, sizes: &'a Sizes) -> Result<Self> {
         let frame = Frame::new(sizes)?;
         let channels = filters.k / sizes.taps().max(1);
         let slab = frame.slab()?;
@@ -54,30 +59,19 @@ impl<'a> Product<'a> {
             let of = |channel: usize| window.iter().map(move |tap| tap + (channel * plane) as u32);
             ((0..channels).flat_map(of).collect(), frame.starts(sizes, rows))
         };
-        let fit = (PANELS / 4 / filters.k.max(1)).max(WIDE) / WIDE * WIDE;
+        let fit = (PANELS / 4 / filters.k.max(1)).max(WIDE) / WIDE * WIDE * threads.count();
         let columns = fit.min(sizes.outputs().next_multiple_of(WIDE));
         let panels = zeros(product_of([columns, filters.k])?)?;
-        Ok(Self { filters, sizes, frame, plane, rows, taps, starts, strip, columns, panels })
+        Ok(Self { threads, filters, sizes, frame, plane, rows, taps, starts, strip, columns, panels })
     }
 
-    /// Convolves one image.
-    pub(super) fn image(&mut self, x: &[f32], y: &mut [f32], epilogue: &Epilogue) {
-        let Filters { groups, each, .. } = *self.filters;
-        let (outputs, own) = (self.sizes.outputs(), x.len() / groups);
-        let inner = outputs / self.sizes.out[0].max(1);
-        for group in 0..groups {
-            let x = &x[group * own..][..own];
-            let first = group * each;
-            let of_group = Epilogue {
-                row_bias: epilogue.row_bias.map(|bias| &bias[first..]),
-                ..epilogue.from(first * outputs)
-            };
-            let y = &mut y[first * outputs..][..each * outputs];
-            for row in (0..self.sizes.out[0]).step_by(self.rows.max(1)) {
-                let rows = self.rows.min(self.sizes.out[0] - row);
-                self.fill(x, row, rows);
-                self.strip(x, row, (row * inner, rows * inner), group, y, &of_group);
-            }
+    /// Convolves the channels of one group of an image.
+    pub(super) fn group(&mut self, x: &[f32], group: usize, y: &mut [f32], epilogue: &Epilogue) {
+        let inner = self.sizes.outputs() / self.sizes.out[0].max(1);
+        for row in (0..self.sizes.out[0]).step_by(self.rows.max(1)) {
+            let rows = self.rows.min(self.sizes.out[0] - row);
+            self.fill(x, row, rows);
+            self.strip(x, row, (row * inner, rows * inner), group, y, epilogue);
         }
     }
 
@@ -87,10 +81,7 @@ impl<'a> Product<'a> {
             return;
         }
         let (first, covered) = (row * self.sizes.windows.strides[0], Frame::rows(self.sizes, rows));
-        let images = x.chunks_exact(self.sizes.pixels().max(1));
-        for (image, out) in images.zip(self.strip.chunks_exact_mut(self.plane.max(1))) {
-            self.frame.fill(self.sizes, image, first, covered, out);
-        }
+        self.frame.fill_all(self.threads, self.sizes, x, first, covered, (&mut self.strip, self.plane));
     }
 
     /// The outputs `start..start + n`, whose windows the strip has.
@@ -108,7 +99,7 @@ impl<'a> Product<'a> {
             let wide = self.columns.min(n - column);
             let panels = &mut self.panels[..wide.next_multiple_of(WIDE) * k];
             if self.taps.is_empty() {
-                pack_columns(&x[column..], (outputs, 1), (k, wide), panels);
+                pack_columns(self.threads, &x[column..], (outputs, 1), (k, wide), panels);
             } else {
                 let slab = self.plane / self.sizes.input[0].max(1);
                 let image = if self.frame.bare {
@@ -116,35 +107,39 @@ impl<'a> Product<'a> {
                 } else {
                     &self.strip
                 };
-                pack_windows(image, &self.starts[column..][..wide], &self.taps, panels);
+                pack_windows(self.threads, image, &self.starts[column..][..wide], &self.taps, panels);
             }
             let at = start + column;
             let sizes = (self.filters.each, k, wide);
-            multiply(self.filters.group(group), panels, sizes, &mut y[at..], outputs, &epilogue.from(at));
+            let y = &mut y[at..];
+            multiply(self.threads, self.filters.group(group), panels, sizes, y, outputs, &epilogue.from(at));
         }
     }
 }
 
 /// Packs the windows that begin at `starts` as columns: their elements lie `taps` from there.
-fn pack_windows(image: &[f32], starts: &[u32], taps: &[u32], panels: &mut [f32]) {
+fn pack_windows(threads: Threads, image: &[f32], starts: &[u32], taps: &[u32], panels: &mut [f32]) {
     let most = |of: &[u32]| of.iter().copied().max().unwrap_or(0) as usize;
     assert!(starts.is_empty() || taps.is_empty() || most(starts) + most(taps) < image.len());
-    for (starts, panel) in starts.chunks(WIDE).zip(panels.chunks_exact_mut((taps.len() * WIDE).max(1))) {
-        let columns = panel.as_chunks_mut::<WIDE>().0.iter_mut().zip(taps);
-        let (first, last) = (starts[0] as usize, starts[starts.len() - 1] as usize);
-        if starts.len() == WIDE && last - first == WIDE - 1 {
-            for (column, &tap) in columns {
-                // SAFETY: the windows rise one by one to the last, of which every element lies in the image.
-                *column = unsafe { *image.as_ptr().add(first + tap as usize).cast::<[f32; WIDE]>() };
-            }
-        } else {
-            for (column, &tap) in columns {
-                *column = [0.0; WIDE];
-                for (to, &start) in column.iter_mut().zip(starts) {
-                    // SAFETY: every element of every window lies in the image.
-                    *to = unsafe { *image.get_unchecked(start as usize + tap as usize) };
+    let own = (taps.len() * WIDE).max(1);
+    threads.for_rows(panels, own, WORTH / own + 1, |first, panels| {
+        for (starts, panel) in starts[first * WIDE..].chunks(WIDE).zip(panels.chunks_exact_mut(own)) {
+            let columns = panel.as_chunks_mut::<WIDE>().0.iter_mut().zip(taps);
+            let (first, last) = (starts[0] as usize, starts[starts.len() - 1] as usize);
+            if starts.len() == WIDE && last - first == WIDE - 1 {
+                for (column, &tap) in columns {
+                    // SAFETY: the windows rise one by one to the last, of which every element lies in the image.
+                    *column = unsafe { *image.as_ptr().add(first + tap as usize).cast::<[f32; WIDE]>() };
+                }
+            } else {
+                for (column, &tap) in columns {
+                    *column = [0.0; WIDE];
+                    for (to, &start) in column.iter_mut().zip(starts) {
+                        // SAFETY: every element of every window lies in the image.
+                        *to = unsafe { *image.get_unchecked(start as usize + tap as usize) };
+                    }
                 }
             }
         }
-    }
+    });
 }

@@ -4,11 +4,13 @@
 use super::{Filters, Sizes, product_of, zeros};
 use crate::error::Result;
 use crate::kernels::gemm::tile::{Epilogue, WIDE, multiply, pack_columns};
+use crate::kernels::threads::Threads;
 
 /// Bytes of the products that are in work.
 const WORK: usize = 256 << 10;
 
 pub(super) fn run(
+    threads: Threads,
     x: &[f32],
     filters: &Filters,
     y: &mut [f32],
@@ -37,15 +39,17 @@ pub(super) fn run(
             let y = &mut y[group * planes / groups * covered..][..planes / groups * covered];
             for row in (0..sizes.out[0]).step_by(rows) {
                 let n = rows.min(sizes.out[0] - row) * inner;
-                pack_columns(&x[row * inner..], (pixels, 1), (k, n), &mut panels);
-                multiply(filters.group(group), &panels, (each, k, n), &mut products, n, &Epilogue::default());
-                spread(sizes, &products[..each * n], row, n / inner.max(1), y);
+                pack_columns(threads, &x[row * inner..], (pixels, 1), (k, n), &mut panels);
+                let all = (each, k, n);
+                multiply(threads, filters.group(group), &panels, all, &mut products, n, &Epilogue::default());
+                threads.for_rows(y, covered, 1, |first, y| {
+                    let products = &products[first * taps * n..][..y.len() / covered * taps * n];
+                    spread(sizes, products, row, n / inner.max(1), y);
+                });
             }
         }
     }
-    for (plane, y) in y.chunks_exact_mut(covered).enumerate() {
-        epilogue.finish(y, plane * covered);
-    }
+    threads.for_rows(y, covered, 1, |first, y| epilogue.finish(y, first * covered));
     Ok(())
 }
 

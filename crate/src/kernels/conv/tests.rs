@@ -1,4 +1,5 @@
 use super::*;
+use crate::kernels::threads::pool;
 use crate::kernels::window::{Padding, Sliding, for_each_index};
 
 fn noise(n: usize, seed: u32) -> Vec<f32> {
@@ -64,7 +65,11 @@ fn convolutions_and_their_gradients_are_those_of_the_textbook() {
         (&[5, 6, 7], &[3, 2, 3], 2, 1, 1, [2, 3, 1]),
         (&[5, 6, 7], &[3, 3, 3], 1, 1, 1, [2, 2, 2]),
     ];
-    for &(input, kernel, stride, dilation, pad, [channels, filters, groups]) in cases {
+    for (threads, &(input, kernel, stride, dilation, pad, [channels, filters, groups])) in
+        [Threads::single(), pool()]
+            .into_iter()
+            .flat_map(|threads| cases.iter().map(move |case| (threads, case)))
+    {
         let rank = input.len();
         let sliding = Sliding {
             strides: Some(vec![stride; rank]),
@@ -98,17 +103,17 @@ fn convolutions_and_their_gradients_are_those_of_the_textbook() {
         want.iter_mut().for_each(|y| *y *= 0.5);
         let packed = Filters::new(&w, &[filters], groups).unwrap();
         let mut y = vec![f32::NAN; outputs];
-        conv(&x, &packed, &mut y, &sizes, &epilogue).unwrap();
+        conv(threads, &x, &packed, &mut y, &sizes, &epilogue).unwrap();
         near(&y, &want, &what);
         if groups == 1 && kernel == [3, 3] && (stride, dilation) == (1, 1) {
             let packed = Filters::tiled(&w, &[filters, channels, 3, 3]).unwrap();
             y.fill(f32::NAN);
-            conv(&x, &packed, &mut y, &sizes, &epilogue).unwrap();
+            conv(threads, &x, &packed, &mut y, &sizes, &epilogue).unwrap();
             near(&y, &want, &format!("{what}, in tiles"));
         }
         if is_depthwise(channels, filters, groups, rank) {
             y.fill(f32::NAN);
-            depthwise(&x, &w, &mut y, &sizes, &epilogue).unwrap();
+            depthwise(threads, &x, &w, &mut y, &sizes, &epilogue).unwrap();
             near(&y, &want, &format!("{what}, directly"));
         }
 
@@ -126,7 +131,7 @@ fn convolutions_and_their_gradients_are_those_of_the_textbook() {
         want.iter_mut().for_each(|y| *y *= 0.5);
         let packed = Filters::transposed(&w, &[filters], groups).unwrap();
         let mut y = vec![f32::NAN; inputs];
-        conv_transpose(&given, &packed, &mut y, &sizes, &epilogue).unwrap();
+        conv_transpose(threads, &given, &packed, &mut y, &sizes, &epilogue).unwrap();
         near(&y, &want, &format!("{what}, the gradient"));
     }
 }

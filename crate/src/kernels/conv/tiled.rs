@@ -7,10 +7,11 @@ use super::{Filters, Sizes, product_of, zeros};
 use crate::error::Result;
 use crate::kernels::gemm::tile::{Epilogue, WIDE, multiply, pack_rows};
 use crate::kernels::simd::{Best, Simd};
+use crate::kernels::threads::{Places, Threads};
 
 /// Elements of a tile, transformed or not.
 const TILE: usize = 16;
-/// Bytes of transformed tiles, and of their products, that are in work.
+/// Bytes of transformed tiles, and of their products, that are in work on each thread.
 const WORK: usize = 640 << 10;
 /// Bytes of the strip of padded images that they are made of.
 const STRIP: usize = 320 << 10;
@@ -27,7 +28,7 @@ pub(super) fn filters(w: &[f32], each: usize, k: usize) -> Result<Vec<f32>> {
         }
     }
     for (plain, packed) in plain.chunks_exact(own.max(1)).zip(packed.chunks_exact_mut(own.max(1))) {
-        pack_rows(plain, (k, 1), (each, k), packed);
+        pack_rows(Threads::single(), plain, (k, 1), (each, k), packed);
     }
     Ok(packed)
 }
@@ -39,6 +40,7 @@ fn along([a, b, c]: [f32; 3]) -> [f32; 4] {
 
 /// As [`super::conv`], of windows of three by three without strides.
 pub(super) fn run(
+    threads: Threads,
     x: &[f32],
     filters: &Filters,
     y: &mut [f32],
@@ -64,7 +66,7 @@ pub(super) fn run(
     let plane = product_of([Frame::rows(&tiles, rows), slab])?;
     let mut strip = zeros(product_of([plane, channels])?)?;
     let (taps, starts) = (frame.taps(&tiles), frame.starts(&tiles, rows));
-    let block = (WORK / 4 / TILE / (channels + each).max(1) / WIDE * WIDE).max(2 * WIDE);
+    let block = (WORK / 4 / TILE / (channels + each).max(1) / WIDE * WIDE).max(2 * WIDE) * threads.count();
     let block = block.min(starts.len().next_multiple_of(WIDE));
     let mut transformed = zeros(product_of([TILE * block, channels])?)?;
     let mut products = zeros(product_of([TILE * block, each])?)?;
@@ -73,81 +75,103 @@ pub(super) fn run(
         let x = &x[image * channels * pixels..][..channels * pixels];
         for row in (0..tiles.out[0]).step_by(rows) {
             let rows = rows.min(tiles.out[0] - row);
-            for (x, out) in x.chunks_exact(pixels.max(1)).zip(strip.chunks_exact_mut(plane.max(1))) {
-                frame.fill(&tiles, x, 2 * row, Frame::rows(&tiles, rows), out);
-            }
+            frame.fill_all(threads, &tiles, x, 2 * row, Frame::rows(&tiles, rows), (&mut strip, plane));
             let starts = &starts[..rows * tiles.out[1]];
             for (nth, starts) in starts.chunks(block).enumerate() {
                 let n = starts.len().next_multiple_of(WIDE);
                 let panels = &mut transformed[..TILE * n * channels];
-                transform::<Best>(&strip, plane, starts, &taps, panels);
-                let matrices = filters.values.chunks_exact((each * channels).max(1));
-                let panels = panels.chunks_exact((n * channels).max(1));
-                let sums = products.chunks_exact_mut((n * each).max(1));
-                for ((rows, panels), sums) in matrices.zip(panels).zip(sums) {
-                    multiply(rows, panels, (each, channels, n), sums, n, &Epilogue::default());
-                }
+                transform::<Best>(threads, &strip, plane, starts, &taps, panels);
+                threads.for_rows(&mut products[..TILE * n * each], n * each, 1, |first, sums| {
+                    let matrices = filters.values.chunks_exact((each * channels).max(1)).skip(first);
+                    let panels = panels.chunks_exact((n * channels).max(1)).skip(first);
+                    for ((rows, panels), sums) in
+                        matrices.zip(panels).zip(sums.chunks_exact_mut((n * each).max(1)))
+                    {
+                        let sizes = (each, channels, n);
+                        multiply(Threads::single(), rows, panels, sizes, sums, n, &Epilogue::default());
+                    }
+                });
                 let first = (row * tiles.out[1] + nth * block, starts.len());
-                for (filter, y) in y.chunks_exact_mut(outputs).enumerate() {
-                    let bias = epilogue.row_bias.map_or(0.0, |bias| bias[filter]);
-                    outputs_of::<Best>(
-                        &products[filter * n..],
-                        (n, n * each),
-                        bias,
-                        first,
-                        (height, width),
-                        y,
-                    );
-                }
+                threads.for_rows(y, outputs, 1, |filter, y| {
+                    for (filter, y) in (filter..).zip(y.chunks_exact_mut(outputs)) {
+                        let bias = epilogue.row_bias.map_or(0.0, |bias| bias[filter]);
+                        outputs_of::<Best>(
+                            &products[filter * n..],
+                            (n, n * each),
+                            bias,
+                            first,
+                            (height, width),
+                            y,
+                        );
+                    }
+                });
             }
             let (start, end) = (2 * row * width, (2 * (row + rows)).min(height) * width);
-            for filter in 0..each {
-                let at = filter * outputs + start;
-                epilogue.from(image * each * outputs).finish(&mut y[at..][..end - start], at);
-            }
+            let epilogue = epilogue.from(image * each * outputs);
+            threads.for_rows(y, outputs, 1, |filter, y| {
+                for (filter, y) in (filter..).zip(y.chunks_exact_mut(outputs)) {
+                    epilogue.finish(&mut y[start..end], filter * outputs + start);
+                }
+            });
         }
     }
     Ok(())
 }
 
 /// Transforms the tiles that begin at `starts` in each channel to panels `[16][n / 8][channels][8]`.
-fn transform<S: Simd>(strip: &[f32], plane: usize, starts: &[u32], taps: &[u32], panels: &mut [f32]) {
+fn transform<S: Simd>(
+    threads: Threads,
+    strip: &[f32],
+    plane: usize,
+    starts: &[u32],
+    taps: &[u32],
+    panels: &mut [f32],
+) {
     let most = |of: &[u32]| of.iter().copied().max().unwrap_or(0) as usize;
     assert!(plane == 0 || taps.len() == TILE && most(starts) + most(taps) < plane);
     let channels = strip.len() / plane.max(1);
     let apart = panels.len() / TILE;
-    for (panel, starts) in starts.chunks(WIDE).enumerate() {
-        let (first, last) = (starts[0] as usize, starts[starts.len() - 1] as usize);
-        let side_by_side = starts.len() == WIDE && last - first == WIDE - 1;
-        for (channel, image) in strip.chunks_exact(plane.max(1)).enumerate() {
-            let mut tile = [[0.0; WIDE]; TILE];
-            for (elements, &tap) in tile.iter_mut().zip(taps) {
-                if side_by_side {
-                    elements.copy_from_slice(&image[first + tap as usize..][..WIDE]);
-                } else {
-                    let each = elements.iter_mut().zip(starts);
-                    each.for_each(|(to, &start)| *to = image[start as usize + tap as usize]);
+    let panels = Places::new(panels);
+    threads.for_each(starts.len().div_ceil(WIDE), 1 + 128 / channels.max(1), |all| {
+        for panel in all {
+            let starts = &starts[panel * WIDE..starts.len().min((panel + 1) * WIDE)];
+            let (first, last) = (starts[0] as usize, starts[starts.len() - 1] as usize);
+            let side_by_side = starts.len() == WIDE && last - first == WIDE - 1;
+            for (channel, image) in strip.chunks_exact(plane.max(1)).enumerate() {
+                let mut tile = [[0.0; WIDE]; TILE];
+                for (elements, &tap) in tile.iter_mut().zip(taps) {
+                    if side_by_side {
+                        elements.copy_from_slice(&image[first + tap as usize..][..WIDE]);
+                    } else {
+                        let each = elements.iter_mut().zip(starts);
+                        each.for_each(|(to, &start)| *to = image[start as usize + tap as usize]);
+                    }
                 }
-            }
-            let at = (panel * channels + channel) * WIDE;
-            for half in 0..2 {
-                let d: [[S::F; 4]; 4] = std::array::from_fn(|row| {
-                    std::array::from_fn(|column| S::load(&tile[4 * row + column].as_chunks::<4>().0[half]))
-                });
-                let one = |[a, b, c, d]: [S::F; 4]| [S::sub(a, c), S::add(b, c), S::sub(c, b), S::sub(b, d)];
-                let rows = d.map(one);
-                for column in 0..4 {
-                    let line = one(std::array::from_fn(|row| rows[row][column]));
-                    for (row, x) in line.into_iter().enumerate() {
-                        let to = &mut panels[(4 * row + column) * apart + at + 4 * half..];
-                        if let Some(to) = to.first_chunk_mut() {
-                            S::store(x, to);
+                let at = (panel * channels + channel) * WIDE;
+                for half in 0..2 {
+                    let d: [[S::F; 4]; 4] = std::array::from_fn(|row| {
+                        std::array::from_fn(|column| {
+                            S::load(&tile[4 * row + column].as_chunks::<4>().0[half])
+                        })
+                    });
+                    let one =
+                        |[a, b, c, d]: [S::F; 4]| [S::sub(a, c), S::add(b, c), S::sub(c, b), S::sub(b, d)];
+                    let rows = d.map(one);
+                    for column in 0..4 {
+                        let line = one(std::array::from_fn(|row| rows[row][column]));
+                        for (row, x) in line.into_iter().enumerate() {
+                            let first = (4 * row + column) * apart + at + 4 * half;
+                            // SAFETY: each panel belongs to one thread.
+                            let to = unsafe { panels.range(first..first + 4) };
+                            if let Some(to) = to.first_chunk_mut() {
+                                S::store(x, to);
+                            }
                         }
                     }
                 }
             }
         }
-    }
+    });
 }
 
 /// Writes the outputs of tiles `first..first + count` of one filter: element `e` of tile `t` is `products[e · apart + t]`.

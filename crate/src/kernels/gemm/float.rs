@@ -2,15 +2,15 @@
 //! into a buffer that stays in the cache.
 
 use super::pack::{BLOCK, Layout, PackedMatrix, ROWS};
-use super::tile::{self, Epilogue, TALL};
-use crate::kernels::threads::Threads;
+use super::tile::{self, Epilogue, Product, TALL};
+use crate::kernels::threads::{Places, Threads};
 
 /// Bytes of packed activations that stay in the cache while all panels go by.
 const CACHED: usize = 1 << 18;
 
 /// `out[i, j] = Σ a[i, ·] · w[j, ·]`, and the epilogue; `a` is `[m, k]`, `out` `[m, n]`.
 pub fn matmul(
-    threads: &Threads,
+    threads: Threads,
     weight: &PackedMatrix,
     a: &[f32],
     m: usize,
@@ -25,7 +25,7 @@ pub fn matmul(
         let a = &a[start * k..][..rows * k];
         let (out, epilogue) = (&mut out[start * n..][..rows * n], epilogue.from(start * n));
         let a = if m > 1 {
-            tile::pack_rows(a, (k, 1), (rows, k), &mut packed);
+            tile::pack_rows(threads, a, (k, 1), (rows, k), &mut packed);
             &packed[..]
         } else {
             a
@@ -33,23 +33,35 @@ pub fn matmul(
         match weight.layout {
             Layout::Float => {
                 let panels = bytemuck::cast_slice(weight.all_panels());
-                tile::multiply(a, panels, (rows, k, n), out, n, &epilogue);
+                tile::multiply(threads, a, panels, (rows, k, n), out, n, &epilogue);
             }
-            Layout::Affine(affine) => threads.parallel_for(weight.n_panels(), |panels| {
-                let mut decoded = vec![0.0f32; k * ROWS];
-                for panel in panels {
-                    let units = weight.panel(panel);
-                    for (block, out) in decoded.chunks_exact_mut(BLOCK * ROWS).enumerate() {
-                        weight.decode_block(affine, units, block, out);
+            Layout::Affine(affine) => {
+                let y = Places::new(out);
+                threads.for_each(weight.n_panels(), 1, |panels| {
+                    let mut decoded = vec![0.0f32; k * ROWS];
+                    for panel in panels {
+                        let units = weight.panel(panel);
+                        for (block, out) in decoded.chunks_exact_mut(BLOCK * ROWS).enumerate() {
+                            weight.decode_block(affine, units, block, out);
+                        }
+                        let (first, wide) = (panel * ROWS, (n - panel * ROWS).min(ROWS));
+                        let epilogue = Epilogue {
+                            column_bias: epilogue.column_bias.map(|bias| &bias[first..]),
+                            ..epilogue.from(first)
+                        };
+                        let product = Product {
+                            rows: a,
+                            panels: &decoded,
+                            sizes: (rows, k, wide),
+                            y: y.after(first),
+                            stride: n,
+                            epilogue: &epilogue,
+                        };
+                        // SAFETY: the columns of a panel belong to one thread.
+                        unsafe { product.part(0..rows, 0..wide) };
                     }
-                    let (first, wide) = (panel * ROWS, (n - panel * ROWS).min(ROWS));
-                    let epilogue = Epilogue {
-                        column_bias: epilogue.column_bias.map(|bias| &bias[first..]),
-                        ..epilogue.from(first)
-                    };
-                    tile::multiply(a, &decoded, (rows, k, wide), &mut out[first..], n, &epilogue);
-                }
-            }),
+                });
+            }
         }
     }
 }

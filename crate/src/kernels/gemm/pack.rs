@@ -298,7 +298,7 @@ impl PackedMatrix {
     /// weights, which otherwise are quantised to 8 bits.
     pub fn matmul(
         &self,
-        threads: &crate::kernels::threads::Threads,
+        threads: crate::kernels::threads::Threads,
         a: &[f32],
         m: usize,
         out: &mut [f32],
@@ -308,14 +308,24 @@ impl PackedMatrix {
         use crate::kernels::simd::Best;
         match self.layout {
             Layout::Affine(affine) if !exact => {
-                let rows = super::QuantizedRows::new(&a[..m * self.k]);
+                let rows = super::QuantizedRows::new(threads, &a[..m * self.k]);
                 super::quantized::matmul::<Best>(threads, self, affine, &rows, m, out);
-                for (i, row) in out.chunks_exact_mut(self.n.max(1)).take(m).enumerate() {
-                    if let Some(bias) = epilogue.column_bias {
-                        row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-                    }
-                    epilogue.finish(row, i * self.n);
+                if epilogue.is_empty() {
+                    return;
                 }
+                threads.for_rows(
+                    &mut out[..m * self.n],
+                    self.n,
+                    (1 << 13) / self.n.max(1) + 1,
+                    |first, rows| {
+                        for (i, row) in rows.chunks_exact_mut(self.n.max(1)).enumerate() {
+                            if let Some(bias) = epilogue.column_bias {
+                                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+                            }
+                            epilogue.finish(row, (first + i) * self.n);
+                        }
+                    },
+                );
             }
             _ => super::float::matmul(threads, self, a, m, out, epilogue),
         }

@@ -11,15 +11,17 @@
 use super::QuantizedRows;
 use super::pack::{BLOCK, PackedMatrix, ROWS};
 use crate::kernels::simd::Simd;
-use crate::kernels::threads::Threads;
+use crate::kernels::threads::{Places, Threads};
 use crate::quant::AffineLayout;
 
 /// Rows of activations in a full tile.
 const COLUMNS: usize = 4;
+/// Multiplications that are worth handing to another thread: some microseconds.
+const WORTH: usize = 1 << 18;
 
 /// `out[i, j] = Σ a[i, ·] · w[j, ·]` for `m` rows of activations; `out` is `[m, n]`.
 pub fn matmul<S: Simd>(
-    threads: &Threads,
+    threads: Threads,
     weight: &PackedMatrix,
     affine: AffineLayout,
     a: &QuantizedRows,
@@ -39,28 +41,32 @@ pub fn matmul<S: Simd>(
         (_, _, Some(_)) => run::<S, 8, 2, true>,
         (_, _, None) => run::<S, 8, 2, false>,
     };
-    let tiles = a.tiles(affine, weight.k(), if m == 1 { 1 } else { COLUMNS });
+    let tiles = a.tiles(threads, affine, weight.k(), if m == 1 { 1 } else { COLUMNS });
     run(threads, weight, &tiles, m, out);
 }
 
 fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool>(
-    threads: &Threads,
+    threads: Threads,
     weight: &PackedMatrix,
     tiles: &[u32],
     m: usize,
     out: &mut [f32],
 ) {
-    let n = weight.n();
-    threads.parallel_for(weight.n_panels(), |panels| {
+    let (n, out) = (weight.n(), Places::new(out));
+    let grain = WORTH / (ROWS * m * weight.k()) + 1;
+    threads.for_each(weight.n_panels(), grain, |panels| {
         for panel in panels {
             let units = weight.panel(panel);
             let first = panel * ROWS;
             let width = (n - first).min(ROWS);
-            let mut put = |row: usize, sums: [S::F; 2]| {
+            let put = |row: usize, sums: [S::F; 2]| {
                 let mut both = [[0.0; 4]; 2];
                 S::store(sums[0], &mut both[0]);
                 S::store(sums[1], &mut both[1]);
-                out[row * n + first..][..width].copy_from_slice(&both.as_flattened()[..width]);
+                let at = row * n + first;
+                // SAFETY: the columns of a panel belong to one thread.
+                let out = unsafe { out.range(at..at + width) };
+                out.copy_from_slice(&both.as_flattened()[..width]);
             };
             if m == 1 {
                 put(0, tile::<S, BITS, GROUPS, OFFSET, 1>(units, tiles, weight.k())[0]);

@@ -80,15 +80,15 @@ fn every_format_multiplies_as_the_reference_does() {
             let a = noise(m * k, 3);
             let want = reference_matmul(&a, &decoded, m, n, k);
             let mut out = vec![f32::NAN; m * n];
-            weight.matmul(&Threads::single(), &a, m, &mut out, &tile::Epilogue::default(), true);
+            weight.matmul(Threads::single(), &a, m, &mut out, &tile::Epilogue::default(), true);
             assert!(error(&out, &want) < 1e-5, "{dtype} {m}×{n}, exact: {}", error(&out, &want));
             // Against the same eight-bit activations the integer kernels lose only f32 rounding.
-            let rows = QuantizedRows::new(&a);
+            let rows = QuantizedRows::new(Threads::single(), &a);
             let back: Vec<f32> =
                 (0..m * k).map(|i| f32::from(rows.levels[i]) * rows.scales[i / 32]).collect();
             let quantised = matches!(dtype, DType::Block(_));
             let want = if quantised { reference_matmul(&back, &decoded, m, n, k) } else { want };
-            weight.matmul(&Threads::single(), &a, m, &mut out, &tile::Epilogue::default(), false);
+            weight.matmul(Threads::single(), &a, m, &mut out, &tile::Epilogue::default(), false);
             assert!(error(&out, &want) < 1e-4, "{dtype} {m}×{n}: {}", error(&out, &want));
             out[0] += 0.3 * want.iter().map(|x| x.abs()).fold(0.0, f64::max) as f32;
             assert!(error(&out, &want) > 1e-4, "the canary passed");
@@ -99,7 +99,7 @@ fn every_format_multiplies_as_the_reference_does() {
 #[test]
 fn quantised_activations_keep_sums() {
     let x = noise(96, 8);
-    let rows = QuantizedRows::new(&x);
+    let rows = QuantizedRows::new(Threads::single(), &x);
     for (i, x) in x.iter().enumerate() {
         let back = f32::from(rows.levels[i]) * rows.scales[i / 32];
         assert!((x - back).abs() <= rows.scales[i / 32] * 0.501, "{i}: {x} {back}");

@@ -4,6 +4,8 @@
 //! their filters as rows, products their weights as columns, each once, and the other side as they go.
 
 use crate::kernels::simd::{Best, Simd};
+use crate::kernels::threads::{Places, Threads};
+use std::ops::Range;
 
 /// Rows that are packed together; the last rows of a matrix may be fewer.
 pub const TALL: usize = 4;
@@ -12,49 +14,78 @@ pub const WIDE: usize = 8;
 
 /// Bytes of panels that stay in the cache while rows go by.
 const CACHED: usize = 1 << 18;
+/// Multiplications that are worth handing to another thread: some microseconds.
+const WORTH: usize = 1 << 17;
+/// Values that are worth handing to another thread to pack.
+const WORTH_PACKING: usize = 1 << 13;
 
 /// Packs the `m` rows of `a`, element `(r, i)` of which is `a[r · row + i · step]`, to `[m / 4][k][4]`. `out` has
 /// `m · k` values. Rows that are left over are packed three, two or one together.
-pub fn pack_rows(a: &[f32], (row, step): (usize, usize), (m, k): (usize, usize), out: &mut [f32]) {
-    for (panel, out) in out[..m * k].chunks_mut((TALL * k).max(1)).enumerate() {
-        let tall = out.len() / k;
-        let a = &a[panel * TALL * row..];
-        for r in 0..tall {
-            let values = a[r * row..].iter().step_by(step);
-            out[r..].iter_mut().step_by(tall).zip(values).for_each(|(to, from)| *to = *from);
-        }
+pub fn pack_rows(
+    threads: Threads,
+    a: &[f32],
+    (row, step): (usize, usize),
+    (m, k): (usize, usize),
+    out: &mut [f32],
+) {
+    if k == 0 {
+        return;
     }
+    let out = Places::new(&mut out[..m * k]);
+    threads.for_each(m.div_ceil(TALL), WORTH_PACKING / (TALL * k).max(1) + 1, |panels| {
+        for panel in panels {
+            let first = panel * TALL;
+            let tall = (m - first).min(TALL);
+            // SAFETY: each panel is packed once.
+            let out = unsafe { out.range(first * k..(first + tall) * k) };
+            for r in 0..tall {
+                let values = a[(first + r) * row..].iter().step_by(step);
+                out[r..].iter_mut().step_by(tall).zip(values).for_each(|(to, from)| *to = *from);
+            }
+        }
+    });
 }
 
 /// Packs the `n` columns of `b`, element `(i, j)` of which is `b[i · row + j · step]`, to `[n / 8][k][8]`. `out` has room
 /// for whole panels.
-pub fn pack_columns(b: &[f32], (row, step): (usize, usize), (k, n): (usize, usize), out: &mut [f32]) {
+pub fn pack_columns(
+    threads: Threads,
+    b: &[f32],
+    (row, step): (usize, usize),
+    (k, n): (usize, usize),
+    out: &mut [f32],
+) {
     // Neighbouring panels together: what a row has for them lies in the same line of the cache.
     const TOGETHER: usize = 4;
-    let all = n.div_ceil(WIDE);
-    let groups = out[..all * WIDE * k].chunks_mut((TOGETHER * WIDE * k).max(1));
-    for (group, out) in groups.enumerate() {
-        let first = group * TOGETHER;
-        for i in 0..k {
-            for (panel, out) in out.chunks_exact_mut(WIDE * k).enumerate() {
-                let column = (first + panel) * WIDE;
-                let from = &b[i * row + column * step..];
-                let to = &mut out[i * WIDE..][..WIDE];
-                match from.first_chunk::<WIDE>() {
-                    Some(all) if step == 1 && column + WIDE <= n => to.copy_from_slice(all),
-                    _ => {
-                        to.fill(0.0);
-                        let values = from.iter().step_by(step).take(n - column);
-                        to.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+    let out = Places::new(&mut out[..n.next_multiple_of(WIDE) * k]);
+    let grain = WORTH_PACKING / (TOGETHER * WIDE * k).max(1) + 1;
+    threads.for_each(n.div_ceil(TOGETHER * WIDE), grain, |groups| {
+        for group in groups {
+            let first = group * TOGETHER * WIDE;
+            let wide = (n - first).min(TOGETHER * WIDE).next_multiple_of(WIDE);
+            // SAFETY: each group is packed once.
+            let out = unsafe { out.range(first * k..(first + wide) * k) };
+            for i in 0..k {
+                for (panel, out) in out.chunks_exact_mut(WIDE * k).enumerate() {
+                    let column = first + panel * WIDE;
+                    let from = &b[i * row + column * step..];
+                    let to = &mut out[i * WIDE..][..WIDE];
+                    match from.first_chunk::<WIDE>() {
+                        Some(all) if step == 1 && column + WIDE <= n => to.copy_from_slice(all),
+                        _ => {
+                            to.fill(0.0);
+                            let values = from.iter().step_by(step).take(n - column);
+                            to.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+                        }
                     }
                 }
             }
         }
-    }
+    });
 }
 
 /// A function of each element, on many of them at once.
-pub type Activation<'a> = &'a dyn Fn(&mut [f32]);
+pub type Activation<'a> = &'a (dyn Fn(&mut [f32]) + Sync);
 
 /// What becomes of the sums of a product, in this order.
 #[derive(Clone, Copy, Default)]
@@ -75,6 +106,12 @@ impl<'a> Epilogue<'a> {
         Self { residual: self.residual.map(|residual| &residual[at..]), ..*self }
     }
 
+    /// Whether the sums stay as they are.
+    pub fn is_empty(&self) -> bool {
+        let biased = self.row_bias.is_some() || self.column_bias.is_some();
+        !biased && self.residual.is_none() && self.activation.is_none()
+    }
+
     /// What comes after the biases, of a piece of the result that begins at `at`.
     pub fn finish(&self, y: &mut [f32], at: usize) {
         if let Some(residual) = self.residual {
@@ -89,6 +126,7 @@ impl<'a> Epilogue<'a> {
 /// Row `r` of the product, `n` values, begins at `y[r · stride]`. `rows` is packed `[m / 4][k][4]`, `panels`
 /// `[n / 8][k][8]`; the sizes are `(m, k, n)`.
 pub fn multiply(
+    threads: Threads,
     rows: &[f32],
     panels: &[f32],
     (m, k, n): (usize, usize, usize),
@@ -96,34 +134,83 @@ pub fn multiply(
     stride: usize,
     epilogue: &Epilogue,
 ) {
-    let block = |row: usize, column: usize, y: &mut [f32]| {
-        let tall = (m - row).min(TALL);
-        let rows = &rows[row * k..][..tall * k];
-        let panel = panels[column * k..][..WIDE * k].as_chunks().0;
-        let at = Corner { row, column, wide: (n - column).min(WIDE), stride };
-        match tall {
-            1 => tile::<Best, 1, 4>(rows, panel, at, y, epilogue),
-            2 => tile::<Best, 2, 2>(rows, panel, at, y, epilogue),
-            3 => tile::<Best, 3, 1>(rows, panel, at, y, epilogue),
-            _ => tile::<Best, TALL, 1>(rows, panel, at, y, epilogue),
-        }
-    };
-    let finishes = epilogue.residual.is_some() || epilogue.activation.is_some();
-    if panels.len() * 4 > CACHED && m < n {
-        // The panels go by once; the rows stay in the cache.
-        for column in (0..n).step_by(WIDE) {
-            (0..m).step_by(TALL).for_each(|row| block(row, column, y));
-        }
-        if finishes {
-            (0..m).for_each(|row| epilogue.finish(&mut y[row * stride..][..n], row * stride));
-        }
+    if m == 0 || n == 0 {
         return;
     }
-    for row in (0..m).step_by(TALL) {
-        (0..n).step_by(WIDE).for_each(|column| block(row, column, y));
-        if finishes {
-            let done = row..m.min(row + TALL);
-            done.for_each(|row| epilogue.finish(&mut y[row * stride..][..n], row * stride));
+    let product = Product { rows, panels, sizes: (m, k, n), y: Places::new(y), stride, epilogue };
+    // The longer side is shared out, by whole tiles.
+    if n >= m {
+        let grain = WORTH / (WIDE * m * k.max(1)) + 1;
+        threads.for_each(n.div_ceil(WIDE), grain, |part| {
+            // SAFETY: the parts do not overlap.
+            unsafe { product.part(0..m, part.start * WIDE..n.min(part.end * WIDE)) };
+        });
+    } else {
+        let grain = WORTH / (TALL * n * k.max(1)) + 1;
+        threads.for_each(m.div_ceil(TALL), grain, |part| {
+            // SAFETY: the parts do not overlap.
+            unsafe { product.part(part.start * TALL..m.min(part.end * TALL), 0..n) };
+        });
+    }
+}
+
+/// A product under way, as [`multiply`] has it; threads compute parts of it that do not overlap.
+pub(super) struct Product<'a> {
+    pub rows: &'a [f32],
+    pub panels: &'a [f32],
+    pub sizes: (usize, usize, usize),
+    pub y: Places<'a, f32>,
+    pub stride: usize,
+    pub epilogue: &'a Epilogue<'a>,
+}
+
+impl Product<'_> {
+    /// Some rows of some columns; both begin where tiles do.
+    ///
+    /// # Safety
+    /// Nobody else uses these places of the result meanwhile, and rows of the result do not overlap.
+    pub unsafe fn part(&self, rows: Range<usize>, columns: Range<usize>) {
+        let finishes = self.epilogue.residual.is_some() || self.epilogue.activation.is_some();
+        let finish = |rows: Range<usize>| {
+            for row in rows.filter(|_| finishes) {
+                let at = row * self.stride + columns.start;
+                // SAFETY: nobody else has these places.
+                self.epilogue.finish(unsafe { self.y.range(at..at + columns.len()) }, at);
+            }
+        };
+        if columns.len() * self.sizes.1 * 4 > CACHED && rows.len() < columns.len() {
+            // The panels go by once; the rows stay in the cache.
+            for column in columns.clone().step_by(WIDE) {
+                // SAFETY: these are tiles of the caller's places.
+                rows.clone().step_by(TALL).for_each(|row| unsafe { self.tile(row, column) });
+            }
+            return finish(rows);
+        }
+        for row in rows.clone().step_by(TALL) {
+            // SAFETY: as above.
+            columns.clone().step_by(WIDE).for_each(|column| unsafe { self.tile(row, column) });
+            finish(row..rows.end.min(row + TALL));
+        }
+    }
+
+    /// The tile that begins there.
+    ///
+    /// # Safety
+    /// As for [`part`](Self::part).
+    unsafe fn tile(&self, row: usize, column: usize) {
+        let (m, k, n) = self.sizes;
+        let tall = (m - row).min(TALL);
+        let rows = &self.rows[row * k..][..tall * k];
+        let panel = self.panels[column * k..][..WIDE * k].as_chunks().0;
+        let at = Corner { row, column, wide: (n - column).min(WIDE), stride: self.stride };
+        // SAFETY: the caller vouches for the places.
+        unsafe {
+            match tall {
+                1 => tile::<Best, 1, 4>(rows, panel, at, &self.y, self.epilogue),
+                2 => tile::<Best, 2, 2>(rows, panel, at, &self.y, self.epilogue),
+                3 => tile::<Best, 3, 1>(rows, panel, at, &self.y, self.epilogue),
+                _ => tile::<Best, TALL, 1>(rows, panel, at, &self.y, self.epilogue),
+            }
         }
     }
 }
@@ -139,12 +226,15 @@ struct Corner {
 }
 
 /// The tile of `R` rows. `U` steps of k have sums of their own: few rows alone would wait for each other's additions.
+///
+/// # Safety
+/// Nobody else uses the tile's places meanwhile.
 #[inline(always)]
-fn tile<S: Simd, const R: usize, const U: usize>(
+unsafe fn tile<S: Simd, const R: usize, const U: usize>(
     rows: &[f32],
     panel: &[[f32; WIDE]],
     at: Corner,
-    y: &mut [f32],
+    y: &Places<f32>,
     epilogue: &Epilogue,
 ) {
     let mut columns = [0.0; WIDE];
@@ -174,7 +264,9 @@ fn tile<S: Simd, const R: usize, const U: usize>(
             S::store(sums[0], &mut halves[0]);
             S::store(sums[1], &mut halves[1]);
         };
-        let y = &mut y[(at.row + r) * at.stride + at.column..][..at.wide];
+        let start = (at.row + r) * at.stride + at.column;
+        // SAFETY: the caller vouches for it.
+        let y = unsafe { y.range(start..start + at.wide) };
         match y.as_mut_array() {
             Some(y) => put(y),
             None => {
@@ -222,11 +314,11 @@ mod tests {
             let (a, b) = (noise(m * k, 1), noise(k * n, 2));
             let (row_bias, column_bias, residual) = (noise(m, 3), noise(n, 4), noise(m * (n + 3), 5));
             let (mut rows, mut panels) = (vec![0.0; m * k], vec![9.0; k * n.next_multiple_of(WIDE)]);
-            pack_rows(&a, (1, m), (m, k), &mut rows);
-            pack_columns(&b, (n, 1), (k, n), &mut panels);
+            pack_rows(Threads::single(), &a, (1, m), (m, k), &mut rows);
+            pack_columns(Threads::single(), &b, (n, 1), (k, n), &mut panels);
             let mut again = vec![7.0; panels.len()];
             let transposed: Vec<f32> = (0..k * n).map(|i| b[i % k * n + i / k]).collect();
-            pack_columns(&transposed, (1, k), (k, n), &mut again);
+            pack_columns(Threads::single(), &transposed, (1, k), (k, n), &mut again);
             assert_eq!(panels, again);
             let double = |y: &mut [f32]| y.iter_mut().for_each(|y| *y *= 2.0);
             let epilogue = Epilogue {
@@ -236,7 +328,7 @@ mod tests {
                 activation: Some(&double),
             };
             let mut y = vec![77.0; m * (n + 3)];
-            multiply(&rows, &panels, (m, k, n), &mut y, n + 3, &epilogue);
+            multiply(Threads::single(), &rows, &panels, (m, k, n), &mut y, n + 3, &epilogue);
             for (at, y) in y.iter().enumerate() {
                 let (r, j) = (at / (n + 3), at % (n + 3));
                 if j >= n {

@@ -52,7 +52,7 @@ impl<'a> Matrix<'a> {
 
 /// One direction of a layer, with what it works on.
 pub(super) struct Layer<'a> {
-    pub cx: &'a CpuContext<'a>,
+    pub cx: &'a CpuContext,
     pub op: &'a Recurrent,
     pub s: Sizes,
     pub dir: usize,
