@@ -83,6 +83,15 @@ export interface WasmModel {
 
 /** The module that wasm-bindgen makes for one variant. */
 export interface Glue {
-  default(init: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+  /** The memory is that of the threads' variants: left out, it is made. */
+  default(init: { module_or_path: WebAssembly.Module; memory?: WebAssembly.Memory }): Promise<{ memory: WebAssembly.Memory }>;
   Loader: new (options: { device: string; contextLength?: number; exact: boolean }) => WasmLoader;
+}
+
+/** The same for a variant with threads. */
+export interface ThreadGlue extends Glue {
+  /** Makes this worker a thread; does not return. */
+  serve(): void;
+  /** After a trap inside `serve`. */
+  threadEnded(): void;
 }

@@ -96,7 +96,7 @@ interface Checked {
 
 /** The options, checked, and the source in the form that the worker takes. */
 function checked(source: Source, options: LoadOptions): Checked {
-  const { signal, network = "allow", device = "auto", contextLength, chatTemplate, exact = false } = options;
+  const { signal, network = "allow", device = "auto", contextLength, chatTemplate, exact = false, threads } = options;
   if (signal?.aborted) throw cancelled();
   if (!["auto", "webgpu", "cpu"].includes(device)) {
     throw new HomefireError("invalid-input", `device is "${String(device)}"; it may be "auto", "webgpu" or "cpu".`);
@@ -104,11 +104,14 @@ function checked(source: Source, options: LoadOptions): Checked {
   if (contextLength !== undefined && !(Number.isInteger(contextLength) && contextLength > 0)) {
     throw new HomefireError("invalid-input", `contextLength is ${String(contextLength)}; it must be a whole number above 0.`);
   }
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 64)) {
+    throw new HomefireError("invalid-input", `threads is ${String(threads)}; it must be a whole number from 1 to 64.`);
+  }
   const list: readonly SourcePart[] = Array.isArray(source) ? (source as readonly SourcePart[]) : [source as SourcePart];
   if (list.length === 0) throw new HomefireError("invalid-input", "The list of shards is empty.");
   const pump = new Pump();
   const parts = list.map((part) => toWire(part, pump, network));
-  return { load: { parts, device, contextLength, chatTemplate, network, exact }, pump };
+  return { load: { parts, device, contextLength, chatTemplate, network, exact, threads }, pump };
 }
 
 /** A part of a source in the form that the worker takes. */

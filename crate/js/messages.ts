@@ -3,6 +3,7 @@
 // whose bytes the page holds.
 import type { PlainError } from "./errors.js";
 import type { EmbedOptions, GenerateOptions, Message, ModelInfo, Piece, Profile, Progress, GenerationResult, Score } from "./types.js";
+import type { VariantName } from "./variant.js";
 import type { WireRun, WireValue } from "./wire.js";
 
 /** One part of a source as the worker sees it; the page pumps the bytes of `pull`. */
@@ -16,6 +17,7 @@ export interface WireLoad {
   chatTemplate: string | undefined;
   network: "allow" | "none";
   exact: boolean;
+  threads: number | undefined;
 }
 
 export type WireGenerate = Omit<GenerateOptions, "signal">;
@@ -25,7 +27,7 @@ export type Prompt = { messages: Message[] } | { text: string } | { ids: Uint32A
 
 /** The compiled wasm of one variant. A worker gives it to the page, which gives it to workers that come later. */
 export interface Compiled {
-  variant: "simd" | "relaxed";
+  variant: VariantName;
   module: WebAssembly.Module;
 }
 

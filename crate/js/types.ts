@@ -36,6 +36,12 @@ export interface LoadOptions {
   network?: "allow" | "none";
   /** f32 activations everywhere, to reproduce a reference; slower. */
   exact?: boolean;
+  /**
+   * How many threads the CPU may use, 1 to 64; by default as many as the machine has cores, of more than four the half,
+   * eight at most. More than one needs a page that is cross-origin isolated; `info.device` says how many there are, and why.
+   * In a `Runtime` its first load decides.
+   */
+  threads?: number;
 }
 
 /** The device that runs a model, and why it was taken. */
@@ -45,6 +51,7 @@ export interface DeviceInfo {
   adapter?: string;
   /** The kernels in use, such as `relaxed-simd` or `subgroups+f16`. */
   variant: string;
+  /** The threads that the CPU's part runs on. */
   threads: number;
 }
 

@@ -9,3 +9,17 @@ declare module "homefire-glue/relaxed" {
   export default glue;
   export const Loader: import("./glue.js").Glue["Loader"];
 }
+declare module "homefire-glue/simd-threads" {
+  const glue: import("./glue.js").Glue["default"];
+  export default glue;
+  export const Loader: import("./glue.js").Glue["Loader"];
+  export const serve: import("./glue.js").ThreadGlue["serve"];
+  export const threadEnded: import("./glue.js").ThreadGlue["threadEnded"];
+}
+declare module "homefire-glue/relaxed-threads" {
+  const glue: import("./glue.js").Glue["default"];
+  export default glue;
+  export const Loader: import("./glue.js").Glue["Loader"];
+  export const serve: import("./glue.js").ThreadGlue["serve"];
+  export const threadEnded: import("./glue.js").ThreadGlue["threadEnded"];
+}

@@ -2,17 +2,18 @@
 // asked is done one after the other; between two steps of a generation the event loop turns, so a cancel arrives
 // within one token.
 import { HomefireError, toPlain } from "./errors.js";
-import type { Glue, WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
+import type { WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
 import { chunkOf, readParts } from "./loader.js";
 import type { Call, Compiled, Event, ModelCall, Prompt, WireEmbed, WireGenerate, WireLoad } from "./messages.js";
 import { renderChat } from "./template.js";
+import { beThread, noThreads, startThreads, threadCount, type ThreadStart } from "./threads.js";
 import type { ModelInfo } from "./types.js";
-import { openVariant } from "./variant.js";
+import { type Opened, openVariant } from "./variant.js";
 import type { WireRun, WireValue } from "./wire.js";
 
 interface Scope {
   postMessage(event: Event, transfer?: Transferable[]): void;
-  onmessage: ((message: MessageEvent<Call>) => void) | null;
+  onmessage: ((message: MessageEvent<Call | ThreadStart>) => void) | null;
   fetch: typeof fetch;
 }
 const scope = self as unknown as Scope;
@@ -31,10 +32,11 @@ interface Hosted {
 const models = new Map<number, Hosted>();
 const cancelled = new Set<number>();
 const chunks = new Map<number, (call: Extract<Call, { call: "chunk" }>) => void>();
-let opened: Promise<{ glue: Glue; compiled: Compiled }> | undefined;
+let opened: Promise<Ready> | undefined;
 
 scope.onmessage = ({ data }) => {
-  if (data.call === "cancel") {
+  if (data.call === "thread") void beThread(data);
+  else if (data.call === "cancel") {
     // A model that the page does not wait for any more.
     if (models.has(data.id)) close(data.id);
     else cancelled.add(data.id);
@@ -115,8 +117,8 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
   const stopped = (): void => {
     if (cancelled.has(id)) throw new HomefireError("cancelled", "Loading was cancelled.");
   };
-  opened ??= openVariant(known);
-  const { glue, compiled } = await opened.catch((thrown) => {
+  opened ??= start(known, options.threads);
+  const { glue, compiled, threads } = await opened.catch((thrown) => {
     opened = undefined;
     throw thrown;
   });
@@ -142,16 +144,17 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
       });
     const tell = await readParts(loader, options.parts, pull, (progress) => scope.postMessage({ id, progress }), stopped);
     tell("compile");
+    const alone = await threads;
     const hosted: Hosted = { queue: Promise.resolve() };
     let value: ModelInfo;
     if (loader.isNetwork()) {
       hosted.network = loader.finishNetwork();
       const info = hosted.network.info();
-      value = { ...NO_LANGUAGE, ...info, device: { ...device, ...info.device } };
+      value = { ...NO_LANGUAGE, ...info, device: described({ ...device, ...info.device }, alone) };
     } else if (loader.isEncoder()) {
       hosted.encoder = loader.finishEncoder();
       const info = hosted.encoder.info();
-      value = { ...NO_LANGUAGE, ...info, device: { ...device, ...info.device }, inputs: [], outputs: [] };
+      value = { ...NO_LANGUAGE, ...info, device: described({ ...device, ...info.device }, alone), inputs: [], outputs: [] };
     } else {
       hosted.language = loader.finish();
       const own = hosted.language.chatTemplate();
@@ -162,7 +165,7 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
       };
       const info = hosted.language.info();
       const hasChatTemplate = hosted.template.template !== undefined;
-      value = { ...info, embeddingLength: 0, device: { ...device, ...info.device }, hasChatTemplate, inputs: [], outputs: [], metadata: {} };
+      value = { ...info, embeddingLength: 0, device: described({ ...device, ...info.device }, alone), hasChatTemplate, inputs: [], outputs: [], metadata: {} };
     }
     models.set(id, hosted);
     if (cancelled.has(id)) return close(id);
@@ -176,6 +179,25 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
       // After a fault inside the wasm it is borrowed for ever.
     }
   }
+}
+
+/** The device, with what came of its threads. */
+function described(device: ModelInfo["device"], alone: string | undefined): ModelInfo["device"] {
+  return alone === undefined ? device : { ...device, reason: `${device.reason}; ${device.threads === 1 ? "one thread" : `${device.threads} threads`}: ${alone}` };
+}
+
+/** The wasm, and what came of its threads: why there are none, or fewer than wanted. */
+interface Ready extends Opened {
+  threads: Promise<string | undefined>;
+}
+
+async function start(known: Compiled | undefined, wanted: number | undefined): Promise<Ready> {
+  const count = threadCount(wanted);
+  const impossible = count > 1 ? noThreads() : undefined;
+  const ready = await openVariant(known, count > 1 && impossible === undefined);
+  const { compiled, memory, without } = ready;
+  const threads = memory ? startThreads(count - 1, compiled, memory) : Promise.resolve(impossible ?? without);
+  return { ...ready, threads };
 }
 
 /** What other models have instead of what language models have. */

@@ -7,9 +7,9 @@ export const info = { name: 'homefire', formats: ['gguf', 'onnx'] };
 /** Nothing is shared between models: the worker and the wasm come with each load. */
 export async function setup() {}
 
-export async function createLlm({ url, context, backend }) {
+export async function createLlm({ url, context, backend, threads }) {
   const device = backend === 'webgpu' ? 'webgpu' : 'cpu';
-  const model = await load(url, { contextLength: context, device });
+  const model = await load(url, { contextLength: context, device, threads });
   return {
     info: { ...model.info.device, name: model.info.name, quantization: model.info.quantization },
     async complete({ ids, count, onToken }) {
@@ -28,8 +28,8 @@ export async function createLlm({ url, context, backend }) {
   };
 }
 
-export async function createOnnx({ bytes, backend }) {
-  const model = await load(bytes, { device: backend === 'webgpu' ? 'webgpu' : 'cpu' });
+export async function createOnnx({ bytes, backend, threads }) {
+  const model = await load(bytes, { device: backend === 'webgpu' ? 'webgpu' : 'cpu', threads });
   return {
     inputs: model.info.inputs.map(({ name }) => name),
     outputs: model.info.outputs.map(({ name }) => name),

@@ -16,6 +16,7 @@ use crate::embed;
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::formats::safetensors::looks_like_safetensors;
 use crate::generate::TextModel;
+use crate::kernels::threads::Threads;
 use crate::plan::Crossing;
 use crate::session::{self, Comparison, HeaderState, LoaderOptions};
 use crate::tensor::Chunk;
@@ -56,7 +57,7 @@ impl Device {
             .with("reason", self.reason.as_str())
             .maybe("adapter", self.adapter.as_deref())
             .with("variant", self.variant)
-            .with("threads", 1)
+            .with("threads", Threads::shared().count() as u32)
     }
 }
 

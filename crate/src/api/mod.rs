@@ -33,6 +33,20 @@ pub fn start() {
     console_error_panic_hook::set_once();
 }
 
+/// Makes the calling worker a thread of the pool; it does not return.
+#[cfg(target_feature = "atomics")]
+#[wasm_bindgen]
+pub fn serve() {
+    crate::kernels::threads::serve()
+}
+
+/// Says that the thread of this worker ended by a trap: the loop that it was in fails, instead of waiting for it.
+#[cfg(target_feature = "atomics")]
+#[wasm_bindgen(js_name = threadEnded)]
+pub fn thread_ended() {
+    crate::kernels::threads::ended();
+}
+
 #[wasm_bindgen]
 extern "C" {
     /// Milliseconds since the worker started.

@@ -6,16 +6,16 @@ import { build } from 'esbuild';
 import { at } from './paths.mjs';
 import { run } from './run.mjs';
 
-const names = ['simd', 'relaxed'];
+const names = ['simd', 'relaxed', 'simd-threads', 'relaxed-threads'];
 const folders = process.argv.slice(2).map((folder) => path.resolve(folder));
 const texts = folders.map((folder) => fs.readFileSync(path.join(folder, 'homefire.js'), 'utf8'));
-const oneGlue = texts.every((text) => text === texts[0]);
 
 const glue = {
   name: 'glue',
   setup(builder) {
     builder.onResolve({ filter: /^homefire-glue\// }, ({ path: name }) => {
-      const index = oneGlue ? 0 : names.indexOf(name.split('/')[1]);
+      // Variants mostly have the same glue, which then is bundled once.
+      const index = texts.indexOf(texts[names.indexOf(name.split('/')[1])]);
       return { path: path.join(folders[index], 'homefire.js') };
     });
   },

@@ -13,6 +13,9 @@ export function setUpBuild() {
     for (const component of ['rustfmt', 'clippy']) {
       if (output('cargo', [component === 'rustfmt' ? 'fmt' : 'clippy', '--version']) === null) run('rustup', ['component', 'add', component]);
     }
+    // The builds with threads compile the standard library.
+    const components = output('rustup', ['component', 'list', '--installed']) ?? '';
+    if (!components.includes('rust-src')) run('rustup', ['component', 'add', 'rust-src']);
   }
   const lock = crypto.createHash('sha256').update(fs.readFileSync(at('package-lock.json'))).digest('hex');
   const stamp = at('node_modules/.homefire-lock');

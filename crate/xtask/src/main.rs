@@ -6,20 +6,45 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
-/// One wasm build of the crate: its name in `dist/` and the CPU features it may use.
+/// One wasm build of the crate: its name in `dist/`, and whether it uses relaxed SIMD and shares its memory with threads.
 struct Variant {
     name: &'static str,
-    features: &'static str,
+    relaxed: bool,
+    threads: bool,
 }
 
-/// Every variant, weakest first. The worker picks one at run time.
-const VARIANTS: [Variant; 2] = [
-    Variant { name: "simd", features: "+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext" },
-    Variant {
-        name: "relaxed",
-        features: "+simd128,+relaxed-simd,+bulk-memory,+nontrapping-fptoint,+sign-ext",
-    },
+/// Every variant. The worker picks one at run time.
+const VARIANTS: [Variant; 4] = [
+    Variant { name: "simd", relaxed: false, threads: false },
+    Variant { name: "relaxed", relaxed: true, threads: false },
+    Variant { name: "simd-threads", relaxed: false, threads: true },
+    Variant { name: "relaxed-threads", relaxed: true, threads: true },
 ];
+
+/// What the linker needs for a memory that threads share: 4 GiB at most, and a place for what each thread has alone.
+const SHARED: [&str; 7] = [
+    "--shared-memory",
+    "--import-memory",
+    "--max-memory=4294967296",
+    "--export=__wasm_init_tls",
+    "--export=__tls_size",
+    "--export=__tls_align",
+    "--export=__tls_base",
+];
+
+impl Variant {
+    fn rust_flags(&self) -> String {
+        let mut flags = "-Ctarget-feature=+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext".to_string();
+        if self.relaxed {
+            flags += ",+relaxed-simd";
+        }
+        if self.threads {
+            flags += ",+atomics,+mutable-globals";
+            SHARED.iter().for_each(|arg| flags += &format!(" -Clink-arg={arg}"));
+        }
+        flags
+    }
+}
 
 const USAGE: &str = "usage: cargo run -p xtask -- build | parity | model | serve | sizes";
 
@@ -65,9 +90,10 @@ fn build() -> Result<(), String> {
     node("bundle.mjs", &args)
 }
 
-/// Builds each variant with the parity suite in it and prints the folders, for the tests in a browser.
+/// Builds each variant without threads with the parity suite in it and prints the folders, for the tests in a browser.
+/// That threads change no bit of what is computed is tested elsewhere.
 fn parity() -> Result<(), String> {
-    for variant in &VARIANTS {
+    for variant in VARIANTS.iter().filter(|variant| !variant.threads) {
         let glue = build_variant(variant, "parity", &["--features", "parity"])?;
         println!("{}", glue.display());
     }
@@ -78,17 +104,24 @@ fn parity() -> Result<(), String> {
 fn build_variant(variant: &Variant, glue: &str, features: &[&str]) -> Result<PathBuf, String> {
     // A target folder of its own, so that building one variant never evicts the other.
     let target = target_dir().join(format!("wasm-{}", variant.name));
-    run(Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
+    let mut cargo = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    cargo
         .current_dir(root())
         .env_remove("RUSTFLAGS")
         .env(
             "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
-            format!("-Ctarget-feature={}", variant.features),
+            variant.rust_flags(),
         )
         .args(["build", "--release", "-p", "homefire", "--lib", "--target", "wasm32-unknown-unknown"])
         .args(features)
         .arg("--target-dir")
-        .arg(&target))?;
+        .arg(&target);
+    if variant.threads {
+        // The standard library that rustup brings cannot share its memory: it is compiled anew, which stable Rust only
+        // does when asked this way.
+        cargo.env("RUSTC_BOOTSTRAP", "1").args(["-Z", "build-std=std,panic_abort"]);
+    }
+    run(&mut cargo)?;
     let compiled = target.join("wasm32-unknown-unknown/release/homefire.wasm");
     let glue = target.join(glue);
     wasm_bindgen_cli_support::Bindgen::new()
