@@ -46,7 +46,7 @@ const [{ filename }] = JSON.parse(command(at('.'), 'npm', 'pack', '--json', '--s
 const tarball = path.join(out, filename);
 
 /** The checks that run in pages. */
-const PAGE = ['checks.mjs', 'encoders.mjs', 'networks.mjs', 'ort.mjs', 'tasks.mjs', 'truth.mjs'];
+const PAGE = ['checks.mjs', 'encoders.mjs', 'networks.mjs', 'ort.mjs', 'tasks.mjs', 'threads.mjs', 'truth.mjs'];
 
 /** A folder with the package installed, a page, and its script. */
 function consumer(name, specifier = 'homefire') {
@@ -73,9 +73,9 @@ const launch = (args = []) =>
 const browser = await launch();
 
 /** Opens a consumer's page and runs one of the checks in it. */
-async function drive(folder, name, { using = browser, device = 'cpu', csp = true, ...more } = {}) {
+async function drive(folder, name, { using = browser, device = 'cpu', csp = true, isolate = true, ...more } = {}) {
   const roots = { '/': folder, '/models/': path.dirname(modelPath), '/tiny/': at('crate/tests/data/tiny'), '/reference/': at('crate/tests/data/reference'), '/onnx-data/': at('crate/tests/data/onnx'), '/encoders/': at('crate/tests/data/encoders'), '/samples/': at('www/samples') };
-  const server = await serve({ roots, headers: csp ? { 'Content-Security-Policy': CSP } : {} });
+  const server = await serve({ roots, isolate, headers: csp ? { 'Content-Security-Policy': CSP } : {} });
   const page = await using.newPage();
   const foreign = [];
   page.on('request', (r) => {
@@ -152,6 +152,18 @@ await check('WebGPU: Chromium compiles every shader', async () => {
   if (!failed.some((name) => name.startsWith('canary'))) throw new Error('a broken shader was compiled');
   if (failed.length > 1) throw new Error(failed.join('\n'));
   return `${compiled} variants`;
+});
+await check('threads', () => drive(plain, 'threads'));
+await check('without isolation there is one thread, and the model says why', async () => {
+  await drive(plain, 'smoke', { isolate: false });
+  return drive(plain, 'fewerThreads', { isolate: false, count: 1, saying: 'not cross-origin isolated' });
+});
+await check('a thread that cannot start is done without', async () => {
+  const folder = consumer('lame', './node_modules/homefire/dist/index.js');
+  const worker = path.join(folder, 'node_modules/homefire/dist/worker.js');
+  const lame = 'const { Worker: W } = self; let n = 0; self.Worker = class extends W { constructor(url, o) { super(n++ ? url : "/missing.js", o); } };\n';
+  fs.writeFileSync(worker, lame + fs.readFileSync(worker, 'utf8'));
+  return drive(folder, 'fewerThreads', { wanted: 3, count: 2, saying: '2 threads: ' });
 });
 await check('a model in shards', () => drive(plain, 'shards'));
 await check('encoders', () => drive(plain, 'encoder'));

@@ -1,0 +1,43 @@
+// Threads in a page: the same answers on any number of them, and what the model says about them.
+function assert(condition, what) {
+  if (!condition) throw new Error(what);
+}
+
+const prompt = Uint32Array.from({ length: 40 }, (_, i) => (i * 37 + 11) % 250);
+
+/** The tokens that a small model makes, and its device. */
+async function answer(load, tiny, threads) {
+  const model = await load(tiny, { device: 'cpu', contextLength: 128, threads });
+  try {
+    const { ids } = await model.complete(prompt, { maxTokens: 30, temperature: 0, ignoreEos: true });
+    return { ids: ids.join(), device: model.info.device };
+  } finally {
+    await model.close();
+  }
+}
+
+/** In a page that is isolated: as many threads as asked, the same tokens. */
+export async function threads({ load }, { tiny }) {
+  assert(crossOriginIsolated, 'the page is not isolated');
+  const one = await answer(load, tiny, 1);
+  assert(one.device.threads === 1 && !/thread/.test(one.device.reason), `one thread: ${JSON.stringify(one.device)}`);
+  for (const count of [2, 3, 5]) {
+    const many = await answer(load, tiny, count);
+    assert(many.device.threads === count, `${count} threads: ${JSON.stringify(many.device)}`);
+    assert(many.ids === one.ids, `${count} threads make ${many.ids}, one makes ${one.ids}`);
+  }
+  const free = await answer(load, tiny, undefined);
+  assert(free.device.threads === Math.min(8, navigator.hardwareConcurrency), `by default: ${JSON.stringify(free.device)}`);
+  for (const wrong of [0, 1.5, 65, 'two']) {
+    const error = await answer(load, tiny, wrong).then(() => null, (e) => e);
+    assert(error?.kind === 'invalid-input' && /threads/.test(error.message), `threads: ${wrong} gave ${error}`);
+  }
+  return `${free.device.threads} by default`;
+}
+
+/** Where there can be no threads, or fewer: the model runs on what there is, and says why. */
+export async function fewerThreads({ load }, { tiny, count, wanted, saying }) {
+  const { device } = await answer(load, tiny, wanted);
+  assert(device.threads === count && new RegExp(saying).test(device.reason), JSON.stringify(device));
+  return device.reason;
+}
