@@ -218,7 +218,7 @@ export interface Profile {
   nodes: {
     node: string;
     kernel: string;
-    /** Of a network: where it ran, and the milliseconds of the last run, where they were measured. */
+    /** Where it ran, and the milliseconds of the last run, where they were measured. */
     device?: "cpu" | "webgpu";
     ms?: number;
     /** Why it did not run on WebGPU, where the model was to use it. */

@@ -100,7 +100,9 @@ impl Model {
         let launches = model.profile()?;
         let profile = Object::new().with("device", self.device.object());
         let nodes = launches.iter().map(|launch| {
-            Object::new().with("node", launch.node.as_str()).with("kernel", launch.kernel.as_str()).into()
+            let node =
+                Object::new().with("node", launch.node.as_str()).with("kernel", launch.kernel.as_str());
+            node.with("device", launch.device).maybe("ms", launch.ms).into()
         });
         let nodes = array(nodes);
         if self.device.kind != "webgpu" {

@@ -3,8 +3,8 @@
 //! scaled to it.
 
 use super::full_attention::{Heads, Rows, Scoring, Sizes, attend, decode_halves};
-use super::math::exp_scalar as exp;
-use super::simd::{Best, Simd};
+use super::math::{self, exp_scalar as exp};
+use super::simd::{Best as S, Simd};
 use super::threads::Threads;
 use crate::error::Result;
 
@@ -145,51 +145,54 @@ fn accumulate(scale: f32, query: &[f32], keys: &[f32], values: &[f32], seen: usi
     let (state, sum) = sums.split_at_mut(2);
     let d = query.len();
     let mut scores = [f32::NEG_INFINITY; TILE];
-    let mut largest = state[0];
-    for (score, key) in scores.iter_mut().zip(keys.chunks_exact(d)).take(seen) {
-        *score = dot::<Best>(query, key) * scale;
-        largest = if *score > largest { *score } else { largest };
+    let (fours, rest) = scores[..seen].as_chunks_mut::<4>();
+    let done = fours.len() * 4;
+    for (i, four) in fours.iter_mut().enumerate() {
+        *four = math::dot::<S, 4>(&keys[i * 4 * d..], query);
     }
+    for (i, score) in rest.iter_mut().enumerate() {
+        [*score] = math::dot::<S, 1>(&keys[(done + i) * d..], query);
+    }
+    scores[..seen].iter_mut().for_each(|score| *score *= scale);
+    let largest = state[0].max(math::largest::<S>(&scores));
+    let top = S::splat(largest);
+    math::map::<S>(&mut scores, |score| math::exp_negative::<S>(S::sub(score, top)));
     let shrink = if state[0] == f32::NEG_INFINITY { 0.0 } else { exp(state[0] - largest) };
-    let mut weight_sum = state[1] * shrink;
-    for score in &mut scores[..seen] {
-        *score = exp(*score - largest);
-        weight_sum += *score;
-    }
-    (state[0], state[1]) = (largest, weight_sum);
-    weighted_sum::<Best>(shrink, &scores[..seen], values, sum);
-}
-
-#[inline(always)]
-fn dot<S: Simd>(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
-    let mut sums = [S::splat(0.0); 2];
-    for (i, (a, b)) in a.iter().zip(b).enumerate() {
-        sums[i % 2] = S::mul_add(S::load(a), S::load(b), sums[i % 2]);
-    }
-    let mut lanes = [0.0; 4];
-    S::store(S::add(sums[0], sums[1]), &mut lanes);
-    lanes.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+    (state[0], state[1]) = (largest, state[1] * shrink + math::sum::<S>(&scores, |x| x));
+    weighted_sum(shrink, &scores[..seen], values, sum);
 }
 
 /// `sum = shrink · sum + Σ weights[i] · values[i, ·]`.
-#[inline(always)]
-fn weighted_sum<S: Simd>(shrink: f32, weights: &[f32], values: &[f32], sum: &mut [f32]) {
+fn weighted_sum(shrink: f32, weights: &[f32], values: &[f32], sum: &mut [f32]) {
     let d = sum.len();
-    let (chunks, rest) = sum.as_chunks_mut::<4>();
-    for (column, chunk) in chunks.iter_mut().enumerate() {
-        let mut total = S::mul(S::load(chunk), S::splat(shrink));
-        for (weight, value) in weights.iter().zip(values.chunks_exact(d)) {
-            let (value, _) = value.as_chunks::<4>();
-            total = S::mul_add(S::splat(*weight), S::load(&value[column]), total);
-        }
-        S::store(total, chunk);
+    let mut at = 0;
+    while d - at >= 16 {
+        columns::<4>(shrink, weights, &values[at..], d, &mut sum[at..]);
+        at += 16;
     }
-    let first = d - rest.len();
-    for (i, x) in rest.iter_mut().enumerate() {
-        let added: f32 = weights.iter().zip(values.chunks_exact(d)).map(|(w, v)| w * v[first + i]).sum();
+    while d - at >= 4 {
+        columns::<1>(shrink, weights, &values[at..], d, &mut sum[at..]);
+        at += 4;
+    }
+    for (i, x) in sum.iter_mut().enumerate().skip(at) {
+        let added: f32 = weights.iter().zip(values[i..].iter().step_by(d)).map(|(w, v)| w * v).sum();
         *x = *x * shrink + added;
     }
+}
+
+/// The first `4 · V` columns of [`weighted_sum`], whose rows are `d` apart; few columns would wait for each addition.
+#[inline(always)]
+fn columns<const V: usize>(shrink: f32, weights: &[f32], values: &[f32], d: usize, sum: &mut [f32]) {
+    let (sum, _) = sum.as_chunks_mut::<4>();
+    let mut totals: [_; V] = std::array::from_fn(|v| S::mul(S::load(&sum[v]), S::splat(shrink)));
+    for (i, weight) in weights.iter().enumerate() {
+        let (row, _) = values[i * d..][..4 * V].as_chunks::<4>();
+        let weight = S::splat(*weight);
+        for (total, value) in totals.iter_mut().zip(row) {
+            *total = S::mul_add(weight, S::load(value), *total);
+        }
+    }
+    totals.into_iter().zip(sum).for_each(|(total, sum)| S::store(total, sum));
 }
 
 #[cfg(test)]

@@ -239,11 +239,22 @@ impl<'a> Rows<'a> {
 
 /// f16 to f32 by moving the bits and multiplying by 2^112, which also decodes subnormals; infinities do not matter here.
 pub fn decode_halves(from: &[f16], to: &mut [f32]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        let bits = u32::from(from.to_bits());
-        let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
-        *to = f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16);
+    let decode = |bits: &[i16; 4]| {
+        // The sign is extended to where it belongs, and its copies are masked away.
+        let moved = S::shift_left(S::widen_i16(bits), 13);
+        let kept = S::and(moved, S::splat_i32(0x8fff_e000_u32.cast_signed()));
+        S::mul(S::from_bits(kept), S::splat(f32::from_bits(0x7780_0000)))
+    };
+    let (vectors, rest) = to.as_chunks_mut::<4>();
+    let (halves, last) = bytemuck::cast_slice::<f16, i16>(from).as_chunks::<4>();
+    for (to, from) in vectors.iter_mut().zip(halves) {
+        S::store(decode(from), to);
     }
+    let (mut four, mut floats) = ([0; 4], [0.0; 4]);
+    let n = rest.len().min(last.len());
+    four[..n].copy_from_slice(&last[..n]);
+    S::store(decode(&four), &mut floats);
+    rest[..n].copy_from_slice(&floats[..n]);
 }
 
 impl Mask<'_> {

@@ -45,7 +45,9 @@ impl Threads {
         let count = self.count();
         // Tests have small cases, and share them out all the same.
         let grain = if cfg!(test) { 1 } else { grain.max(1) };
-        let pieces = if count == 1 { 1 } else { (n / grain).min(count * PIECES) };
+        let most = if count == 1 { 1 } else { (n / grain).min(count * PIECES) };
+        // As many for each thread.
+        let pieces = if most > count { most - most % count } else { most };
         if pieces <= 1 || !POOL.run(pieces, &|i| work(n * i / pieces..n * (i + 1) / pieces)) {
             work(0..n);
         }
@@ -119,8 +121,8 @@ impl<'a, T> Places<'a, T> {
     }
 }
 
-/// Pieces of a loop for each thread.
-const PIECES: usize = 4;
+/// Pieces of a loop for each thread: more even out threads that are slower, fewer read memory in longer runs.
+const PIECES: usize = 2;
 /// Looks for work before a thread sleeps: some tens of microseconds.
 const SPINS: usize = 20_000;
 /// In [`Pool::gate`]: a loop may be joined.

@@ -33,6 +33,11 @@ const SHARED: [&str; 7] = [
 ];
 
 impl Variant {
+    /// A target folder of its own, so that building one variant never evicts the other.
+    fn target(&self) -> PathBuf {
+        target_dir().join(format!("wasm-{}", self.name))
+    }
+
     fn rust_flags(&self) -> String {
         let mut flags = "-Ctarget-feature=+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext".to_string();
         if self.relaxed {
@@ -46,12 +51,12 @@ impl Variant {
     }
 }
 
-const USAGE: &str = "usage: cargo run -p xtask -- build | parity | model | serve | sizes";
+const USAGE: &str = "usage: cargo run -p xtask -- build [VARIANT…] | parity | model | serve | sizes";
 
 fn main() -> ExitCode {
     let task = env::args().nth(1).unwrap_or_default();
     let outcome = match task.as_str() {
-        "build" => build(),
+        "build" => build(&env::args().skip(2).collect::<Vec<_>>()),
         "parity" => parity(),
         "model" | "serve" | "sizes" => node(&format!("{task}.mjs"), &[]),
         _ => Err(USAGE.to_string()),
@@ -75,11 +80,16 @@ fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-fn build() -> Result<(), String> {
+/// Builds all variants, or those named, beside what an earlier build left of the others.
+fn build(named: &[String]) -> Result<(), String> {
     let dist = root().join("dist");
     fs::create_dir_all(&dist).map_err(|e| format!("cannot make {}: {e}", dist.display()))?;
     let mut glue_dirs = Vec::new();
     for variant in &VARIANTS {
+        if !named.is_empty() && !named.iter().any(|name| name == variant.name) {
+            glue_dirs.push(variant.target().join("glue"));
+            continue;
+        }
         let glue = build_variant(variant, "glue", &[])?;
         let shipped = dist.join(format!("homefire.{}.wasm", variant.name));
         fs::copy(glue.join("homefire_bg.wasm"), &shipped)
@@ -102,16 +112,12 @@ fn parity() -> Result<(), String> {
 
 /// Compiles one variant and returns the folder, named `glue`, of its wasm and what goes with it.
 fn build_variant(variant: &Variant, glue: &str, features: &[&str]) -> Result<PathBuf, String> {
-    // A target folder of its own, so that building one variant never evicts the other.
-    let target = target_dir().join(format!("wasm-{}", variant.name));
+    let target = variant.target();
     let mut cargo = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     cargo
         .current_dir(root())
         .env_remove("RUSTFLAGS")
-        .env(
-            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
-            variant.rust_flags(),
-        )
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", variant.rust_flags())
         .args(["build", "--release", "-p", "homefire", "--lib", "--target", "wasm32-unknown-unknown"])
         .args(features)
         .arg("--target-dir")

@@ -16,8 +16,8 @@ use crate::quant::AffineLayout;
 
 /// Rows of activations in a full tile.
 const COLUMNS: usize = 4;
-/// Multiplications that are worth handing to another thread: some microseconds.
-const WORTH: usize = 1 << 18;
+/// Multiplications that are worth handing to another thread: a microsecond.
+const WORTH: usize = 1 << 15;
 
 /// `out[i, j] = Σ a[i, ·] · w[j, ·]` for `m` rows of activations; `out` is `[m, n]`.
 pub fn matmul<S: Simd>(

@@ -15,7 +15,7 @@ pub const WIDE: usize = 8;
 /// Bytes of panels that stay in the cache while rows go by.
 const CACHED: usize = 1 << 18;
 /// Multiplications that are worth handing to another thread: some microseconds.
-const WORTH: usize = 1 << 17;
+const WORTH: usize = 1 << 16;
 /// Values that are worth handing to another thread to pack.
 const WORTH_PACKING: usize = 1 << 13;
 

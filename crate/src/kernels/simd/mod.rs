@@ -88,6 +88,8 @@ pub trait Simd: Copy {
     fn dot_pairs(acc: Self::I, a: Self::I, b: Self::I) -> Self::I;
     /// Four i32 multiplied, modulo 2³².
     fn mul_i32(a: Self::I, b: Self::I) -> Self::I;
+    /// Four i16 as i32.
+    fn widen_i16(from: &[i16; 4]) -> Self::I;
     /// Sixteen whole numbers of 0 to 255 as bytes; what is no number is 0.
     fn to_bytes(x: [Self::F; 4]) -> Self::I;
 }

@@ -168,6 +168,10 @@ impl Simd for Scalar {
         from_i32s(std::array::from_fn(|i| a[i].wrapping_mul(b[i])))
     }
     #[inline(always)]
+    fn widen_i16(from: &[i16; 4]) -> Self::I {
+        from_i32s(from.map(i32::from))
+    }
+    #[inline(always)]
     fn to_bytes(x: [Self::F; 4]) -> Self::I {
         std::array::from_fn(|i| x[i / 4][i % 4] as u8)
     }

@@ -174,6 +174,11 @@ impl Simd for Wasm {
         i32x4_mul(a, b)
     }
     #[inline(always)]
+    fn widen_i16(from: &[i16; 4]) -> v128 {
+        // SAFETY: the reference covers the eight bytes that are read.
+        unsafe { i32x4_load_extend_i16x4(from.as_ptr()) }
+    }
+    #[inline(always)]
     fn to_bytes(x: [v128; 4]) -> v128 {
         let x = x.map(|x| i32x4_trunc_sat_f32x4(x));
         u8x16_narrow_i16x8(i16x8_narrow_i32x4(x[0], x[1]), i16x8_narrow_i32x4(x[2], x[3]))
