@@ -4,12 +4,13 @@
 //! Where inputs meet weights is one product over all steps; what remains for a step is one product with the state,
 //! and functions of its gates.
 
+mod launches;
 #[cfg(any(test, feature = "parity"))]
 pub(super) mod parity;
 mod steps;
 
 use super::unary::UnaryFunction;
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
@@ -272,6 +273,17 @@ impl OpDef for Recurrent {
             }
         }
         Ok(())
+    }
+
+    fn work(&self, types: &Types) -> u64 {
+        let of = |index: usize| types.input(index).unwrap_or_default();
+        let Some(s) = self.sizes(&of(0), &of(2)) else { return 0 };
+        let each = (s.input as u64 + s.hidden as u64).saturating_mul((self.cell.gates() * s.dirs) as u64);
+        each.saturating_mul(s.hidden as u64).saturating_mul(s.seq as u64 * s.batch as u64)
+    }
+
+    fn lower_gpu(&self, caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        launches::lower(self, caps, types)
     }
 }
 
