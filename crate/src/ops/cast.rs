@@ -5,6 +5,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::{Narrowing, Tensor, TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
 
 /// `(x, like?) → y` of the same shape. Floats become integers towards zero; integers wrap. Texts are read as numbers,
@@ -53,6 +55,12 @@ impl OpDef for Cast {
             }
             (DType::U8 | DType::Bool, DType::F32) => {
                 y.data::<f32>()?.iter_mut().zip(x.bytes).for_each(|(y, x)| *y = f32::from(*x));
+            }
+            (DType::F16, DType::F32) => {
+                bytemuck::cast_slice::<u8, f16>(x.bytes).convert_to_f32_slice(y.data()?);
+            }
+            (DType::F32, DType::F16) => {
+                bytemuck::cast_slice_mut::<u8, f16>(y.bytes).convert_from_f32_slice(x.data()?);
             }
             (DType::I32, DType::I64) => {
                 y.data::<i64>()?.iter_mut().zip(x.data::<i32>()?).for_each(|(y, x)| *y = i64::from(*x));
