@@ -7,10 +7,12 @@ import type { Ending, WireEmbed, WireGenerate } from "./messages.js";
 export interface WasmLoader {
   /** Picks the device and tests it; before the first `push`. */
   openDevice(): Promise<Omit<DeviceInfo, "threads">>;
-  /** Says how many bytes the next file has, where that is known. */
-  beginFile(bytes: number | undefined): void;
+  /** Whether a file is wanted beside the ONNX file that has come. */
+  wantsFile(name: string | undefined): boolean;
+  /** Says which file comes next, and how many bytes it has, where that is known. */
+  beginFile(bytes: number | undefined, name: string | undefined): void;
   /** First bytes of the next file of several, until its header is whole; of every file before any `push`. */
-  pushHeader(chunk: Uint8Array): "more" | "whole" | "all";
+  pushHeader(chunk: Uint8Array): "more" | "whole" | "all" | "network";
   /** The next bytes in file order. */
   push(chunk: Uint8Array): Promise<void>;
   /** A file ended: fails when bytes of it are missing. */

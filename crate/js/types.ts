@@ -1,10 +1,13 @@
 import type { DeviceTensor } from "./kept.js";
 import type { TensorData, TensorLike, TensorType } from "./tensor.js";
 
-/** One part of a model: where its bytes come from. */
-export type SourcePart = string | URL | File | Blob | ArrayBuffer | Uint8Array | Response;
+/** Where bytes come from. */
+export type SourceBytes = string | URL | File | Blob | ArrayBuffer | Uint8Array | Response;
 
-/** A model: one file, or the shards of one in order. */
+/** One part of a model: where its bytes come from, and its name where they have none of their own, as addresses and Files do. */
+export type SourcePart = SourceBytes | { name: string; data: SourceBytes };
+
+/** A model: one file, or all files of one. Shards come in order; other files in any. */
 export type Source = SourcePart | readonly SourcePart[];
 
 /** How far loading is. */

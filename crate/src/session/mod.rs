@@ -9,5 +9,5 @@ mod session;
 
 pub use headers::HeaderState;
 pub use loader::{Kind, Loaded, Loader, LoaderOptions, Progress};
-pub use network::{Comparison, Network, Port, PortDim, PortKind};
+pub use network::{Comparison, Network, NetworkFile, Port, PortDim, PortKind};
 pub use session::{Given, Session};

@@ -5,7 +5,7 @@ use crate::backend::cpu::CpuBackend;
 use crate::backend::gpu::{GpuBackend, GpuDevice};
 use crate::backend::{Backend, Profiled};
 use crate::error::{Error, ErrorKind, Result};
-use crate::formats::onnx::{self, DimInfo, ValueInfo, ValueType};
+use crate::formats::onnx::{self, DataFiles, DimInfo, ValueInfo, ValueType};
 use crate::graph::Graph;
 use crate::import;
 use crate::kernels::clock;
@@ -64,6 +64,20 @@ impl Comparison {
     }
 }
 
+/// The bytes of an ONNX file, and those of the files beside it.
+pub struct NetworkFile<'b> {
+    /// The file itself.
+    pub bytes: &'b [u8],
+    /// The files with elements of its tensors, where it has such.
+    pub data: Option<DataFiles>,
+}
+
+impl<'b, B: AsRef<[u8]> + ?Sized> From<&'b B> for NetworkFile<'b> {
+    fn from(bytes: &'b B) -> Self {
+        Self { bytes: bytes.as_ref(), data: None }
+    }
+}
+
 /// A loaded ONNX model.
 pub struct Network {
     session: Session,
@@ -78,8 +92,11 @@ pub struct Network {
 impl Network {
     /// Reads a file and places its weights on the back end that `open` makes for its graph. Fails when the file is
     /// broken, or uses operators that are not supported: the error names them all.
-    pub fn new(bytes: &[u8], open: impl FnOnce(&Graph) -> Result<Box<dyn Backend>>) -> Result<Self> {
-        Self::with_session(bytes, |mut graph| {
+    pub fn new<'b>(
+        file: impl Into<NetworkFile<'b>>,
+        open: impl FnOnce(&Graph) -> Result<Box<dyn Backend>>,
+    ) -> Result<Self> {
+        Self::with_session(file.into(), |mut graph| {
             let backend = open(&graph)?;
             graph.release_constants(|id| backend.has_repacked(id))?;
             Ok(Session::new(graph, backend))
@@ -87,8 +104,12 @@ impl Network {
     }
 
     /// Reads a file to run on a GPU whatever it has a kernel for and is worth a crossing, and the rest on the CPU.
-    pub fn on_gpu(bytes: &[u8], device: GpuDevice, crossing: Crossing) -> Result<Self> {
-        Self::with_session(bytes, |graph| {
+    pub fn on_gpu<'b>(
+        file: impl Into<NetworkFile<'b>>,
+        device: GpuDevice,
+        crossing: Crossing,
+    ) -> Result<Self> {
+        Self::with_session(file.into(), |graph| {
             let gpu = Box::new(GpuBackend::new(&graph, device)?);
             let cpu = Box::new(CpuBackend::beside_another(&graph)?);
             Ok(Session::on_two(graph, gpu, cpu, crossing))
@@ -126,9 +147,13 @@ impl Network {
         Ok(computed)
     }
 
-    fn with_session(bytes: &[u8], open: impl FnOnce(Graph) -> Result<Session>) -> Result<Self> {
-        let model = onnx::parse(bytes)?;
-        let mut graph = import::onnx::build(&model)?;
+    fn with_session(file: NetworkFile, open: impl FnOnce(Graph) -> Result<Session>) -> Result<Self> {
+        let model = onnx::parse(file.bytes)?;
+        let data = file.data.map_or_else(|| DataFiles::of(&model), Ok)?;
+        data.check()?;
+        let mut graph =
+            import::onnx::build(&model, &|location, offset, n_bytes| data.read(location, offset, n_bytes))?;
+        drop(data);
         passes::optimise(&mut graph)?;
         let is_input =
             |info: &&ValueInfo| model.graph.initializers.iter().all(|tensor| tensor.name != info.name);

@@ -20,7 +20,7 @@ mod trees;
 mod vision;
 
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
-use crate::formats::onnx::{DimInfo, ElementType, Function, Model, Node, ValueInfo, ValueType};
+use crate::formats::onnx::{DimInfo, ElementType, Function, Model, Node, ReadExternal, ValueInfo, ValueType};
 use crate::graph::{Graph, Source, ValueId};
 use crate::ops::Op;
 use crate::ops::binary::{Binary, BinaryFunction};
@@ -34,13 +34,15 @@ use std::sync::Arc;
 /// Nodes that a graph may have: a file of a few functions that call each other would else fill all memory.
 const MAX_NODES: usize = 1 << 20;
 
-/// Builds the graph of a file. Fails, naming every one, when operators are not supported.
-pub fn build<'m>(model: &'m Model<'m>) -> Result<Graph> {
+/// Builds the graph of a file; `external` gives the elements that lie in others. Fails, naming every one, when operators
+/// are not supported.
+pub fn build<'m>(model: &'m Model<'m>, external: ReadExternal<'m>) -> Result<Graph> {
     let mut import = Import {
         graph: Graph::new(),
         frame: Frame::default(),
         outer: Vec::new(),
         functions: &model.functions,
+        external,
         calls: 0,
         n_nodes: 0,
         opset: opset(model),
@@ -64,11 +66,6 @@ pub fn build<'m>(model: &'m Model<'m>) -> Result<Graph> {
 /// The version of the default domain's operators.
 fn opset(model: &Model) -> i64 {
     model.opsets.iter().find(|(domain, _)| domain.is_empty()).map_or(1, |(_, version)| *version)
-}
-
-/// Elements that lie in another file.
-fn external(location: &str, _offset: u64, _length: Option<u64>) -> Result<Vec<u8>> {
-    fail!(UnsupportedFormat, "the elements are in the file '{location}': save the model with its data inside")
 }
 
 /// The dtype of an element type. Fails, naming it, when operators do not take it yet.
@@ -115,6 +112,8 @@ pub(super) struct Import<'a> {
     outer: Vec<(Graph, Frame<'a>)>,
     /// Operators that the file defines.
     functions: &'a [Function<'a>],
+    /// Gives the elements that lie in other files.
+    external: ReadExternal<'a>,
     /// How deep in them the import is.
     calls: usize,
     /// Nodes so far, those of functions counted wherever they are called.
@@ -266,7 +265,7 @@ impl Use<'_, '_> {
 
     /// A tensor attribute's elements.
     fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
-        self.node.tensor(name)?.map(|tensor| tensor.decode(&external)).transpose()
+        self.node.tensor(name)?.map(|tensor| tensor.decode(self.import.external)).transpose()
     }
 
     /// An integer attribute that says yes or no; no where it is left out.

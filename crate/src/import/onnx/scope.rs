@@ -1,8 +1,8 @@
 //! Which value a name means. The graph of an If is part of the one around it and sees its names; that of a loop is one of
 //! its own, which takes what it uses from outside as inputs, and constants as they are.
 
+use super::Import;
 use super::functions::Around;
-use super::{Import, external};
 use crate::error::{Result, ensure, fail};
 use crate::formats::onnx::Graph as Subgraph;
 use crate::graph::{Graph, Source, ValueId};
@@ -85,11 +85,11 @@ impl<'a> Import<'a> {
     /// Imports constants and nodes. Gives the values of the outputs.
     pub(super) fn contents(&mut self, graph: &Subgraph<'a>) -> Result<Vec<ValueId>> {
         for initializer in &graph.initializers {
-            let id = self.graph.constant(initializer.name, initializer.decode(&external)?);
+            let id = self.graph.constant(initializer.name, initializer.decode(self.external)?);
             self.bind(initializer.name, id);
         }
         for sparse in &graph.sparse_initializers {
-            let id = self.graph.constant(sparse.values.name, sparse.decode(&external)?);
+            let id = self.graph.constant(sparse.values.name, sparse.decode(self.external)?);
             self.bind(sparse.values.name, id);
         }
         for (index, node) in graph.nodes.iter().enumerate() {
