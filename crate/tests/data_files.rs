@@ -1,34 +1,14 @@
 //! ONNX files whose tensors lie in other files: constants of the graph, of a node, and of a graph within one.
 
+mod proto;
+
 use homefire::backend::cpu::CpuBackend;
 use homefire::error::{Error, ErrorKind, Result};
 use homefire::formats::onnx::{self, DataFiles};
 use homefire::session::{Network, NetworkFile};
 use homefire::tensor::Tensor;
 use pollster::block_on;
-
-fn varint(out: &mut Vec<u8>, mut number: usize) {
-    while number >= 128 {
-        out.push(number as u8 | 128);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn part(number: u8, content: &[&[u8]]) -> Vec<u8> {
-    let content = content.concat();
-    let mut out = vec![number << 3 | 2];
-    varint(&mut out, content.len());
-    out.extend(content);
-    out
-}
-
-fn int(number: u8, value: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    varint(&mut out, usize::from(number) << 3);
-    varint(&mut out, value);
-    out
-}
+use proto::{graph, int, node, part, port};
 
 /// A tensor `[n]` of an element type whose bytes are elsewhere.
 fn outside(name: &str, ty: usize, n: usize, location: &str, offset: usize, length: Option<usize>) -> Vec<u8> {
@@ -48,46 +28,16 @@ fn outside(name: &str, ty: usize, n: usize, location: &str, offset: usize, lengt
     .concat()
 }
 
-fn node(op: &str, inputs: &[&str], output: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
-    let inputs: Vec<u8> = inputs.iter().flat_map(|name| part(1, &[name.as_bytes()])).collect();
-    let attributes: Vec<u8> = attributes.iter().flat_map(|attribute| part(5, &[attribute])).collect();
-    part(
-        1,
-        &[
-            &inputs,
-            &part(2, &[output.as_bytes()]),
-            &part(3, &[op.as_bytes()]),
-            &part(4, &[op.as_bytes()]),
-            &attributes,
-        ],
-    )
-}
-
-fn port(number: u8, name: &str, ty: usize, n: Option<usize>) -> Vec<u8> {
-    let dims = n.map_or(Vec::new(), |n| part(1, &[&int(1, n)]));
-    let ty = part(1, &[&int(1, ty), &part(2, &[&dims])]);
-    part(number, &[&part(1, &[name.as_bytes()]), &part(2, &[&ty])])
-}
-
 /// `y = x + w + (more ? w2 : w)`, and `bits`, of tensors in "../weights/model.data" and "bits.bin".
 fn model() -> Vec<u8> {
     let w2 = outside("w2", 1, 3, "../weights/model.data", 16, None);
-    let branch = |body: &[u8], output: &str| {
-        let graph = [body, &part(2, &[b"branch"]), &port(12, output, 1, Some(3))].concat();
-        [part(6, &[&graph]), int(20, 5)].concat()
-    };
-    let then = branch(&[node("Identity", &["w2"], "t", &[]), part(5, &[&w2])].concat(), "t");
-    let or = branch(&node("Identity", &["w"], "e", &[]), "e");
+    let then = [node("Identity", &["w2"], "t", &[]), part(5, &[&w2]), port(12, "t", 1, Some(3))];
+    let or = [node("Identity", &["w"], "e", &[]), port(12, "e", 1, Some(3))];
     let bits = outside("", 22, 4, "bits.bin", 1, Some(2));
     let bits = [part(1, &[b"value"]), part(5, &[&bits]), int(20, 4)].concat();
-    let graph = [
+    let main = [
         node("Add", &["x", "w"], "sum", &[]),
-        node(
-            "If",
-            &["more"],
-            "chosen",
-            &[[part(1, &[b"then_branch"]), then].concat(), [part(1, &[b"else_branch"]), or].concat()],
-        ),
+        node("If", &["more"], "chosen", &[graph("then_branch", &then), graph("else_branch", &or)]),
         node("Add", &["sum", "chosen"], "y", &[]),
         node("Constant", &[], "nibbles", &[bits]),
         node("Cast", &["nibbles"], "bits", &[[part(1, &[b"to"]), int(3, 6), int(20, 2)].concat()]),
@@ -98,7 +48,7 @@ fn model() -> Vec<u8> {
         port(12, "y", 1, Some(3)),
         port(12, "bits", 6, Some(4)),
     ];
-    [int(1, 10), part(7, &[&graph.concat()]), part(8, &[&int(2, 21)])].concat()
+    [int(1, 10), part(7, &[&main.concat()]), part(8, &[&int(2, 21)])].concat()
 }
 
 fn weights() -> Vec<u8> {

@@ -250,11 +250,23 @@ fn port(info: &ValueInfo) -> Port {
         DimInfo::Named(name) => PortDim::Named(name.to_string()),
         DimInfo::Unknown => PortDim::Unknown,
     };
-    let (dtype, shape) = match &info.ty {
+    // Maps by label come as the table of what is in them: see ZipMap.
+    let table = match &info.ty {
+        Some(ValueType::Sequence(item)) => match &**item {
+            ValueType::Map { value, .. } => Some(&**value),
+            _ => None,
+        },
+        _ => None,
+    };
+    let ty = table.or(info.ty.as_ref());
+    let (dtype, shape) = match ty {
+        Some(ValueType::Tensor { shape: Some(shape), elem }) if table.is_some() && shape.is_empty() => {
+            (elem.and_then(|elem| elem.dtype()), None)
+        }
         Some(ValueType::Tensor { elem, shape }) => (elem.and_then(|elem| elem.dtype()), shape.as_ref()),
         _ => (None, None),
     };
-    let kind = match &info.ty {
+    let kind = match ty {
         Some(ValueType::Sequence(_)) => PortKind::Sequence,
         Some(ValueType::Optional(_)) => PortKind::Optional,
         Some(ValueType::Map { .. }) => PortKind::Map,

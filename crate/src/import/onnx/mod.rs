@@ -16,6 +16,7 @@ mod recurrent;
 mod scope;
 mod signal;
 mod spelling;
+mod texts;
 mod trees;
 mod vision;
 
@@ -46,6 +47,7 @@ pub fn build<'m>(model: &'m Model<'m>, external: ReadExternal<'m>) -> Result<Gra
         calls: 0,
         n_nodes: 0,
         opset: opset(model),
+        opsets: &model.opsets,
         missing: Vec::new(),
     };
     for input in &model.graph.inputs {
@@ -90,7 +92,12 @@ fn type_of(input: &ValueInfo) -> Result<Option<TensorType>> {
         }
         // It may be there or not.
         Some(ValueType::Optional(_)) => return Ok(None),
-        _ => return fail!(UnsupportedFormat, "an input that is a map or a sparse tensor is not supported"),
+        _ => {
+            return fail!(
+                UnsupportedFormat,
+                "an input that is a map or a sparse tensor is not supported: export the model with a tensor in its place"
+            );
+        }
     };
     let dtype = dtype_of(*elem)?;
     let symbol = |i: usize| Dim::symbol(&format!("{}.{i}", input.name));
@@ -119,8 +126,20 @@ pub(super) struct Import<'a> {
     /// Nodes so far, those of functions counted wherever they are called.
     n_nodes: usize,
     opset: i64,
-    /// Operators that are not supported, each with its first node.
-    missing: Vec<(String, String)>,
+    /// The versions of all domains.
+    opsets: &'a [(&'a str, i64)],
+    /// What is not supported.
+    missing: Vec<Missing>,
+}
+
+/// An operator, or a use of one, that is not supported.
+#[derive(PartialEq, Eq)]
+struct Missing {
+    op: String,
+    /// Its first node.
+    node: String,
+    /// Why not, where the operator is known.
+    why: Option<String>,
 }
 
 impl<'a> Import<'a> {
@@ -135,51 +154,81 @@ impl<'a> Import<'a> {
             node.op_type
         );
         ensure!(self.n_nodes <= MAX_NODES, InvalidGraph, "the model has more than {MAX_NODES} nodes");
-        if let Some(function) = self.function_of(node) {
-            let inputs = node.inputs.iter().map(|input| self.lookup(input)).collect::<Result<Vec<_>>>();
-            let outputs = inputs.and_then(|inputs| self.call(function, node, &inputs));
-            for (output, id) in node.outputs.iter().zip(outputs.map_err(|e| e.at(&*name))?) {
-                self.bind(output, id);
+        // What a graph within the node has begun, an error leaves as it is.
+        let (graphs, scopes) = (self.outer.len(), self.frame.scopes());
+        let outputs = match self.outputs_of(node, &name) {
+            Ok(outputs) => outputs,
+            Err(error) if error.kind() == ErrorKind::UnsupportedOp || !self.missing.is_empty() => {
+                if error.kind() == ErrorKind::UnsupportedOp {
+                    let why = (error.message() != NO_SPELLING).then(|| error.message().to_string());
+                    self.note(node, name, why);
+                }
+                while self.outer.len() > graphs
+                    && let Some(around) = self.outer.pop()
+                {
+                    (self.graph, self.frame) = around;
+                }
+                self.frame.leave_to(scopes);
+                // What uses its outputs is looked at all the same, so that one error names all.
+                node.outputs.iter().map(|output| self.graph.input(output, None)).collect()
             }
-            return Ok(());
-        }
-        let Some(spelling) = spelling::find(node.domain, node.op_type) else {
-            let op = match node.domain {
-                "" => format!("{} of opset {}", node.op_type, self.opset),
-                domain => format!("{domain}.{}", node.op_type),
-            };
-            if self.missing.iter().all(|(known, _)| *known != op) {
-                self.missing.push((op, name));
-            }
-            // What uses its outputs is looked at all the same, so that one error names all.
-            for output in &node.outputs {
-                let id = self.graph.input(output, None);
-                self.bind(output, id);
-            }
-            return Ok(());
+            Err(error) => return Err(error.at(&*name)),
         };
-        let explain = |e: Error| Error::new(e.kind(), format!("{} (operator {})", e.message(), node.op_type));
-        let inputs = node.inputs.iter().map(|input| self.lookup(input)).collect::<Result<Vec<_>>>();
-        let inputs = inputs.map_err(|e| explain(e).at(&*name))?;
-        let mut use_ = Use { import: self, node, name: &name, inputs };
-        let outputs = spelling(&mut use_).map_err(|e| explain(e).at(&*name))?;
         for (output, id) in node.outputs.iter().zip(outputs) {
             self.bind(output, id);
         }
         Ok(())
     }
 
+    fn outputs_of(&mut self, node: &Node<'a>, name: &str) -> Result<Vec<ValueId>> {
+        let explain = |e: Error| {
+            let explained = Error::new(e.kind(), format!("{} (operator {})", e.message(), node.op_type));
+            e.node().map_or(explained.clone(), |node| explained.at(node))
+        };
+        let inputs = node.inputs.iter().map(|input| self.lookup(input)).collect::<Result<Vec<_>>>();
+        if let Some(function) = self.function_of(node) {
+            return self.call(function, node, &inputs?);
+        }
+        let Some(spelling) = spelling::find(node.domain, node.op_type) else {
+            return unsupported(NO_SPELLING);
+        };
+        let inputs = inputs.map_err(explain)?;
+        spelling(&mut Use { import: self, node, name, inputs }).map_err(|e| match e.kind() {
+            ErrorKind::UnsupportedOp => e,
+            _ => explain(e),
+        })
+    }
+
+    /// Notes what is not supported, once.
+    fn note(&mut self, node: &Node, name: String, why: Option<String>) {
+        let version =
+            self.opsets.iter().find(|(domain, _)| *domain == node.domain).map(|(_, version)| *version);
+        let op = match (node.domain, version) {
+            ("", _) => format!("{} of opset {}", node.op_type, self.opset),
+            (domain, Some(version)) => format!("{domain}.{} of version {version}", node.op_type),
+            (domain, None) => format!("{domain}.{}", node.op_type),
+        };
+        if self.missing.iter().all(|known| known.op != op || known.why != why) {
+            self.missing.push(Missing { op, node: name, why });
+        }
+    }
+
     fn refuse_missing(&self) -> Result<()> {
-        let missing: Vec<_> = self.missing.iter().map(|(op, node)| format!("{op} (node '{node}')")).collect();
-        ensure!(
-            missing.is_empty(),
-            UnsupportedOp,
-            "the model uses operators that are not supported: {}",
-            missing.join(", ")
-        );
-        Ok(())
+        let Some(first) = self.missing.first() else { return Ok(()) };
+        let all: Vec<_> = (self.missing.iter())
+            .map(|Missing { op, node, why }| match why {
+                Some(why) => format!("{op} (node '{node}': {why})"),
+                None => format!("{op} (node '{node}')"),
+            })
+            .collect();
+        let message = format!("the model uses operators that are not supported: {}", all.join(", "));
+        let error = Error::new(ErrorKind::UnsupportedOp, message);
+        Err(if all.len() == 1 { error.at(&*first.node) } else { error })
     }
 }
+
+/// Why an operator is not supported of which nothing is known.
+const NO_SPELLING: &str = "it has no spelling";
 
 /// One node with what a spelling needs to make operators of it.
 pub(super) struct Use<'i, 'a> {

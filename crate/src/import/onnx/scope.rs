@@ -31,6 +31,16 @@ impl<'a> Frame<'a> {
         std::mem::replace(&mut self.scopes, vec![given])
     }
 
+    /// How many graphs are open that are part of the same.
+    pub(super) fn scopes(&self) -> usize {
+        self.scopes.len()
+    }
+
+    /// Closes graphs until so many are open.
+    pub(super) fn leave_to(&mut self, scopes: usize) {
+        self.scopes.truncate(scopes);
+    }
+
     /// The names around the function are known again.
     pub(super) fn leave_function(&mut self, around: Around<'a>) {
         self.scopes = around;
