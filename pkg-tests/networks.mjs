@@ -272,6 +272,27 @@ export async function dataFiles({ load, Runtime, ort }, { device }) {
   return `${Object.keys(lists).length} ways to give the files`;
 }
 
+/** A loop without an end can be left, and holds up no other model. */
+export async function endless({ Runtime, Tensor }, { device }) {
+  const runtime = new Runtime();
+  const [eternal, other] = [await runtime.load('/onnx-data/flow/eternal.onnx', { device }), await runtime.load(counter(), { device })];
+  const feeds = (more) => ({ x: new Float32Array([1, 2]), more: new Tensor('bool', [more], []) });
+  const stop = new AbortController();
+  const run = eternal.run(feeds(true), { signal: stop.signal });
+  const one = new Float32Array([1]);
+  assert((await other.run({ x: one, state: one })).sum.data[0] === 2, 'another model meanwhile');
+  const behind = eternal.run(feeds(false));
+  stop.abort();
+  await refuses(() => run, 'cancelled');
+  assert(same((await behind).y.data, [1, 2]), 'the run behind it');
+  const last = eternal.run(feeds(true));
+  const left = refuses(() => last, 'cancelled');
+  await eternal.close();
+  await left;
+  assert((await other.run({ x: one, state: one })).sum.data[0] === 2, 'after the model was closed');
+  await runtime.close();
+}
+
 /** Several models in one worker: they do not disturb each other, and one that is closed is gone alone. */
 export async function runtimes({ Runtime }, { device, tiny }) {
   const runtime = new Runtime();

@@ -32,8 +32,8 @@ export interface WasmNetwork {
   info(): Pick<ModelInfo, "kind" | "architecture" | "bytes" | "layers" | "device" | "inputs" | "outputs" | "metadata">;
   /** Whether runs measure each launch from now on. */
   timeLaunches(on: boolean): void;
-  /** Runs on values by name; the outputs come in order, those to keep as their numbers. */
-  run(names: string[], values: WireValue[], outputs: readonly string[], keep: readonly string[]): Promise<WireValue[]>;
+  /** Runs on values by name; the outputs come in order, those to keep as their numbers. A loop asks `pause` now and then whether it goes on. */
+  run(names: string[], values: WireValue[], outputs: readonly string[], keep: readonly string[], pause: () => Promise<boolean>): Promise<WireValue[]>;
   /** A kept tensor. */
   read(kept: number): Promise<WireTensor>;
   drop(kept: number): void;

@@ -112,7 +112,7 @@ export interface RunOptions {
   profile?: boolean;
   /** Moves the buffers of the inputs to the worker instead of copying them: they are empty for the caller from then on. */
   transfer?: boolean;
-  /** Aborting it drops a run that waits for its turn; the run rejects with kind `cancelled`. */
+  /** Aborting it drops a run that waits for its turn, or ends one in a loop; the run rejects with kind `cancelled`. */
   signal?: AbortSignal;
 }
 

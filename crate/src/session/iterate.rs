@@ -3,6 +3,7 @@
 use super::Session;
 use crate::error::{Result, ensure, fail};
 use crate::graph::Node;
+use crate::kernels::clock;
 use crate::ops::iterate::{Along, Iterate};
 use crate::ops::pad::{Pad, PadMode};
 use crate::ops::transpose::Transpose;
@@ -12,6 +13,9 @@ use crate::types::DType;
 
 /// Bytes that the results of the rounds may take before they are stacked: a loop may have no end.
 const MAX_STACKED_BYTES: usize = if cfg!(target_pointer_width = "32") { 1 << 30 } else { 1 << 34 };
+
+/// Milliseconds between two pauses.
+const PAUSE_MS: f64 = 25.0;
 
 impl Session {
     /// The outputs of a node that has a body, from its inputs.
@@ -44,7 +48,14 @@ impl Session {
             "a body has {wanted} inputs, and {} came",
             inputs.len()
         );
-        Box::pin(session.run_all(inputs)).await
+        let outputs = Box::pin(session.run_all(inputs)).await?;
+        if let Some((pause, last)) = &mut self.pause
+            && clock::now() - *last > PAUSE_MS
+        {
+            pause().await?;
+            *last = clock::now();
+        }
+        Ok(outputs)
     }
 
     async fn run_loop(

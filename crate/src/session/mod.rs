@@ -10,4 +10,4 @@ mod session;
 pub use headers::HeaderState;
 pub use loader::{Kind, Loaded, Loader, LoaderOptions, Progress};
 pub use network::{Comparison, Network, NetworkFile, Port, PortDim, PortKind};
-pub use session::{Given, Session};
+pub use session::{Given, Pause, Session};

@@ -1,6 +1,6 @@
 //! A model in an ONNX file: tensors by name in, tensors by name out.
 
-use super::{Session, check_feeds};
+use super::{Pause, Session, check_feeds};
 use crate::backend::cpu::CpuBackend;
 use crate::backend::gpu::{GpuBackend, GpuDevice};
 use crate::backend::{Backend, Profiled};
@@ -207,6 +207,11 @@ impl Network {
             (Err(error), Some(missing)) if is_about_inputs(&error) => Err(missing),
             (outcome, _) => outcome,
         }
+    }
+
+    /// Has runs with loops ask this every few milliseconds: a loop may have no end.
+    pub fn pause_by(&mut self, pause: Option<&Pause>) {
+        self.session.pause_by(pause);
     }
 
     /// Whether runs measure each launch from now on, which makes them slower on the GPU.

@@ -4,11 +4,14 @@
 use crate::backend::{Backend, Feed, Pending, Profiled};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::graph::{Graph, ValueId};
+use crate::kernels::clock;
 use crate::ops::Types;
 use crate::plan::{self, Crossing, Direct, PlanId, Segment, Side, Sides, Stage};
 use crate::tensor::{Chunk, Tensor};
 use crate::types::{Bindings, Dim, Shape, TensorType};
 use std::collections::HashMap;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Plans kept; the oldest goes when another comes.
@@ -51,7 +54,12 @@ pub struct Session {
     last: Vec<PlanId>,
     /// What runs the graph's bodies, in their order.
     pub(super) bodies: Vec<Session>,
+    /// What a long run asks now and then, and when it has last.
+    pub(super) pause: Option<(Pause, f64)>,
 }
+
+/// Lets others have a turn. Fails where the run shall go on no longer.
+pub type Pause = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>>>>>;
 
 /// A run on its way.
 struct Run {
@@ -83,6 +91,7 @@ impl Session {
             stages: Vec::new(),
             last: Vec::new(),
             bodies: Vec::new(),
+            pause: None,
         }
     }
 
@@ -102,6 +111,12 @@ impl Session {
     pub fn with_bodies(mut self, bodies: Vec<Self>) -> Self {
         self.bodies = bodies;
         self
+    }
+
+    /// Has runs that go round a body ask this every few milliseconds; nothing where there is none.
+    pub fn pause_by(&mut self, pause: Option<&Pause>) {
+        self.pause = pause.map(|pause| (Rc::clone(pause), clock::now()));
+        self.bodies.iter_mut().for_each(|body| body.pause_by(pause));
     }
 
     /// Of a session on two back ends: whether runs are the host's alone from now on.
