@@ -6,12 +6,15 @@ mod composed;
 mod control;
 mod elementwise;
 mod functions;
+mod halves;
 mod indexing;
 mod layout;
 mod microsoft;
 mod ml;
 mod network;
+mod order;
 mod quantized;
+mod quantized_gemm;
 mod recurrent;
 mod scope;
 mod signal;
@@ -48,18 +51,21 @@ pub fn build<'m>(model: &'m Model<'m>, external: ReadExternal<'m>) -> Result<Gra
         n_nodes: 0,
         opset: opset(model),
         opsets: &model.opsets,
+        widens: halves::can_widen(model),
         missing: Vec::new(),
     };
     for input in &model.graph.inputs {
         if model.graph.initializers.iter().all(|tensor| tensor.name != input.name) {
             let ty = type_of(input).map_err(|e| e.at(input.name))?;
             let id = import.graph.input(input.name, ty);
+            let id = import.given(input.name, id);
             import.bind(input.name, id);
         }
     }
     let outputs = import.contents(&model.graph);
     import.refuse_missing()?;
     for (output, id) in model.graph.outputs.iter().zip(outputs?) {
+        let id = import.wanted(output, id);
         import.graph.output(output.name, id);
     }
     Ok(import.graph)
@@ -128,6 +134,8 @@ pub(super) struct Import<'a> {
     opset: i64,
     /// The versions of all domains.
     opsets: &'a [(&'a str, i64)],
+    /// Whether floats of 16 bits become f32.
+    widens: bool,
     /// What is not supported.
     missing: Vec<Missing>,
 }
@@ -314,7 +322,8 @@ impl Use<'_, '_> {
 
     /// A tensor attribute's elements.
     fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
-        self.node.tensor(name)?.map(|tensor| tensor.decode(self.import.external)).transpose()
+        let tensor = self.node.tensor(name)?.map(|tensor| tensor.decode(self.import.external)).transpose()?;
+        tensor.map(|tensor| self.import.elements(tensor)).transpose()
     }
 
     /// An integer attribute that says yes or no; no where it is left out.
@@ -325,7 +334,7 @@ impl Use<'_, '_> {
     /// The dtype that an attribute names by its number.
     fn dtype(&self, name: &str) -> Result<DType> {
         let number = self.node.int(name)?.and_then(|number| i32::try_from(number).ok()).unwrap_or(0);
-        dtype_of(ElementType::from_number(number)?)
+        Ok(self.import.dtype(dtype_of(ElementType::from_number(number)?)?))
     }
 }
 

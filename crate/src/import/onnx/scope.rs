@@ -3,6 +3,7 @@
 
 use super::Import;
 use super::functions::Around;
+use super::order::order;
 use crate::error::{Result, ensure, fail};
 use crate::formats::onnx::Graph as Subgraph;
 use crate::graph::{Graph, Source, ValueId};
@@ -95,15 +96,17 @@ impl<'a> Import<'a> {
     /// Imports constants and nodes. Gives the values of the outputs.
     pub(super) fn contents(&mut self, graph: &Subgraph<'a>) -> Result<Vec<ValueId>> {
         for initializer in &graph.initializers {
-            let id = self.graph.constant(initializer.name, initializer.decode(self.external)?);
+            let tensor = self.elements(initializer.decode(self.external)?)?;
+            let id = self.graph.constant(initializer.name, tensor);
             self.bind(initializer.name, id);
         }
         for sparse in &graph.sparse_initializers {
-            let id = self.graph.constant(sparse.values.name, sparse.decode(self.external)?);
+            let tensor = self.elements(sparse.decode(self.external)?)?;
+            let id = self.graph.constant(sparse.values.name, tensor);
             self.bind(sparse.values.name, id);
         }
-        for (index, node) in graph.nodes.iter().enumerate() {
-            self.node(index, node)?;
+        for index in order(&graph.nodes) {
+            self.node(index, &graph.nodes[index])?;
         }
         let output = |name: &'a str| match self.lookup(name)? {
             Some(id) => Ok(id),
