@@ -112,6 +112,22 @@ pub fn cases() -> Vec<Case> {
             ));
         }
     }
+    // Positions times frequencies are many turns.
+    for function in [Sin, Cos] {
+        let x: Vec<f32> = (0..300).map(|i| (i as f32 - 150.0) * 17.3).collect();
+        let inputs = vec![Given::fed(&[300], &x)];
+        cases.push(Case::new(
+            format!("{function:?} of many turns"),
+            Unary { function },
+            inputs,
+            Tolerance::of(2e-5),
+            |x| {
+                let mut y = x[0].as_ref().expect("an input").clone();
+                applied(function, &mut y);
+                vec![y]
+            },
+        ));
+    }
     let mut truths = crate::tensor::Tensor::zeros(DType::Bool, &[7]).expect("a small tensor");
     truths.view_mut().bytes.copy_from_slice(&[1, 0, 0, 1, 1, 0, 1]);
     cases.push(Case::new(
