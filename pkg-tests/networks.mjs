@@ -223,6 +223,76 @@ export async function types({ load, Tensor, Runtime }, { device }) {
   return `${told} and sequences`;
 }
 
+/** y = x·scale + shift, of tensors in two other files, and the bytes of these. */
+function split() {
+  const data = [['scale', 'float32', [2], '../weights/scale.bin', 4, 8], ['shift', 'float32', [2], 'model.onnx.data', 0, 8]];
+  const nodes = [['Mul', ['x', 'scale'], ['scaled']], ['Add', ['scaled', 'shift'], ['y']]];
+  const file = onnx(nodes, [['x', 'float32', [2]]], [['y', 'float32', [2]]], { data });
+  const bytes = (...numbers) => new Uint8Array(Float32Array.from(numbers).buffer);
+  // The first begins as an ONNX file may.
+  return { file, scale: Uint8Array.of(8, 0, 0, 0, ...bytes(10, 100), 7), shift: bytes(1, 2) };
+}
+
+/** Models whose tensors lie in other files: in any order, from everything that bytes may come from. */
+export async function dataFiles({ load, Runtime, ort }, { device }) {
+  const { file, scale, shift } = split();
+  const runtime = new Runtime();
+  const named = (name, bytes) => new File([bytes], name);
+  const address = (bytes) => URL.createObjectURL(new Blob([bytes]));
+  const lists = {
+    files: [named('scale.bin', scale), named('model.onnx.data', shift), named('model.onnx', file)],
+    names: [{ name: 'weights/scale.bin', data: scale }, { name: 'model.onnx', data: file }, { name: 'model.onnx.data', data: new Blob([shift]) }],
+    'no name for the model': [file, { name: 'model.onnx.data', data: shift.slice().buffer }, { name: 'scale.bin', data: new Response(scale) }],
+    'the model last, without a name': [{ name: 'model.onnx.data', data: shift }, { name: 'scale.bin', data: address(scale) }, file],
+    addresses: [address(file), { name: 'scale.bin', data: address(scale) }, { name: 'model.onnx.data', data: address(shift) }],
+    'one too many': [{ name: 'notes.txt', data: new Uint8Array(3) }, named('model.onnx', file), named('scale.bin', scale), named('model.onnx.data', shift)],
+  };
+  for (const [what, list] of Object.entries(lists)) {
+    const steps = [];
+    const model = await runtime.load(list, { device, onProgress: (step) => steps.push(step) });
+    const { y } = await model.run({ x: new Float32Array([3, 4]) });
+    assert(same(y.data, [31, 402]), `${what}: ${y.data}`);
+    assert(steps.at(-1).loadedBytes === file.length + scale.length + shift.length, `${what}: ${JSON.stringify(steps.at(-1))}`);
+    await model.close();
+  }
+  const wants = ["'../weights/scale.bin'", '["model.onnx", "scale.bin", "model.onnx.data"]'];
+  await refuses(() => load(file, { device }), 'invalid-input', "'model.onnx.data'", ...wants);
+  await refuses(() => runtime.load([file, named('model.onnx.data', shift), named('scales.bin', scale)], { device }), 'invalid-input', "'scales.bin'", ...wants);
+  await refuses(() => runtime.load([file, shift, scale], { device }), 'invalid-input', '{ name, data }');
+  await refuses(() => runtime.load([named('a.onnx', file), named('b.onnx', file)], { device }), 'invalid-input', 'b.onnx');
+  await refuses(() => runtime.load([file, named('scale.bin', scale.subarray(0, 9)), named('model.onnx.data', shift)], { device }), 'format', '9 bytes');
+  await refuses(() => runtime.load([file, { name: '', data: shift }], { device }), 'invalid-input', 'name');
+  await refuses(() => runtime.load([shift, scale], { device }), 'format');
+  await runtime.close();
+  const externalData = [{ path: '../weights/scale.bin', data: scale }, { path: 'model.onnx.data', data: new Blob([shift]) }];
+  const session = await ort.InferenceSession.create(file, { externalData, executionProviders: [device === 'webgpu' ? 'webgpu' : 'wasm'] });
+  const { y } = await session.run({ x: new ort.Tensor('float32', [3, 4], [2]) });
+  assert(same(y.data, [31, 402]), `homefire/ort: ${y.data}`);
+  await session.release();
+  return `${Object.keys(lists).length} ways to give the files`;
+}
+
+/** A loop without an end can be left, and holds up no other model. */
+export async function endless({ Runtime, Tensor }, { device }) {
+  const runtime = new Runtime();
+  const [eternal, other] = [await runtime.load('/onnx-data/flow/eternal.onnx', { device }), await runtime.load(counter(), { device })];
+  const feeds = (more) => ({ x: new Float32Array([1, 2]), more: new Tensor('bool', [more], []) });
+  const stop = new AbortController();
+  const run = eternal.run(feeds(true), { signal: stop.signal });
+  const one = new Float32Array([1]);
+  assert((await other.run({ x: one, state: one })).sum.data[0] === 2, 'another model meanwhile');
+  const behind = eternal.run(feeds(false));
+  stop.abort();
+  await refuses(() => run, 'cancelled');
+  assert(same((await behind).y.data, [1, 2]), 'the run behind it');
+  const last = eternal.run(feeds(true));
+  const left = refuses(() => last, 'cancelled');
+  await eternal.close();
+  await left;
+  assert((await other.run({ x: one, state: one })).sum.data[0] === 2, 'after the model was closed');
+  await runtime.close();
+}
+
 /** Several models in one worker: they do not disturb each other, and one that is closed is gone alone. */
 export async function runtimes({ Runtime }, { device, tiny }) {
   const runtime = new Runtime();

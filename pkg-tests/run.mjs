@@ -169,7 +169,7 @@ await check('a model in shards', () => drive(plain, 'shards'));
 await check('encoders', () => drive(plain, 'encoder'));
 await check('MiniLM gives the reference\'s vectors', () => drive(plain, 'minilm'));
 for (const [device, using] of [['cpu', browser], ['webgpu', softwareGpu]]) {
-  for (const name of ['networks', 'wrongInputs', 'runs', 'kept', 'types', 'runtimes', 'ortDevices']) {
+  for (const name of ['networks', 'wrongInputs', 'runs', 'kept', 'types', 'runtimes', 'dataFiles', 'endless', 'ortDevices']) {
     await check(`ONNX on ${device}: ${name}`, () => drive(plain, name, { using, device }));
   }
 }

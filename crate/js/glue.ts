@@ -7,10 +7,12 @@ import type { Ending, WireEmbed, WireGenerate } from "./messages.js";
 export interface WasmLoader {
   /** Picks the device and tests it; before the first `push`. */
   openDevice(): Promise<Omit<DeviceInfo, "threads">>;
-  /** Says how many bytes the next file has, where that is known. */
-  beginFile(bytes: number | undefined): void;
+  /** Whether a file is wanted beside the ONNX file that has come. */
+  wantsFile(name: string | undefined): boolean;
+  /** Says which file comes next, and how many bytes it has, where that is known. */
+  beginFile(bytes: number | undefined, name: string | undefined): void;
   /** First bytes of the next file of several, until its header is whole; of every file before any `push`. */
-  pushHeader(chunk: Uint8Array): "more" | "whole" | "all";
+  pushHeader(chunk: Uint8Array): "more" | "whole" | "all" | "network";
   /** The next bytes in file order. */
   push(chunk: Uint8Array): Promise<void>;
   /** A file ended: fails when bytes of it are missing. */
@@ -30,8 +32,8 @@ export interface WasmNetwork {
   info(): Pick<ModelInfo, "kind" | "architecture" | "bytes" | "layers" | "device" | "inputs" | "outputs" | "metadata">;
   /** Whether runs measure each launch from now on. */
   timeLaunches(on: boolean): void;
-  /** Runs on values by name; the outputs come in order, those to keep as their numbers. */
-  run(names: string[], values: WireValue[], outputs: readonly string[], keep: readonly string[]): Promise<WireValue[]>;
+  /** Runs on values by name; the outputs come in order, those to keep as their numbers. A loop asks `pause` now and then whether it goes on. */
+  run(names: string[], values: WireValue[], outputs: readonly string[], keep: readonly string[], pause: () => Promise<boolean>): Promise<WireValue[]>;
   /** A kept tensor. */
   read(kept: number): Promise<WireTensor>;
   drop(kept: number): void;

@@ -9,7 +9,7 @@ import type { LoadOptions, ModelInfo, Source, SourcePart } from "./types.js";
 const cancelled = (): HomefireError => new HomefireError("cancelled", "Loading was cancelled by its signal.");
 
 /**
- * Loads a model from a URL, a file, or bytes; shards in order. Everything runs in a worker of its own.
+ * Loads a model from a URL, a file, or bytes, or a list of these where it is in several files. Everything runs in a worker of its own.
  * Nothing is fetched but what `source` names (and the package's own worker and wasm).
  *
  * @throws {HomefireError} `fetch` when the bytes cannot be had, `format` or `unsupported-format` when they are
@@ -108,7 +108,7 @@ function checked(source: Source, options: LoadOptions): Checked {
     throw new HomefireError("invalid-input", `threads is ${String(threads)}; it must be a whole number from 1 to 64.`);
   }
   const list: readonly SourcePart[] = Array.isArray(source) ? (source as readonly SourcePart[]) : [source as SourcePart];
-  if (list.length === 0) throw new HomefireError("invalid-input", "The list of shards is empty.");
+  if (list.length === 0) throw new HomefireError("invalid-input", "The list of files is empty.");
   const pump = new Pump();
   const parts = list.map((part) => toWire(part, pump, network));
   return { load: { parts, device, contextLength, chatTemplate, network, exact, threads }, pump };
@@ -116,6 +116,10 @@ function checked(source: Source, options: LoadOptions): Checked {
 
 /** A part of a source in the form that the worker takes. */
 function toWire(part: SourcePart, pump: Pump, network: "allow" | "none"): WirePart {
+  if (typeof part === "object" && part !== null && "data" in part && "name" in part) {
+    if (typeof part.name === "string" && part.name !== "") return { ...toWire(part.data, pump, network), name: part.name };
+    throw new HomefireError("invalid-input", `The name of a part is ${JSON.stringify(part.name)}; it must be a text.`);
+  }
   if (typeof part === "string" || part instanceof URL) {
     let url: URL;
     try {
@@ -126,13 +130,23 @@ function toWire(part: SourcePart, pump: Pump, network: "allow" | "none"): WirePa
     if (network === "none" && url.protocol !== "blob:" && url.protocol !== "data:") {
       throw new HomefireError("fetch", `network: "none" forbids fetching ${url.href}. Give a File, a Blob or the bytes instead.`);
     }
-    return { url: url.href };
+    return { url: url.href, name: nameOf(url) };
   }
-  if (part instanceof Blob) return { blob: part };
+  if (part instanceof Blob) return { blob: part, name: part instanceof File ? part.name : undefined };
   if (part instanceof Response) {
-    if (part.ok && !part.bodyUsed) return pump.add(part);
+    if (part.ok && !part.bodyUsed) return { ...pump.add(part), name: part.url ? nameOf(new URL(part.url)) : undefined };
     throw new HomefireError("fetch", part.bodyUsed ? "The Response was read already." : `The Response has status ${part.status}.`);
   }
   if (part instanceof ArrayBuffer || part instanceof Uint8Array) return pump.add(part);
-  throw new HomefireError("invalid-input", "A source is a URL, a File, a Blob, bytes, a Response, or a list of these.");
+  throw new HomefireError("invalid-input", "A source is a URL, a File, a Blob, bytes, a Response, one of these as { name, data }, or a list of them.");
+}
+
+/** The path of an address; none where it says nothing. */
+function nameOf({ protocol, pathname }: URL): string | undefined {
+  if (protocol === "blob:" || protocol === "data:") return undefined;
+  try {
+    return decodeURIComponent(pathname);
+  } catch {
+    return pathname;
+  }
 }

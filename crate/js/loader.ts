@@ -1,6 +1,7 @@
 // A source becomes bytes in file order: URLs and Blobs are read here in the worker as streams; the page
 // sends the bytes of buffers and Responses chunk by chunk, as they are asked for. Of a model in several files,
-// the headers of all are read before the rest of the first, for only together they describe the model.
+// the headers of all are read before the rest of the first, for only together they describe the model. An ONNX
+// file comes before the files that it names.
 import { fromPlain, HomefireError, type PlainError } from "./errors.js";
 import type { WirePart } from "./messages.js";
 import type { WasmLoader } from "./glue.js";
@@ -15,6 +16,14 @@ export type Pull = (index: number) => Promise<Uint8Array | null>;
 interface Opened {
   bytes: number | null;
   chunks: AsyncIterable<Uint8Array>;
+}
+
+/** A file to be read from its beginning. */
+interface Waiting {
+  name: string | undefined;
+  /** Its length, where that is known before it is opened. */
+  bytes: number | null;
+  open(): Promise<Opened>;
 }
 
 /** Reads every part into `loader`, reporting on the way; ends where `stopped` throws. */
@@ -48,12 +57,18 @@ export async function readParts(
     });
     last = performance.now();
   };
-  const headers = parts.length > 1 ? await readHeaders(loader, parts, pull) : [];
-  for (const [index, part] of parts.entries()) {
-    const opened = headers[index] ?? (await open(part, pull));
-    total = headers.length > 0 ? headers.reduce<number | null>((sum, file) => add(sum, file.bytes), 0) : opened.bytes;
+  const files = parts.length > 1 ? await inOrder(loader, parts, pull) : parts.map((part) => waiting(part, pull));
+  for (const [index, file] of files.entries()) {
+    if (index > 0 && !loader.wantsFile(file.name)) {
+      if (isOnnx(file)) throw new HomefireError("invalid-input", `"${file.name}" is no part of "${files[0]?.name}": load each ONNX file on its own.`);
+      file.bytes = 0;
+      continue;
+    }
+    const opened = await file.open();
+    file.bytes = opened.bytes;
+    total = files.reduce<number | null>((sum, { bytes }) => (sum === null || bytes === null ? null : sum + bytes), 0);
     tell("download");
-    loader.beginFile(opened.bytes ?? undefined);
+    loader.beginFile(opened.bytes ?? undefined, file.name);
     for await (const chunk of opened.chunks) {
       for (let at = 0; at < chunk.length; at += CHUNK) {
         const slice = chunk.subarray(at, at + CHUNK);
@@ -69,56 +84,78 @@ export async function readParts(
   return tell;
 }
 
-/** Gives `loader` the header of every part. What comes back reads each part from its beginning. */
-async function readHeaders(loader: WasmLoader, parts: readonly WirePart[], pull: Pull): Promise<Opened[]> {
-  const files: Opened[] = [];
+const isOnnx = ({ name }: { name?: string | undefined }): boolean => /\.onnx$/i.test(name ?? "");
+
+const waiting = (part: WirePart, pull: Pull): Waiting => ({
+  name: part.name,
+  bytes: "blob" in part ? part.blob.size : "pull" in part ? part.bytes : null,
+  open: () => open(part, pull),
+});
+
+/** The parts in the order in which they are read: an ONNX file, by its name or else by what is in it, is the first. */
+async function inOrder(loader: WasmLoader, parts: readonly WirePart[], pull: Pull): Promise<Waiting[]> {
+  const named = parts.findIndex(isOnnx);
+  const { files, network } = named < 0 ? await readHeaders(loader, parts, pull) : { files: [], network: named };
+  const all = parts.map((part, index) => files[index] ?? waiting(part, pull));
+  return network === undefined ? all : [...all.splice(network, 1), ...all];
+}
+
+/** Gives `loader` the header of every part, until one is an ONNX file. What comes back reads each part from its beginning. */
+async function readHeaders(loader: WasmLoader, parts: readonly WirePart[], pull: Pull): Promise<{ files: Waiting[]; network?: number }> {
+  const files: Waiting[] = [];
+  // Of a file that may yet be the data of a network.
+  let unknown: { error: unknown } | undefined;
   for (const part of parts) {
     const opened = await open(part, pull);
     const chunks = opened.chunks[Symbol.asyncIterator]();
     const read: Uint8Array[] = [];
-    loader.beginFile(opened.bytes ?? undefined);
-    let state: ReturnType<WasmLoader["pushHeader"]> = "more";
+    const again = async (): Promise<void> => {
+      const { name } = part;
+      if ("pull" in part) files.push({ name, bytes: opened.bytes, open: async () => ({ bytes: opened.bytes, chunks: rest(read, chunks) }) });
+      else {
+        await chunks.return?.();
+        files.push({ ...waiting(part, pull), bytes: opened.bytes });
+      }
+    };
+    loader.beginFile(opened.bytes ?? undefined, part.name);
+    let state: ReturnType<WasmLoader["pushHeader"]> | "unknown" = "more";
     let length = 0;
     while (state === "more") {
       const step = await chunks.next();
       if (step.done) {
         // Now its length is known, and a header may end where the file does.
-        loader.beginFile(length);
+        loader.beginFile(length, part.name);
         state = loader.pushHeader(new Uint8Array());
         break;
       }
       // Of what is opened anew nothing is kept: its chunks share one buffer.
       if ("pull" in part) read.push(step.value);
       length += step.value.length;
-      state = loader.pushHeader(step.value);
+      try {
+        state = loader.pushHeader(step.value);
+      } catch (error) {
+        unknown ??= { error };
+        state = "unknown";
+      }
     }
     if (state === "more") throw new HomefireError("format", `File ${files.length + 1} of ${parts.length} ends inside its header. Download it again.`);
     if (state === "all") {
       await chunks.return?.();
-      files.push({ bytes: 0, chunks: nothing() });
-    } else if ("pull" in part) {
-      files.push({ bytes: opened.bytes, chunks: again(read, chunks) });
-    } else {
-      await chunks.return?.();
-      files.push({ bytes: opened.bytes, chunks: reopened(part, pull) });
-    }
+      files.push({ name: part.name, bytes: 0, open: async () => ({ bytes: 0, chunks: nothing() }) });
+    } else await again();
+    if (state === "network") return { files, network: files.length - 1 };
   }
-  return files;
+  if (unknown) throw unknown.error;
+  return { files };
 }
 
 /** The chunks that were read already, then the others: a stream that the page holds cannot begin anew. */
-async function* again(read: Uint8Array[], rest: AsyncIterator<Uint8Array>): AsyncIterable<Uint8Array> {
+async function* rest(read: Uint8Array[], others: AsyncIterator<Uint8Array>): AsyncIterable<Uint8Array> {
   for (let chunk = read.shift(); chunk; chunk = read.shift()) yield chunk;
-  for (let step = await rest.next(); !step.done; step = await rest.next()) yield step.value;
+  for (let step = await others.next(); !step.done; step = await others.next()) yield step.value;
 }
 
 async function* nothing(): AsyncIterable<Uint8Array> {}
-
-async function* reopened(part: WirePart, pull: Pull): AsyncIterable<Uint8Array> {
-  yield* (await open(part, pull)).chunks;
-}
-
-const add = (a: number | null, b: number | null): number | null => (a === null || b === null ? null : a + b);
 
 async function open(part: WirePart, pull: Pull): Promise<Opened> {
   if ("blob" in part) return { bytes: part.blob.size, chunks: stream(part.blob.stream(), "the file") };

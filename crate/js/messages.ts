@@ -6,8 +6,8 @@ import type { EmbedOptions, GenerateOptions, Message, ModelInfo, Piece, Profile,
 import type { VariantName } from "./variant.js";
 import type { WireRun, WireValue } from "./wire.js";
 
-/** One part of a source as the worker sees it; the page pumps the bytes of `pull`. */
-export type WirePart = { url: string } | { blob: Blob } | { pull: number; bytes: number | null };
+/** One part of a source as the worker sees it; the page pumps the bytes of `pull`. Its name is a path or a file's. */
+export type WirePart = ({ url: string } | { blob: Blob } | { pull: number; bytes: number | null }) & { name?: string | undefined };
 
 /** Load options that can be posted. */
 export interface WireLoad {

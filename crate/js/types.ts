@@ -1,10 +1,13 @@
 import type { DeviceTensor } from "./kept.js";
 import type { TensorData, TensorLike, TensorType } from "./tensor.js";
 
-/** One part of a model: where its bytes come from. */
-export type SourcePart = string | URL | File | Blob | ArrayBuffer | Uint8Array | Response;
+/** Where bytes come from. */
+export type SourceBytes = string | URL | File | Blob | ArrayBuffer | Uint8Array | Response;
 
-/** A model: one file, or the shards of one in order. */
+/** One part of a model: where its bytes come from, and its name where they have none of their own, as addresses and Files do. */
+export type SourcePart = SourceBytes | { name: string; data: SourceBytes };
+
+/** A model: one file, or all files of one. Shards come in order; other files in any. */
 export type Source = SourcePart | readonly SourcePart[];
 
 /** How far loading is. */
@@ -116,7 +119,7 @@ export interface RunOptions {
   profile?: boolean;
   /** Moves the buffers of the inputs to the worker instead of copying them: they are empty for the caller from then on. */
   transfer?: boolean;
-  /** Aborting it drops a run that waits for its turn; the run rejects with kind `cancelled`. */
+  /** Aborting it drops a run that waits for its turn, or ends one in a loop; the run rejects with kind `cancelled`. */
   signal?: AbortSignal;
 }
 

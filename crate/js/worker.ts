@@ -74,7 +74,7 @@ async function asked(id: number, hosted: Hosted | undefined, model: number, call
   }
   if (!hosted || !models.has(model)) throw new HomefireError("cancelled", "The model was closed.");
   if (call.call === "run") {
-    const values = await run(network(hosted), call.run);
+    const values = await run(id, network(hosted), call.run);
     const buffers: Transferable[] = [];
     collect(values, buffers);
     reply(values, buffers);
@@ -242,9 +242,14 @@ function promptIds(hosted: Hosted, prompt: Prompt): Uint32Array {
   return language(hosted).tokenize(renderChat(template.template, prompt.messages, template), true);
 }
 
-const run = (network: WasmNetwork, { names, values, outputs, keep, profile }: WireRun): Promise<WireValue[]> => {
+const run = (id: number, network: WasmNetwork, { names, values, outputs, keep, profile }: WireRun): Promise<WireValue[]> => {
   network.timeLaunches(profile);
-  return network.run(names, values, outputs, keep);
+  // A cancel arrives between two rounds of a loop.
+  const pause = async (): Promise<boolean> => {
+    await turn();
+    return !cancelled.has(id);
+  };
+  return network.run(names, values, outputs, keep, pause);
 };
 
 /** The buffers in values, to be moved. */

@@ -2,13 +2,15 @@
 //! (`data/onnx/make_flow.py`).
 
 use homefire::backend::cpu::CpuBackend;
-use homefire::error::{Error, Result};
-use homefire::session::Network;
+use homefire::error::{Error, ErrorKind, Result};
+use homefire::session::{Network, Pause};
 use homefire::tensor::Tensor;
 use homefire::types::DType;
 use pollster::block_on;
 use serde_json::Value;
+use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 
 fn load(name: &str) -> Result<Network> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/onnx/flow");
@@ -52,6 +54,30 @@ fn agrees(name: &str) {
             }
         }
     }
+}
+
+#[test]
+fn a_loop_without_an_end_is_left_when_it_pauses() {
+    let mut network = load("eternal").unwrap();
+    let feeds = |more: u8| {
+        let more = Tensor::new(&[], &[more]).unwrap().reinterpreted(DType::Bool, &[]).unwrap();
+        vec![("x", Tensor::new(&[2], &[1.0f32, 2.0]).unwrap()), ("more", more)]
+    };
+    let asked = Rc::new(Cell::new(0));
+    let count = Rc::clone(&asked);
+    let pause: Pause = Rc::new(move || {
+        count.set(count.get() + 1);
+        let goes_on = count.get() < 3;
+        Box::pin(
+            async move { if goes_on { Ok(()) } else { Err(Error::new(ErrorKind::Cancelled, "enough")) } },
+        )
+    });
+    network.pause_by(Some(&pause));
+    let error = block_on(network.run(feeds(1), &["y"])).unwrap_err();
+    assert_eq!((error.kind(), asked.get()), (ErrorKind::Cancelled, 3));
+    network.pause_by(None);
+    let y = block_on(network.run(feeds(0), &["y"])).unwrap();
+    assert_eq!(y[0].data::<f32>().unwrap(), [1.0, 2.0]);
 }
 
 fn refused(name: &str) -> Error {

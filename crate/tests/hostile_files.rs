@@ -6,6 +6,8 @@ use homefire::error::{Error, ErrorKind};
 use homefire::formats::gguf::{Gguf, Parsed};
 use homefire::formats::onnx;
 use homefire::session::{Loader, LoaderOptions};
+use homefire::tensor::Tensor;
+use homefire::types::DType;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
@@ -210,7 +212,7 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
 
 /// Reads a file as everything that it may be, and decodes the tensors of the graph.
 fn read_onnx(bytes: &[u8]) -> Vec<Result<(), Error>> {
-    let nothing = |_: &str, _: u64, length: Option<u64>| Ok(vec![0; length.unwrap_or(0).min(64) as usize]);
+    let nothing = |_: &str, _: u64, n_bytes: usize| Tensor::zeros(DType::U8, &[n_bytes.min(64)]);
     let model = onnx::parse(bytes).and_then(|model| {
         model.graph.initializers.iter().try_for_each(|tensor| match tensor.decode(&nothing) {
             Err(error) if error.kind() != ErrorKind::UnsupportedFormat => Err(error),

@@ -46,7 +46,7 @@ fn graph(name: &str) -> Option<Graph> {
         eprintln!("SKIPPED: {} is not there; `npm test` downloads it", path.display());
         return None;
     };
-    Some(import::onnx::build(&onnx::parse(&bytes).unwrap()).unwrap())
+    Some(import::onnx::build(&onnx::parse(&bytes).unwrap(), &|_, _, _| unreachable!()).unwrap())
 }
 
 fn counts(graph: &Graph) -> BTreeMap<&'static str, usize> {

@@ -3,12 +3,13 @@
 
 use homefire::error::Result;
 use homefire::formats::onnx;
+use homefire::tensor::Tensor;
+use homefire::types::DType;
 use libfuzzer_sys::fuzz_target;
 
 /// Stands for a file of 4 KiB of zeros.
-fn outside(_: &str, offset: u64, length: Option<u64>) -> Result<Vec<u8>> {
-    let left = 4096 - offset.min(4096);
-    Ok(vec![0; length.unwrap_or(left).min(left) as usize])
+fn outside(_: &str, offset: u64, n_bytes: usize) -> Result<Tensor> {
+    Tensor::zeros(DType::U8, &[n_bytes.min(4096 - offset.min(4096) as usize)])
 }
 
 fuzz_target!(|bytes: &[u8]| {

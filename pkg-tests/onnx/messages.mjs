@@ -176,11 +176,21 @@ function typeOf(type, dims) {
   return message(1, number(1, TYPES.indexOf(type)), shape ?? []);
 }
 
-/** An ONNX file: nodes `[operator, inputs, outputs]`, inputs and outputs `[name, type, dims]`. */
-export function model(nodes, inputs, outputs, opset = 21) {
+/** A constant whose elements are in another file. */
+function outside([name, type, dims, location, offset, length]) {
+  const entries = Object.entries({ location, offset: String(offset), length: String(length) });
+  return message(5, dims.map((dim) => number(1, dim)), number(2, TYPES.indexOf(type)), text(8, name),
+    entries.map(([key, value]) => message(13, text(1, key), text(2, value))), number(14, 1));
+}
+
+/**
+ * An ONNX file: nodes `[operator, inputs, outputs]`, inputs and outputs `[name, type, dims]`, constants in other files
+ * `[name, type, dims, location, offset, length]`.
+ */
+export function model(nodes, inputs, outputs, { opset = 21, data = [] } = {}) {
   const port = (field) => ([name, type, dims]) => message(field, text(1, name), message(2, typeOf(type, dims)));
   const node = ([op, takes, gives], i) =>
     message(1, takes.map((name) => text(1, name)), gives.map((name) => text(2, name)), text(3, `${op}_${i}`), text(4, op));
-  const graph = message(7, nodes.map(node).flat(), text(2, 'graph'), inputs.flatMap(port(11)), outputs.flatMap(port(12)));
+  const graph = message(7, nodes.map(node).flat(), text(2, 'graph'), data.flatMap(outside), inputs.flatMap(port(11)), outputs.flatMap(port(12)));
   return Uint8Array.from([...number(1, 10), ...graph, ...message(8, number(2, opset))]);
 }

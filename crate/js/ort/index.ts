@@ -120,8 +120,8 @@ export declare namespace InferenceSession {
     executionProviders?: readonly Provider[];
     /** Where outputs stay: all but `cpu` keeps them with the model until `getData()` or `dispose()`. */
     preferredOutputLocation?: Tensor.DataLocation | Readonly<Record<string, Tensor.DataLocation>>;
-    /** Not supported: a model of this package has its weights in its file. */
-    externalData?: readonly unknown[];
+    /** The files beside the model that have its weights: with the path that the model names them by, or addresses. */
+    externalData?: readonly (ExternalData | string)[];
     // Taken, and of no effect here.
     intraOpNumThreads?: number;
     interOpNumThreads?: number;
@@ -138,6 +138,10 @@ export declare namespace InferenceSession {
     logVerbosityLevel?: number;
     enableGraphCapture?: boolean;
     extra?: Record<string, unknown>;
+  }
+  interface ExternalData {
+    readonly path: string;
+    readonly data: string | URL | Blob | ArrayBuffer | Uint8Array;
   }
   interface RunOptions {
     logSeverityLevel?: 0 | 1 | 2 | 3 | 4;
@@ -165,19 +169,21 @@ export const env = {
 
 /** Loads on the first of the providers that can. */
 async function open(source: string | Uint8Array, { executionProviders = ["wasm"], externalData = [] }: InferenceSession.SessionOptions): Promise<Model> {
-  if (externalData.length > 0) throw new Error("externalData is not supported: give a model that has its weights in its file.");
+  const others = externalData.map((item) => (typeof item === "string" ? item : { name: item.path, data: item.data }));
+  // The model is the part with this name, whatever its own is.
+  const parts = others.length > 0 ? [{ name: "model.onnx", data: source }, ...others] : source;
   const names = executionProviders.map((provider) => (typeof provider === "string" ? provider : provider.name));
   const devices = names.flatMap((name) =>
     ["webgpu", "webgl", "webnn"].includes(name) ? ["webgpu" as const] : ["wasm", "cpu"].includes(name) ? ["cpu" as const] : [],
   );
-  const [first, ...others] = [...new Set(devices)];
+  const [first, ...fallbacks] = [...new Set(devices)];
   if (!first) throw new Error(`no available backend found. ERR: ${names.map((name) => `[${name}] backend not found.`).join(", ")}`);
   try {
-    return await load(source, { device: first });
+    return await load(parts, { device: first });
   } catch (thrown) {
     const cannot = thrown instanceof HomefireError && (thrown.kind === "no-webgpu" || thrown.kind === "unsupported-op");
-    if (!cannot || !others[0]) throw thrown;
-    return load(source, { device: others[0] });
+    if (!cannot || !fallbacks[0]) throw thrown;
+    return load(parts, { device: fallbacks[0] });
   }
 }
 

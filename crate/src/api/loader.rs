@@ -14,15 +14,15 @@ use crate::backend::cpu::CpuBackend;
 use crate::backend::gpu::{GpuDevice, self_test};
 use crate::embed;
 use crate::error::{Error, ErrorKind, Result, fail};
-use crate::formats::safetensors::looks_like_safetensors;
+use crate::formats::onnx::{self, DataFiles};
 use crate::generate::TextModel;
 use crate::kernels::threads::Threads;
 use crate::plan::Crossing;
-use crate::session::{self, Comparison, HeaderState, LoaderOptions};
+use crate::session::{self, Comparison, HeaderState, LoaderOptions, NetworkFile};
 use crate::tensor::Chunk;
 
 /// Bytes of a network up to which its first run tries both devices: a larger one is worth a GPU.
-const MAX_COMPARED: usize = 64 << 20;
+const MAX_COMPARED: u64 = 64 << 20;
 
 /// The device of a model, as its `info` tells it.
 #[derive(Clone)]
@@ -68,9 +68,33 @@ pub struct Loader {
     device: Option<Device>,
     gpu: Option<GpuDevice>,
     inner: Option<session::Loader>,
-    /// The bytes of an ONNX file, which is read when it is whole.
-    network: Option<Vec<u8>>,
+    /// An ONNX file, which is read when it is whole.
+    network: Option<Onnx>,
+    /// The length of the file whose bytes come, where it is known.
+    file_len: Option<u64>,
     begun: bool,
+    /// Whether the next header bytes are the first of their file.
+    first_of_file: bool,
+}
+
+/// The bytes of an ONNX file, and once it is whole those of the files beside it.
+#[derive(Default)]
+struct Onnx {
+    bytes: Vec<u8>,
+    data: Option<DataFiles>,
+}
+
+impl Onnx {
+    /// Where the bytes of files beside it go.
+    fn data(&mut self) -> Result<&mut DataFiles> {
+        if self.data.is_none() {
+            self.data = Some(DataFiles::of(&onnx::parse(&self.bytes)?)?);
+        }
+        match &mut self.data {
+            Some(data) => Ok(data),
+            None => fail!(Internal, "the data were just there"),
+        }
+    }
 }
 
 #[wasm_bindgen]
@@ -84,7 +108,16 @@ impl Loader {
             exact: options.flag("exact", false)?,
         });
         let wanted = options.text("device")?.unwrap_or_else(|| "auto".to_string());
-        Ok(Self { wanted, device: None, gpu: None, inner: Some(inner), network: None, begun: false })
+        Ok(Self {
+            wanted,
+            device: None,
+            gpu: None,
+            inner: Some(inner),
+            network: None,
+            file_len: None,
+            begun: false,
+            first_of_file: true,
+        })
     }
 
     /// Picks the device and says which and why. Fails with `no-webgpu` where WebGPU was demanded and cannot run.
@@ -104,17 +137,37 @@ impl Loader {
         Ok(object)
     }
 
-    /// Says how many bytes the file has whose first bytes come next, where that is known.
+    /// Whether a file of that name is wanted beside the ONNX file that has come.
+    #[wasm_bindgen(js_name = wantsFile)]
+    pub fn wants_file(&mut self, name: Option<String>) -> std::result::Result<bool, Error> {
+        match &mut self.network {
+            Some(network) => network.data()?.wants(name.as_deref()),
+            None => Ok(true),
+        }
+    }
+
+    /// Says which file comes next, and how many bytes it has, where that is known.
     #[wasm_bindgen(js_name = beginFile)]
-    pub fn begin_file(&mut self, bytes: Option<f64>) -> std::result::Result<(), Error> {
-        self.inner()?.begin_file(bytes.map(|n| n as u64));
+    pub fn begin_file(&mut self, bytes: Option<f64>, name: Option<String>) -> std::result::Result<(), Error> {
+        self.file_len = bytes.map(|n| n as u64);
+        self.first_of_file = true;
+        match &mut self.network {
+            Some(network) => network.data()?.begin(name.as_deref(), self.file_len)?,
+            None => {
+                let len = self.file_len;
+                self.inner()?.begin_file(len);
+            }
+        }
         Ok(())
     }
 
     /// Takes first bytes of the next file of several and says how far its header is: `more` is wanted, it is
-    /// `whole`, or it was `all` of the file.
+    /// `whole`, or it was `all` of the file. Of an ONNX file, which is a `network`, nothing is taken yet.
     #[wasm_bindgen(js_name = pushHeader)]
     pub fn push_header(&mut self, chunk: &[u8]) -> std::result::Result<String, Error> {
+        if std::mem::take(&mut self.first_of_file) && onnx::looks_like_onnx(chunk) {
+            return Ok("network".into());
+        }
         let state = match self.inner()?.push_header(chunk)? {
             HeaderState::More => "more",
             HeaderState::Whole => "whole",
@@ -125,14 +178,29 @@ impl Loader {
 
     /// Takes the next bytes of the file.
     pub async fn push(&mut self, chunk: js_sys::Uint8Array) -> std::result::Result<(), Error> {
-        if !std::mem::replace(&mut self.begun, true) && looks_like_onnx(&chunk.subarray(0, 16).to_vec()) {
-            self.network = Some(Vec::new());
+        if !std::mem::replace(&mut self.begun, true) && onnx::looks_like_onnx(&chunk.subarray(0, 16).to_vec())
+        {
+            let mut bytes = Vec::new();
+            // Where there is no room, growing says so.
+            let _ = bytes.try_reserve_exact(self.file_len.unwrap_or(0) as usize);
+            self.network = Some(Onnx { bytes, data: None });
         }
-        if let Some(bytes) = &mut self.network {
-            let start = bytes.len();
-            bytes.resize(start + chunk.length() as usize, 0);
-            chunk.copy_to(&mut bytes[start..]);
-            return Ok(());
+        match &mut self.network {
+            Some(Onnx { data: Some(data), .. }) => return data.push(&Chunk::Page(chunk)),
+            Some(Onnx { bytes, data: None }) => {
+                let start = bytes.len();
+                let n = chunk.length() as usize;
+                if bytes.try_reserve(n).is_err() {
+                    return Err(Error::new(
+                        ErrorKind::OutOfMemory,
+                        "no memory for the bytes of the ONNX file",
+                    ));
+                }
+                bytes.resize(start + n, 0);
+                chunk.copy_to(&mut bytes[start..]);
+                return Ok(());
+            }
+            None => {}
         }
         self.inner()?.push(Chunk::Page(chunk))
     }
@@ -140,16 +208,18 @@ impl Loader {
     /// The file ended. Fails when bytes of it are missing.
     #[wasm_bindgen(js_name = endOfFile)]
     pub fn end_of_file(&mut self) -> std::result::Result<(), Error> {
-        if self.network.is_some() {
-            return Ok(());
+        match &mut self.network {
+            Some(Onnx { data: Some(data), .. }) => data.end(),
+            Some(_) => Ok(()),
+            None => self.inner()?.end_file(),
         }
-        self.inner()?.end_file()
     }
 
     /// How far loading is: `{ loadedBytes, expectedBytes?, tensor? }`.
     pub fn progress(&mut self) -> std::result::Result<JsValue, Error> {
-        if let Some(bytes) = &self.network {
-            return Ok(Object::new().count("loadedBytes", bytes.len() as u64).into());
+        if let Some(Onnx { bytes, data }) = &self.network {
+            let tensor = data.as_ref().and_then(DataFiles::next_tensor);
+            return Ok(Object::new().count("loadedBytes", bytes.len() as u64).maybe("tensor", tensor).into());
         }
         let progress = self.inner()?.progress();
         let expected = progress.expected_bytes.map(|n| n as f64);
@@ -166,18 +236,20 @@ impl Loader {
     /// The model of an ONNX file. Fails when the file is broken, and when operators are not supported, naming them all.
     #[wasm_bindgen(js_name = finishNetwork)]
     pub fn finish_network(&mut self) -> std::result::Result<Network, Error> {
-        let (Some(bytes), Some(device)) = (self.network.take(), self.device.clone()) else {
+        let (Some(Onnx { bytes, data }), Some(device)) = (self.network.take(), self.device.clone()) else {
             return fail!(Internal, "finishNetwork() comes once, after the bytes of an ONNX file");
         };
+        let n_bytes = bytes.len() as u64 + data.as_ref().map_or(0, DataFiles::n_bytes);
+        let file = NetworkFile { bytes: &bytes, data };
         let Some(gpu) = self.gpu.take() else {
-            let network = session::Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
-            return Ok(Network::new(network, device, bytes.len() as u64));
+            let network = session::Network::new(file, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
+            return Ok(Network::new(network, device, n_bytes));
         };
-        let mut network = session::Network::on_gpu(&bytes, gpu, Crossing::TYPICAL)?;
-        if self.wanted != "webgpu" && bytes.len() <= MAX_COMPARED {
+        let mut network = session::Network::on_gpu(file, gpu, Crossing::TYPICAL)?;
+        if self.wanted != "webgpu" && n_bytes <= MAX_COMPARED {
             network.compare_at_first_run();
         }
-        Ok(Network::new(network, device, bytes.len() as u64))
+        Ok(Network::new(network, device, n_bytes))
     }
 
     /// Whether the model turns texts into vectors: [`finish_encoder`](Self::finish_encoder) then gives it.
@@ -226,13 +298,6 @@ impl Loader {
             None => fail!(Internal, "the loader has finished"),
         }
     }
-}
-
-/// Whether the first byte is the tag of a field with which ONNX files begin: the version, the producer, the graph,
-/// the operators. Of the other formats only safetensors may begin with one of them, and shows itself further on.
-fn looks_like_onnx(first: &[u8]) -> bool {
-    let tags = [0x08, 0x12, 0x1a, 0x22, 0x3a, 0x42];
-    first.first().is_some_and(|byte| tags.contains(byte)) && !looks_like_safetensors(first)
 }
 
 /// The GPU that serves, if one does, and why. Fails where one was demanded and none can.

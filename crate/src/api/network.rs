@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 
 use super::loader::Device;
 use super::model::busy;
@@ -13,7 +15,7 @@ use super::object::{Object, array};
 use crate::backend::Held;
 use crate::error::{Error, Result, ensure, fail};
 use crate::formats::onnx::ElementType;
-use crate::session::{self, Port, PortDim, PortKind};
+use crate::session::{self, Pause, Port, PortDim, PortKind};
 use crate::tensor::Tensor;
 use crate::types::{DType, TensorType};
 
@@ -141,7 +143,7 @@ impl Network {
     }
 
     /// Runs on `values` for the inputs `names` and gives the outputs named, in that order; those also in `keep`
-    /// stay here, and their number comes.
+    /// stay here, and their number comes. A long run asks `pause()` now and then, whose promise says whether it goes on.
     #[allow(
         clippy::await_holding_refcell_ref,
         reason = "all others that borrow the model fail, and say it is busy"
@@ -152,6 +154,7 @@ impl Network {
         values: Array,
         outputs: Vec<String>,
         keep: Vec<String>,
+        pause: Function,
     ) -> std::result::Result<Array, Error> {
         let mut network = self.inner.try_borrow_mut().map_err(|_| busy())?;
         let given = names.iter().zip(values.iter());
@@ -159,9 +162,11 @@ impl Network {
         let feeds = feeds.collect::<Result<Vec<_>>>()?;
         let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
         let stay: Vec<&str> = keep.iter().map(String::as_str).collect();
-        let computed = network.run_keeping(feeds, &wanted, &stay).await?;
+        network.pause_by(Some(&pausing(pause)));
+        let computed = network.run_keeping(feeds, &wanted, &stay).await;
+        network.pause_by(None);
         let given_back = Array::new();
-        for (name, held) in outputs.iter().zip(computed) {
+        for (name, held) in outputs.iter().zip(computed?) {
             given_back.push(&if keep.contains(name) { self.keep(held) } else { write(&held.read().await?) });
         }
         Ok(given_back)
@@ -196,6 +201,22 @@ impl Network {
         });
         Ok(Object::new().with("device", self.device_of(&network).object()).with("nodes", array(nodes)).into())
     }
+}
+
+/// Asks the page's function.
+fn pausing(ask: Function) -> Pause {
+    Rc::new(move || {
+        let promise = ask.call0(&JsValue::NULL).and_then(|promise| promise.dyn_into::<Promise>());
+        Box::pin(async move {
+            let goes_on = match promise {
+                Ok(promise) => JsFuture::from(promise).await,
+                Err(thrown) => Err(thrown),
+            };
+            let goes_on = goes_on.is_ok_and(|goes_on| goes_on.is_truthy());
+            ensure!(goes_on, Cancelled, "the run was cancelled");
+            Ok(())
+        })
+    })
 }
 
 fn ports(ports: &[Port]) -> JsValue {

@@ -40,6 +40,9 @@ pub enum Sums {
         weights: Vec<f32>,
         /// How many vectors each class has.
         counts: Vec<usize>,
+        /// The factor and the summand by which the sum of each pair becomes a likelihood, `1 / (1 + exp(a·sum + b))`.
+        /// Those of all pairs make likelihoods of the classes, which come in place of the sums.
+        likelihoods: Vec<(f32, f32)>,
     },
 }
 
@@ -100,12 +103,14 @@ impl Machine {
                         && weights.len().is_multiple_of(vectors)
                         && weights.len() / vectors <= self.rho.len()
                 }
-                Sums::Pairs { weights, counts } => {
+                Sums::Pairs { weights, counts, likelihoods } => {
+                    let pairs = counts.len() * counts.len().saturating_sub(1) / 2;
                     let all = counts.iter().try_fold(0usize, |all, n| all.checked_add(*n));
                     all == Some(vectors)
                         && counts.len() > 1
                         && Some(weights.len()) == vectors.checked_mul(counts.len() - 1)
-                        && self.rho.len() >= counts.len() * (counts.len() - 1) / 2
+                        && self.rho.len() >= pairs
+                        && (likelihoods.is_empty() || likelihoods.len() == pairs)
                 }
             };
         ensure!(fits, InvalidGraph, "{vectors} support vectors do not fit their weights");
@@ -119,6 +124,7 @@ impl Machine {
     fn n_sums(&self) -> usize {
         match &self.sums {
             Sums::Plain(weights) => weights.len().checked_div(self.n_vectors()).unwrap_or(0),
+            Sums::Pairs { counts, likelihoods, .. } if !likelihoods.is_empty() => counts.len(),
             Sums::Pairs { counts, .. } => counts.len() * (counts.len() - 1) / 2,
         }
     }
@@ -140,7 +146,8 @@ impl Machine {
                         .map(|(weights, rho)| sum(weights, &alike) + f64::from(*rho)),
                 );
             }
-            Sums::Pairs { weights, counts } => {
+            Sums::Pairs { weights, counts, likelihoods } => {
+                let first = y.len();
                 let mut won = vec![0.0; counts.len()];
                 let starts: Vec<usize> = (0..counts.len()).map(|i| counts[..i].iter().sum()).collect();
                 let part = |row: usize, class: usize| {
@@ -157,9 +164,57 @@ impl Machine {
                     }
                 }
                 votes.extend(won);
+                if !likelihoods.is_empty() {
+                    let pairs: Vec<f64> = y.drain(first..).collect();
+                    let likely = pairs.iter().zip(likelihoods).map(|(sum, (a, b))| {
+                        (1.0 / (1.0 + (sum * f64::from(*a) + f64::from(*b)).exp())).clamp(1e-7, 1.0 - 1e-7)
+                    });
+                    y.extend(coupled(counts.len(), &likely.collect::<Vec<_>>()));
+                }
             }
         }
     }
+}
+
+/// Likelihoods of classes that fit those of one class against another best, pair by pair in the order of the sums: the
+/// second method of Wu, Lin and Weng 2004, as LIBSVM iterates it.
+fn coupled(classes: usize, pairs: &[f64]) -> Vec<f64> {
+    let mut against = vec![0.0; classes * classes];
+    let mut next = pairs.iter();
+    for i in 0..classes {
+        for (j, p) in (i + 1..classes).zip(&mut next) {
+            (against[i * classes + j], against[j * classes + i]) = (*p, 1.0 - p);
+        }
+    }
+    let mut q = vec![0.0; classes * classes];
+    for i in 0..classes {
+        for j in (0..classes).filter(|j| *j != i) {
+            let (theirs, own) = (against[j * classes + i], against[i * classes + j]);
+            q[i * classes + i] += theirs * theirs;
+            q[i * classes + j] = -theirs * own;
+        }
+    }
+    let mut p = vec![1.0 / classes as f64; classes];
+    for _ in 0..classes.max(100) {
+        let product = |p: &[f64], i: usize| (0..classes).map(|j| q[i * classes + j] * p[j]).sum::<f64>();
+        let mut qp: Vec<f64> = (0..classes).map(|i| product(&p, i)).collect();
+        let mut all: f64 = p.iter().zip(&qp).map(|(p, qp)| p * qp).sum();
+        let off = qp.iter().map(|qp| (qp - all).abs()).fold(0.0, f64::max);
+        if off < 0.005 / classes as f64 {
+            break;
+        }
+        for i in 0..classes {
+            let own = q[i * classes + i];
+            let step = (all - qp[i]) / own;
+            p[i] += step;
+            all = (all + step * (step * own + 2.0 * qp[i])) / (1.0 + step) / (1.0 + step);
+            for j in 0..classes {
+                qp[j] = (qp[j] + step * q[i * classes + j]) / (1.0 + step);
+                p[j] /= 1.0 + step;
+            }
+        }
+    }
+    p
 }
 
 impl OpDef for Svm {
@@ -220,7 +275,15 @@ pub(super) mod parity {
         let plain = machine(Kernel::Rbf { gamma: 0.5 }, Sums::Plain(vec![1.0, -2.0, 0.5]));
         let pairs = machine(
             Kernel::Rbf { gamma: 0.5 },
-            Sums::Pairs { weights: vec![1.0, -2.0, 0.5], counts: vec![1, 2] },
+            Sums::Pairs { weights: vec![1.0, -2.0, 0.5], counts: vec![1, 2], likelihoods: Vec::new() },
+        );
+        let likely = machine(
+            Kernel::Rbf { gamma: 0.5 },
+            Sums::Pairs {
+                weights: vec![1.0, -2.0, 0.5],
+                counts: vec![1, 2],
+                likelihoods: vec![(-1.5, 0.25)],
+            },
         );
         let rows = || vec![Given::noise(&[4, 2], 1)];
         let sums = move |x: &[Option<Array>]| -> Vec<f64> {
@@ -230,6 +293,14 @@ pub(super) mod parity {
         vec![
             Case::new("of weights", plain, rows(), Tolerance::of(1e-6), move |x| {
                 vec![Array::new(&[4, 1], sums(x))]
+            }),
+            // Of two classes, the likelihoods are those of the pair, as near as the iteration goes before it ends.
+            Case::new("likelihoods", likely, rows(), Tolerance::of(1e-3), move |x| {
+                let first = |y: &f64| 1.0 / (1.0 + (-1.5 * y + 0.25).exp());
+                let both = sums(x).iter().flat_map(|y| [first(y), 1.0 - first(y)]).collect();
+                let votes =
+                    sums(x).iter().flat_map(|y| if *y > 0.0 { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
+                vec![Array::new(&[4, 2], both), Array::new(&[4, 2], votes)]
             }),
             Case::new("of a pair of classes", pairs, rows(), Tolerance::of(1e-6), move |x| {
                 let votes =

@@ -253,7 +253,7 @@ impl Resolver<'_> {
         let small = outputs
             .iter()
             .try_fold(true, |small, ty| Ok::<_, Error>(small && ty.n_bytes()? <= MAX_KNOWN_BYTES))?;
-        if all_known && plain && small {
+        if all_known && plain && (small || no_bytes) {
             let outputs = node.op.eval_now(&value_refs).map_err(explain)?;
             return self.learn(node, outputs);
         }

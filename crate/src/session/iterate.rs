@@ -3,17 +3,32 @@
 use super::Session;
 use crate::error::{Result, ensure, fail};
 use crate::graph::Node;
+use crate::kernels::clock;
 use crate::ops::iterate::{Along, Iterate};
 use crate::ops::pad::{Pad, PadMode};
 use crate::ops::transpose::Transpose;
 use crate::ops::{Op, axis_of};
 use crate::tensor::Tensor;
 use crate::types::DType;
+use std::pin::Pin;
+use std::rc::Rc;
 
 /// Bytes that the results of the rounds may take before they are stacked: a loop may have no end.
 const MAX_STACKED_BYTES: usize = if cfg!(target_pointer_width = "32") { 1 << 30 } else { 1 << 34 };
 
+/// Lets others have a turn. Fails where the run shall go on no longer.
+pub type Pause = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>>>>>;
+
+/// Milliseconds between two pauses.
+const PAUSE_MS: f64 = 25.0;
+
 impl Session {
+    /// Has runs that go round a body ask this every few milliseconds; nothing where there is none.
+    pub fn pause_by(&mut self, pause: Option<&Pause>) {
+        self.pause = pause.map(|pause| (Rc::clone(pause), clock::now()));
+        self.bodies.iter_mut().for_each(|body| body.pause_by(pause));
+    }
+
     /// The outputs of a node that has a body, from its inputs.
     pub(super) async fn iterate(&mut self, node: &Node, inputs: Vec<Option<Tensor>>) -> Result<Vec<Tensor>> {
         let Op::Iterate(op) = &node.op else { return fail!(Internal, "{} has no body", node.op.name()) };
@@ -44,7 +59,14 @@ impl Session {
             "a body has {wanted} inputs, and {} came",
             inputs.len()
         );
-        Box::pin(session.run_all(inputs)).await
+        let outputs = Box::pin(session.run_all(inputs)).await?;
+        if let Some((pause, last)) = &mut self.pause
+            && clock::now() - *last > PAUSE_MS
+        {
+            pause().await?;
+            *last = clock::now();
+        }
+        Ok(outputs)
     }
 
     async fn run_loop(

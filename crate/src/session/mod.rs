@@ -8,6 +8,7 @@ mod network;
 mod session;
 
 pub use headers::HeaderState;
+pub use iterate::Pause;
 pub use loader::{Kind, Loaded, Loader, LoaderOptions, Progress};
-pub use network::{Comparison, Network, Port, PortDim, PortKind};
+pub use network::{Comparison, Network, NetworkFile, Port, PortDim, PortKind};
 pub use session::{Given, Session};

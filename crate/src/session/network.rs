@@ -1,12 +1,12 @@
 //! A model in an ONNX file: tensors by name in, tensors by name out.
 
 use super::session::read_all;
-use super::{Session, check_feeds};
+use super::{Pause, Session, check_feeds};
 use crate::backend::cpu::CpuBackend;
 use crate::backend::gpu::{GpuBackend, GpuDevice};
 use crate::backend::{Backend, Held, Profiled};
 use crate::error::{Error, ErrorKind, Result};
-use crate::formats::onnx::{self, DimInfo, ValueInfo, ValueType};
+use crate::formats::onnx::{self, DataFiles, DimInfo, ValueInfo, ValueType};
 use crate::graph::Graph;
 use crate::import;
 use crate::kernels::clock;
@@ -65,6 +65,20 @@ impl Comparison {
     }
 }
 
+/// The bytes of an ONNX file, and those of the files beside it.
+pub struct NetworkFile<'b> {
+    /// The file itself.
+    pub bytes: &'b [u8],
+    /// The files with elements of its tensors, where it has such.
+    pub data: Option<DataFiles>,
+}
+
+impl<'b, B: AsRef<[u8]> + ?Sized> From<&'b B> for NetworkFile<'b> {
+    fn from(bytes: &'b B) -> Self {
+        Self { bytes: bytes.as_ref(), data: None }
+    }
+}
+
 /// A loaded ONNX model.
 pub struct Network {
     session: Session,
@@ -79,8 +93,11 @@ pub struct Network {
 impl Network {
     /// Reads a file and places its weights on the back end that `open` makes for its graph. Fails when the file is
     /// broken, or uses operators that are not supported: the error names them all.
-    pub fn new(bytes: &[u8], open: impl FnOnce(&Graph) -> Result<Box<dyn Backend>>) -> Result<Self> {
-        Self::with_session(bytes, |mut graph| {
+    pub fn new<'b>(
+        file: impl Into<NetworkFile<'b>>,
+        open: impl FnOnce(&Graph) -> Result<Box<dyn Backend>>,
+    ) -> Result<Self> {
+        Self::with_session(file.into(), |mut graph| {
             let backend = open(&graph)?;
             graph.release_constants(|id| backend.has_repacked(id))?;
             Ok(Session::new(graph, backend))
@@ -88,8 +105,12 @@ impl Network {
     }
 
     /// Reads a file to run on a GPU whatever it has a kernel for and is worth a crossing, and the rest on the CPU.
-    pub fn on_gpu(bytes: &[u8], device: GpuDevice, crossing: Crossing) -> Result<Self> {
-        Self::with_session(bytes, |graph| {
+    pub fn on_gpu<'b>(
+        file: impl Into<NetworkFile<'b>>,
+        device: GpuDevice,
+        crossing: Crossing,
+    ) -> Result<Self> {
+        Self::with_session(file.into(), |graph| {
             let gpu = Box::new(GpuBackend::new(&graph, device)?);
             let cpu = Box::new(CpuBackend::beside_another(&graph)?);
             Ok(Session::on_two(graph, gpu, cpu, crossing))
@@ -132,9 +153,13 @@ impl Network {
         Ok(computed)
     }
 
-    fn with_session(bytes: &[u8], open: impl FnOnce(Graph) -> Result<Session>) -> Result<Self> {
-        let model = onnx::parse(bytes)?;
-        let mut graph = import::onnx::build(&model)?;
+    fn with_session(file: NetworkFile, open: impl FnOnce(Graph) -> Result<Session>) -> Result<Self> {
+        let model = onnx::parse(file.bytes)?;
+        let data = file.data.map_or_else(|| DataFiles::of(&model), Ok)?;
+        data.check()?;
+        let mut graph =
+            import::onnx::build(&model, &|location, offset, n_bytes| data.read(location, offset, n_bytes))?;
+        drop(data);
         passes::optimise(&mut graph)?;
         let is_input =
             |info: &&ValueInfo| model.graph.initializers.iter().all(|tensor| tensor.name != info.name);
@@ -203,6 +228,11 @@ impl Network {
         }
     }
 
+    /// Has runs with loops ask this every few milliseconds: a loop may have no end.
+    pub fn pause_by(&mut self, pause: Option<&Pause>) {
+        self.session.pause_by(pause);
+    }
+
     /// Whether runs measure each launch from now on, which makes them slower on the GPU.
     pub fn time_launches(&mut self, on: bool) {
         self.session.time_launches(on);
@@ -244,11 +274,23 @@ fn port(info: &ValueInfo) -> Port {
         DimInfo::Named(name) => PortDim::Named(name.to_string()),
         DimInfo::Unknown => PortDim::Unknown,
     };
-    let (dtype, shape) = match &info.ty {
+    // Maps by label come as the table of what is in them: see ZipMap.
+    let table = match &info.ty {
+        Some(ValueType::Sequence(item)) => match &**item {
+            ValueType::Map { value, .. } => Some(&**value),
+            _ => None,
+        },
+        _ => None,
+    };
+    let ty = table.or(info.ty.as_ref());
+    let (dtype, shape) = match ty {
+        Some(ValueType::Tensor { shape: Some(shape), elem }) if table.is_some() && shape.is_empty() => {
+            (elem.and_then(|elem| elem.dtype()), None)
+        }
         Some(ValueType::Tensor { elem, shape }) => (elem.and_then(|elem| elem.dtype()), shape.as_ref()),
         _ => (None, None),
     };
-    let kind = match &info.ty {
+    let kind = match ty {
         Some(ValueType::Sequence(_)) => PortKind::Sequence,
         Some(ValueType::Optional(_)) => PortKind::Optional,
         Some(ValueType::Map { .. }) => PortKind::Map,

@@ -1,6 +1,7 @@
 //! A graph with its weights in place, and plans made as sizes are met. Where one back end cannot do all, another
 //! stands beside it, and a run goes from one to the other.
 
+use super::iterate::Pause;
 use crate::backend::{Backend, Feed, Held, Pending, Profiled};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::graph::{Graph, ValueId};
@@ -51,6 +52,8 @@ pub struct Session {
     last: Vec<PlanId>,
     /// What runs the graph's bodies, in their order.
     pub(super) bodies: Vec<Session>,
+    /// What a long run asks now and then, and when it has last.
+    pub(super) pause: Option<(Pause, f64)>,
 }
 
 /// A run on its way.
@@ -92,6 +95,7 @@ impl Session {
             stages: Vec::new(),
             last: Vec::new(),
             bodies: Vec::new(),
+            pause: None,
         }
     }
 

@@ -38,6 +38,15 @@ impl<'a> Chunk<'a> {
         }
     }
 
+    /// Copies the bytes to where they belong, which has room for as many.
+    pub fn copy_to(&self, into: &mut [u8]) {
+        match self {
+            Self::Memory(bytes) => into.copy_from_slice(bytes),
+            #[cfg(target_arch = "wasm32")]
+            Self::Page(array) => array.copy_to(into),
+        }
+    }
+
     /// The bytes in this program's memory, copied if they are not there.
     pub fn read(&self) -> Cow<'a, [u8]> {
         match self {

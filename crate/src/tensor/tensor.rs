@@ -142,6 +142,16 @@ impl Tensor {
         Ok(self)
     }
 
+    /// The same bytes as elements of another type. Fails when it takes more or fewer.
+    pub fn reinterpreted(mut self, dtype: DType, shape: &[usize]) -> Result<Self> {
+        let wanted =
+            shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b)).and_then(|len| dtype.bytes_for(len));
+        let fits = self.dtype.has_bytes() && dtype.has_bytes() && wanted == Some(self.bytes().len());
+        ensure!(fits, ShapeMismatch, "{self:?} cannot be read as {dtype}{shape:?}");
+        (self.dtype, self.shape) = (dtype, shape.to_vec());
+        Ok(self)
+    }
+
     /// The bytes of the elements; none where those are no bytes.
     pub fn bytes(&self) -> &[u8] {
         match &self.elements {

@@ -24,9 +24,8 @@ fn each<T>(list: &[T], dump: impl Fn(&T) -> Value) -> Value {
     list.iter().map(dump).collect()
 }
 
-fn external(location: &str, offset: u64, length: Option<u64>) -> Result<Vec<u8>> {
-    let bytes = bytes_of(location).split_off(offset as usize);
-    Ok(bytes[..length.map_or(bytes.len(), |length| length as usize)].to_vec())
+fn external(location: &str, offset: u64, n_bytes: usize) -> Result<crate::tensor::Tensor> {
+    crate::tensor::Tensor::new(&[n_bytes], &bytes_of(location)[offset as usize..][..n_bytes])
 }
 
 /// The elements, read one by one from their bytes.

@@ -1,6 +1,6 @@
 //! The model, its graph and its local functions: `ModelProto`, `GraphProto`, `FunctionProto`.
 
-use super::attribute::Attribute;
+use super::attribute::{Attribute, AttributeValue};
 use super::node::Node;
 use super::tensor::{SparseTensor, Tensor, entry};
 use super::value::ValueInfo;
@@ -91,7 +91,47 @@ impl<'a> Model<'a> {
     }
 }
 
+impl<'a> Model<'a> {
+    /// Shows every tensor of the file: constants of graphs and attributes of nodes, in functions too. Fails as `visit` does.
+    pub fn visit_tensors(&self, visit: &mut dyn FnMut(&Tensor<'a>) -> Result<()>) -> Result<()> {
+        self.graph.visit_tensors(visit)?;
+        for function in &self.functions {
+            visit_attributes(&function.attribute_defaults, visit)?;
+            function.nodes.iter().try_for_each(|node| visit_attributes(&node.attributes, visit))?;
+        }
+        Ok(())
+    }
+}
+
+fn visit_attributes<'a>(
+    attributes: &[Attribute<'a>],
+    visit: &mut dyn FnMut(&Tensor<'a>) -> Result<()>,
+) -> Result<()> {
+    for attribute in attributes {
+        match &attribute.value {
+            AttributeValue::Tensor(tensor) => visit(tensor)?,
+            AttributeValue::Tensors(tensors) => tensors.iter().try_for_each(&mut *visit)?,
+            AttributeValue::SparseTensor(sparse) => sparse.parts().into_iter().try_for_each(&mut *visit)?,
+            AttributeValue::SparseTensors(list) => {
+                list.iter().flat_map(SparseTensor::parts).try_for_each(&mut *visit)?;
+            }
+            AttributeValue::Graph(graph) => graph.visit_tensors(visit)?,
+            AttributeValue::Graphs(graphs) => {
+                graphs.iter().try_for_each(|graph| graph.visit_tensors(visit))?
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 impl<'a> Graph<'a> {
+    fn visit_tensors(&self, visit: &mut dyn FnMut(&Tensor<'a>) -> Result<()>) -> Result<()> {
+        self.initializers.iter().try_for_each(&mut *visit)?;
+        self.sparse_initializers.iter().flat_map(SparseTensor::parts).try_for_each(&mut *visit)?;
+        self.nodes.iter().try_for_each(|node| visit_attributes(&node.attributes, visit))
+    }
+
     pub(super) fn read(mut wire: Wire<'a>) -> Result<Self> {
         let mut graph = Self::default();
         while let Some(field) = wire.field()? {

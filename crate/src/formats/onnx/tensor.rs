@@ -8,9 +8,19 @@ use crate::error::{Error, Result, ensure, fail};
 use crate::tensor;
 use crate::types::DType;
 
-/// Gives bytes of another file, by its location, the offset and the length as [`TensorData::External`] has them.
-/// Without a length it may give more than the tensor has.
-pub type ReadExternal<'f> = &'f dyn Fn(&str, u64, Option<u64>) -> Result<Vec<u8>>;
+/// Gives bytes of another file, by its location, where they begin, and how many: a tensor of u8.
+pub type ReadExternal<'f> = &'f dyn Fn(&str, u64, usize) -> Result<tensor::Tensor>;
+
+/// Where elements are that lie in another file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outside<'a> {
+    /// The path of that file, as the model has it.
+    pub location: &'a str,
+    /// Where they begin.
+    pub offset: u64,
+    /// How many bytes they are.
+    pub n_bytes: usize,
+}
 
 /// A tensor of the file: `TensorProto`.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,7 +172,26 @@ impl<'a> Tensor<'a> {
         self.elements(external).map_err(|error| named(error, self.name))
     }
 
-    fn elements(&self, external: ReadExternal) -> Result<tensor::Tensor> {
+    /// Where the elements are, if in another file. Fails as [`Tensor::decode`] does.
+    pub fn outside(&self) -> Result<Option<Outside<'a>>> {
+        self.place().map_err(|error| named(error, self.name))
+    }
+
+    fn place(&self) -> Result<Option<Outside<'a>>> {
+        let TensorData::External { location, offset, length } = self.data else { return Ok(None) };
+        let (dtype, _, n_bytes) = self.size()?;
+        if dtype == DType::Text {
+            return Err(fault("a tensor of strings has other data".into()));
+        }
+        self.fits(length.unwrap_or(n_bytes as u64), n_bytes, "bytes")?;
+        if offset.checked_add(n_bytes as u64).is_none() {
+            return Err(fault(format!("the offset {offset} is larger than any file")));
+        }
+        Ok(Some(Outside { location, offset, n_bytes }))
+    }
+
+    /// The dtype, the number of elements, and that of their bytes in the file.
+    fn size(&self) -> Result<(DType, usize, usize)> {
         let Some(dtype) = self.data_type.dtype() else {
             return fail!(
                 UnsupportedFormat,
@@ -173,23 +202,31 @@ impl<'a> Tensor<'a> {
         let len = self.dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));
         let per_byte = packed(dtype);
         let n_bytes = |len: usize| Some(dtype.bytes_for(len)?.div_ceil(per_byte));
-        let Some((len, n_bytes)) = len.and_then(|len| Some((len, n_bytes(len)?))) else {
-            return Err(fault(format!("the shape {:?} is larger than any memory", self.dims)));
-        };
+        match len.and_then(|len| Some((dtype, len, n_bytes(len)?))) {
+            Some(size) => Ok(size),
+            None => Err(fault(format!("the shape {:?} is larger than any memory", self.dims))),
+        }
+    }
+
+    fn elements(&self, external: ReadExternal) -> Result<tensor::Tensor> {
+        let (dtype, len, n_bytes) = self.size()?;
+        if let Some(Outside { location, offset, n_bytes }) = self.place()? {
+            let bytes = external(location, offset, n_bytes)?;
+            if packed(dtype) > 1 || dtype == DType::Bool {
+                return self.of_bytes(dtype, n_bytes, bytes.bytes());
+            }
+            self.fits(bytes.bytes().len() as u64, n_bytes, "bytes")?;
+            return bytes.reinterpreted(dtype, &self.dims);
+        }
         match &self.data {
             TensorData::Strings(list) => self.of_strings(len, list),
             _ if dtype == DType::Text => Err(fault("a tensor of strings has other data".into())),
             TensorData::Raw(bytes) => self.of_bytes(dtype, n_bytes, bytes),
-            TensorData::Ints(list) if per_byte > 1 => {
+            TensorData::Ints(list) if packed(dtype) > 1 => {
                 let bytes: Vec<u8> = list.iter().map(|&byte| byte as u8).collect();
                 self.of_bytes(dtype, n_bytes, &bytes)
             }
-            TensorData::External { location, offset, length } => {
-                self.fits(length.unwrap_or(n_bytes as u64), n_bytes, "bytes")?;
-                let bytes = external(location, *offset, *length)?;
-                let used = if length.is_some() { bytes.len() } else { n_bytes.min(bytes.len()) };
-                self.of_bytes(dtype, n_bytes, &bytes[..used])
-            }
+            TensorData::External { .. } => fail!(Internal, "the elements are in another file"),
             TensorData::Floats(list) => self.of_list(dtype, len, list, |x| x.to_le_bytes()),
             TensorData::Doubles(list) => self.of_list(dtype, len, list, |x| x.to_le_bytes()),
             TensorData::Longs(list) => self.of_list(dtype, len, list, |x| x.to_le_bytes()),
@@ -274,7 +311,12 @@ impl<'a> SparseTensor<'a> {
 /// Bytes that a sparse tensor may have as a whole: a few numbers of a file could else ask for all memory.
 const MAX_WHOLE: usize = 1 << 28;
 
-impl SparseTensor<'_> {
+impl<'a> SparseTensor<'a> {
+    /// The tensors that it is made of.
+    pub(super) fn parts(&self) -> [&Tensor<'a>; 2] {
+        [&self.values, &self.indices]
+    }
+
     /// The whole tensor, zeros included. Fails as [`Tensor::decode`] does, for indices outside the whole, and for a
     /// whole of more than 256 MiB.
     pub fn decode(&self, external: ReadExternal) -> Result<tensor::Tensor> {

@@ -55,7 +55,7 @@ fn refused(bytes: &[u8]) -> Error {
     parse(bytes).expect_err("a wrong file was accepted")
 }
 
-fn nothing_outside(_: &str, _: u64, _: Option<u64>) -> Result<Vec<u8>> {
+fn nothing_outside(_: &str, _: u64, _: usize) -> Result<crate::tensor::Tensor> {
     panic!("bytes of another file were asked for")
 }
 
@@ -238,6 +238,18 @@ fn elements_are_as_many_as_the_shape_has() {
 }
 
 #[test]
+fn a_model_shows_itself_by_its_first_bytes() {
+    let model = model_of(&[]);
+    assert!((1..model.len()).all(|n| looks_like_onnx(&model[..n])));
+    for other in
+        [&b""[..], b"GGUF\x03\0\0\0", b"{\"a\": 1}", &[8, 0, 0, 0, 65], &[8, 7, 15], &[10, 200, 1], &[0; 16]]
+    {
+        assert!(!looks_like_onnx(other), "{other:?}");
+    }
+    assert!(!looks_like_onnx(b"\x12\x02\0\0\0\0\0\0{\"x\": {}}"));
+}
+
+#[test]
 fn bytes_of_another_file_are_asked_for_and_measured() {
     let tensor = |length: Option<&str>| {
         let entry =
@@ -245,22 +257,22 @@ fn bytes_of_another_file_are_asked_for_and_measured() {
         let length = length.map_or(Vec::new(), |length| entry("length", length));
         tensor_of(&[3], 2, &[int(14, 1), entry("location", "w.bin"), entry("offset", "5"), length].concat())
     };
-    let give = |expected: Option<u64>, n: u8| {
-        move |location: &str, offset: u64, length: Option<u64>| {
-            assert_eq!((location, offset, length), ("w.bin", 5, expected));
-            Ok((0..n).collect())
+    let give = |n: u8| {
+        move |location: &str, offset: u64, n_bytes: usize| {
+            assert_eq!((location, offset, n_bytes), ("w.bin", 5, 3));
+            crate::tensor::Tensor::new(&[n.into()], &(0..n).collect::<Vec<u8>>())
         }
     };
     let (stated, open) = (tensor(Some("3")), tensor(None));
     let (stated, open) = (parse_tensor(&stated).unwrap(), parse_tensor(&open).unwrap());
-    assert_eq!(stated.decode(&give(Some(3), 3)).unwrap().bytes(), [0, 1, 2]);
-    assert_eq!(open.decode(&give(None, 9)).unwrap().bytes(), [0, 1, 2]);
-    assert!(stated.decode(&give(Some(3), 4)).unwrap_err().message().contains("4 bytes instead of 3"));
-    assert!(open.decode(&give(None, 2)).unwrap_err().message().contains("2 bytes instead of 3"));
+    assert_eq!(stated.decode(&give(3)).unwrap().bytes(), [0, 1, 2]);
+    assert_eq!(open.decode(&give(3)).unwrap().bytes(), [0, 1, 2]);
+    assert!(stated.decode(&give(4)).unwrap_err().message().contains("4 bytes instead of 3"));
+    assert!(open.decode(&give(2)).unwrap_err().message().contains("2 bytes instead of 3"));
     let wrong = tensor(Some("4"));
     assert!(decode(&wrong).unwrap_err().message().contains("4 bytes instead of 3"));
     assert_eq!(parse_tensor(&tensor(Some("-3"))).unwrap_err().node(), Some("t"));
-    let gone = |_: &str, _: u64, _: Option<u64>| crate::error::fail!(Fetch, "w.bin is not there");
+    let gone = |_: &str, _: u64, _: usize| crate::error::fail!(Fetch, "w.bin is not there");
     let error = stated.decode(&gone).unwrap_err();
     assert_eq!((error.kind(), error.node()), (ErrorKind::Fetch, Some("t")));
 }

@@ -49,10 +49,11 @@ impl<'a> Import<'a> {
         let own = function.opsets.iter().find(|(domain, _)| domain.is_empty()).map(|(_, version)| *version);
         let own = own.unwrap_or(self.opset);
         let opset = std::mem::replace(&mut self.opset, own);
+        let opsets = std::mem::replace(&mut self.opsets, &function.opsets);
         self.calls += 1;
         let outputs = self.body_of(&Call { function, node });
         self.calls -= 1;
-        self.opset = opset;
+        (self.opset, self.opsets) = (opset, opsets);
         self.frame.leave_function(scopes);
         outputs
     }

@@ -4,12 +4,13 @@ use super::network::product;
 use super::{Use, unsupported};
 use crate::error::{Result, ensure};
 use crate::graph::ValueId;
+use crate::ops::Op;
 use crate::ops::arg_reduce::ArgReduce;
 use crate::ops::binary::{Binary, BinaryFunction};
 use crate::ops::cast::Cast;
 use crate::ops::concat::Concat;
 use crate::ops::reduce::{Reduce, ReduceAxes, ReduceFunction};
-use crate::ops::relabel::Relabel;
+use crate::ops::relabel::{Labels, Relabel};
 use crate::ops::reshape::Reshape;
 use crate::ops::select::Select;
 use crate::ops::softmax::{Softmax, SoftmaxFunction};
@@ -112,41 +113,101 @@ pub(super) fn feature_vectorizer(of: &mut Use) -> Result<Vec<ValueId>> {
 
 /// A category has a column of its own.
 pub(super) fn one_hot_encoder(of: &mut Use) -> Result<Vec<ValueId>> {
-    let x = of.input(0)?;
-    let Some(categories) = of.node.ints("cats_int64s")?.filter(|c| !c.is_empty()).map(<[i64]>::to_vec) else {
-        return unsupported("categories that are text");
+    let mut x = of.input(0)?;
+    let ints = of.node.ints("cats_int64s")?.filter(|c| !c.is_empty()).map(<[i64]>::to_vec);
+    let categories = match (ints, texts(of, "cats_strings")?) {
+        (Some(ints), _) => {
+            x = of.step("integers", Cast::to(DType::I64), &[Some(x)]);
+            of.list("categories", &ints)?
+        }
+        (None, Some(texts)) => of.constant("categories", texts),
+        _ => return unsupported("an encoder without categories"),
     };
-    let categories = of.list("categories", &categories)?;
     let last = of.list("last", &[-1])?;
-    let x = of.step("integers", Cast::to(DType::I64), &[Some(x)]);
     let x = of.step("column", Reshape::Unsqueeze, &[Some(x), Some(last)]);
     let is = of.binary("is", BinaryFunction::Equal, x, categories);
     of.outputs(Cast::to(DType::F32), &[Some(is)])
 }
 
-/// Numbers for numbers. Lists are attributes, or tensors since version 4 of the domain.
+/// Texts of an attribute; nothing where it is left out.
+fn texts(of: &Use, name: &str) -> Result<Option<Tensor>> {
+    let texts = of.node.strings(name)?.filter(|texts| !texts.is_empty());
+    texts
+        .map(|texts| Tensor::of_texts(&[texts.len()], texts.into_iter().map(Into::into).collect()))
+        .transpose()
+}
+
+/// A list of labels, whose values end with what becomes of any other: a tensor, or else the domain's default.
+fn labels(keys: Tensor, values: Tensor, other: Option<Tensor>) -> Result<Labels> {
+    let (keys, values) = (flat(keys)?, flat(values)?);
+    ensure!(keys.len() == values.len(), InvalidGraph, "{} keys and {} values", keys.len(), values.len());
+    let other = match (other, values.dtype()) {
+        (Some(other), _) => flat(other)?,
+        (None, DType::Text) => Tensor::of_texts(&[1], vec!["_Unused".into()])?,
+        (None, dtype) if dtype.is_float() => Tensor::new(&[1], &[-0.0f32])?,
+        (None, _) => Tensor::new(&[1], &[-1i64])?,
+    };
+    ensure!(other.len() == 1, InvalidGraph, "{} values for what is in no list", other.len());
+    let other = Op::from(Cast::to(values.dtype())).eval_now(&[Some(&other)])?.remove(0);
+    let values = Op::from(Concat { axis: 0 }).eval_now(&[Some(&values), Some(&other)])?.remove(0);
+    Ok(Labels { keys, values })
+}
+
+fn flat(tensor: Tensor) -> Result<Tensor> {
+    let len = tensor.len();
+    tensor.reshaped(&[len])
+}
+
+/// Labels for labels. Lists are attributes, or tensors since version 4 of the domain; in version 1 texts have numbers.
 pub(super) fn label_encoder(of: &mut Use) -> Result<Vec<ValueId>> {
-    let numbers = |of: &Use, stem: &str| -> Result<Option<(Vec<f64>, DType)>> {
+    let list = |of: &Use, stem: &str| -> Result<Option<Tensor>> {
         if let Some(ints) = of.node.ints(&format!("{stem}_int64s"))? {
-            return Ok(Some((ints.iter().map(|x| *x as f64).collect(), DType::I64)));
+            return Tensor::new(&[ints.len()], ints).map(Some);
         }
         if let Some(floats) = of.node.floats(&format!("{stem}_floats"))? {
-            return Ok(Some((floats.iter().map(|x| f64::from(*x)).collect(), DType::F32)));
+            return Tensor::new(&[floats.len()], floats).map(Some);
         }
-        let tensor = of.tensor(&format!("{stem}_tensor"))?;
-        tensor.map(|tensor| Ok((tensor.view().to_floats()?, tensor.dtype()))).transpose()
+        match texts(of, &format!("{stem}_strings"))? {
+            Some(texts) => Ok(Some(texts)),
+            None => of.tensor(&format!("{stem}_tensor")),
+        }
     };
-    let (Some((keys, _)), Some((values, dtype))) = (numbers(of, "keys")?, numbers(of, "values")?) else {
-        return unsupported("labels that are text");
+    if let Some(classes) = texts(of, "classes_strings")? {
+        let numbers: Vec<i64> = (0..classes.len() as i64).collect();
+        return both_ways(of, classes, Tensor::new(&[numbers.len()], &numbers)?);
+    }
+    let (Some(keys), Some(values)) = (list(of, "keys")?, list(of, "values")?) else {
+        return unsupported("labels without keys or values");
     };
-    ensure!(keys.len() == values.len(), InvalidGraph, "{} keys and {} values", keys.len(), values.len());
-    let other = match of.tensor("default_tensor")? {
-        Some(tensor) => tensor.view().to_floats()?.first().copied(),
-        None if dtype == DType::I64 => of.node.int("default_int64")?.map(|x| x as f64).or(Some(-1.0)),
-        None => of.node.float("default_float")?.map(f64::from).or(Some(-0.0)),
+    let other = match (of.tensor("default_tensor")?, values.dtype()) {
+        (Some(tensor), _) => Some(tensor),
+        (None, DType::Text) => default_text(of)?,
+        (None, DType::I64) => default_number(of)?,
+        _ => of.node.float("default_float")?.map(|x| Tensor::new(&[1], &[x])).transpose()?,
     };
-    let labels = Arc::new(keys.into_iter().zip(values).collect());
-    of.as_is(Relabel { labels, other: other.unwrap_or_default(), dtype })
+    of.as_is(Relabel { lists: Arc::new(vec![labels(keys, values, other)?]) })
+}
+
+fn default_text(of: &Use) -> Result<Option<Tensor>> {
+    let text = of.node.string("default_string")?;
+    text.map(|text| Tensor::of_texts(&[1], vec![text.into()])).transpose()
+}
+
+fn default_number(of: &Use) -> Result<Option<Tensor>> {
+    of.node.int("default_int64")?.map(|x| Tensor::new(&[1], &[x])).transpose()
+}
+
+/// Texts become numbers, and numbers texts.
+fn both_ways(of: &mut Use, texts: Tensor, numbers: Tensor) -> Result<Vec<ValueId>> {
+    let there = labels(texts.clone(), numbers.clone(), default_number(of)?)?;
+    let back = labels(numbers, texts, default_text(of)?)?;
+    of.as_is(Relabel { lists: Arc::new(vec![there, back]) })
+}
+
+pub(super) fn category_mapper(of: &mut Use) -> Result<Vec<ValueId>> {
+    let numbers = of.node.ints("cats_int64s")?.unwrap_or_default().to_vec();
+    let Some(texts) = texts(of, "cats_strings")? else { return unsupported("a mapper without texts") };
+    both_ways(of, texts, Tensor::new(&[numbers.len()], &numbers)?)
 }
 
 /// `x·weightᵀ + bias`, with weights `[sums, features]`.
@@ -168,17 +229,68 @@ pub(super) fn linear(
     Ok(y)
 }
 
-/// What scores become in the end.
+/// What scores become in the end, as an attribute says.
 pub(super) fn transformed(of: &mut Use, scores: ValueId) -> Result<ValueId> {
-    match of.node.string("post_transform")?.unwrap_or("NONE") {
+    let transform = of.node.string("post_transform")?.unwrap_or("NONE");
+    transformed_by(of, scores, transform)
+}
+
+/// What scores become by the transform of that name.
+pub(super) fn transformed_by(of: &mut Use, scores: ValueId, transform: &str) -> Result<ValueId> {
+    match transform {
         "NONE" => Ok(scores),
         "LOGISTIC" => Ok(of.step("logistic", Unary { function: UnaryFunction::Sigmoid }, &[Some(scores)])),
         "SOFTMAX" => {
             let op = Softmax { function: SoftmaxFunction::Softmax, axis: -1, flatten: false };
             Ok(of.step("softmax", op, &[Some(scores)]))
         }
+        "SOFTMAX_ZERO" => softmax_zero(of, scores),
+        "PROBIT" => probit(of, scores),
         other => unsupported(format!("scores that become {other}")),
     }
+}
+
+/// A number of f32 as a constant.
+fn number(of: &mut Use, name: &str, value: f32) -> Result<ValueId> {
+    Ok(of.constant(name, Tensor::new(&[], &[value])?))
+}
+
+/// A softmax over what is not zero; zeros stay.
+fn softmax_zero(of: &mut Use, scores: ValueId) -> Result<ValueId> {
+    let axes = of.list("axes", &[-1])?;
+    let reduced = |function| Reduce { function, axes: ReduceAxes::Given { none_is_none: false }, keep: true };
+    let most = of.step("most", reduced(ReduceFunction::Max), &[Some(scores), Some(axes)]);
+    let below = of.binary("below", BinaryFunction::Sub, scores, most);
+    let powers = of.unary("powers", UnaryFunction::Exp, below);
+    let (size, least) = (of.unary("size", UnaryFunction::Abs, scores), number(of, "least", 1e-7)?);
+    let is_there = of.binary("is_there", BinaryFunction::Greater, size, least);
+    let zero = number(of, "zero", 0.0)?;
+    let powers = of.step("those", Select, &[Some(is_there), Some(powers), Some(zero)]);
+    let sum = of.step("sum", reduced(ReduceFunction::Sum), &[Some(powers), Some(axes)]);
+    Ok(of.binary("shares", BinaryFunction::Div, powers, sum))
+}
+
+/// `√2·erf⁻¹(2x − 1)`, with the inverse in the approximation by Winitzki (2008) that ONNX's reference has.
+fn probit(of: &mut Use, scores: ValueId) -> Result<ValueId> {
+    use BinaryFunction::{Add, Mul, Sub};
+    let [one, two, half] = [("one", 1.0), ("two", 2.0), ("half", 0.5)].map(|(name, x)| number(of, name, x));
+    let (one, two, half) = (one?, two?, half?);
+    let (first, second) = (number(of, "first", 2.0 / (3.14159 * 0.147))?, number(of, "second", 1.0 / 0.147)?);
+    let twice = of.binary("twice", Mul, scores, two);
+    let x = of.binary("centred", Sub, twice, one);
+    let (rest, more) = (of.binary("rest", Sub, one, x), of.binary("more", Add, one, x));
+    let product = of.binary("product", Mul, rest, more);
+    let log = of.unary("log", UnaryFunction::Ln, product);
+    let halved = of.binary("halved", Mul, log, half);
+    let v = of.binary("v", Add, halved, first);
+    let (square, scaled) = (of.binary("square", Mul, v, v), of.binary("scaled", Mul, log, second));
+    let under = of.binary("under", Sub, square, scaled);
+    let root = of.unary("root", UnaryFunction::Sqrt, under);
+    let inner = of.binary("inner", Sub, root, v);
+    let size = of.unary("size", UnaryFunction::Sqrt, inner);
+    let root_two = number(of, "root_two", std::f32::consts::SQRT_2)?;
+    let (side, long) = (of.unary("side", UnaryFunction::Sign, x), of.binary("long", Mul, size, root_two));
+    Ok(of.binary("probit", Mul, side, long))
 }
 
 /// The scores of two classes, of the second one's.
@@ -212,10 +324,13 @@ pub(super) fn best(of: &mut Use, scores: ValueId) -> Result<ValueId> {
             return Ok(of.step("label", Take { axis: 0 }, &[Some(labels), Some(place)]));
         }
     }
-    if of.node.strings("classlabels_strings")?.is_some_and(|labels| !labels.is_empty()) {
-        return unsupported("labels that are text");
+    match texts(of, "classlabels_strings")? {
+        Some(labels) => {
+            let labels = of.constant("labels", labels);
+            Ok(of.step("label", Take { axis: 0 }, &[Some(labels), Some(place)]))
+        }
+        None => Ok(place),
     }
-    Ok(place)
 }
 
 pub(super) fn linear_regressor(of: &mut Use) -> Result<Vec<ValueId>> {

@@ -19,11 +19,12 @@ mod recurrent;
 mod scope;
 mod signal;
 mod spelling;
+mod texts;
 mod trees;
 mod vision;
 
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
-use crate::formats::onnx::{DimInfo, ElementType, Function, Model, Node, ValueInfo, ValueType};
+use crate::formats::onnx::{DimInfo, ElementType, Function, Model, Node, ReadExternal, ValueInfo, ValueType};
 use crate::graph::{Graph, Source, ValueId};
 use crate::ops::Op;
 use crate::ops::binary::{Binary, BinaryFunction};
@@ -37,16 +38,19 @@ use std::sync::Arc;
 /// Nodes that a graph may have: a file of a few functions that call each other would else fill all memory.
 const MAX_NODES: usize = 1 << 20;
 
-/// Builds the graph of a file. Fails, naming every one, when operators are not supported.
-pub fn build<'m>(model: &'m Model<'m>) -> Result<Graph> {
+/// Builds the graph of a file; `external` gives the elements that lie in others. Fails, naming every one, when operators
+/// are not supported.
+pub fn build<'m>(model: &'m Model<'m>, external: ReadExternal<'m>) -> Result<Graph> {
     let mut import = Import {
         graph: Graph::new(),
         frame: Frame::default(),
         outer: Vec::new(),
         functions: &model.functions,
+        external,
         calls: 0,
         n_nodes: 0,
         opset: opset(model),
+        opsets: &model.opsets,
         widens: halves::can_widen(model),
         missing: Vec::new(),
     };
@@ -72,11 +76,6 @@ fn opset(model: &Model) -> i64 {
     model.opsets.iter().find(|(domain, _)| domain.is_empty()).map_or(1, |(_, version)| *version)
 }
 
-/// Elements that lie in another file.
-fn external(location: &str, _offset: u64, _length: Option<u64>) -> Result<Vec<u8>> {
-    fail!(UnsupportedFormat, "the elements are in the file '{location}': save the model with its data inside")
-}
-
 /// The dtype of an element type. Fails, naming it, when operators do not take it yet.
 fn dtype_of(element: Option<ElementType>) -> Result<DType> {
     match element.and_then(|element| element.dtype()) {
@@ -99,7 +98,12 @@ fn type_of(input: &ValueInfo) -> Result<Option<TensorType>> {
         }
         // It may be there or not.
         Some(ValueType::Optional(_)) => return Ok(None),
-        _ => return fail!(UnsupportedFormat, "an input that is a map or a sparse tensor is not supported"),
+        _ => {
+            return fail!(
+                UnsupportedFormat,
+                "an input that is a map or a sparse tensor is not supported: export the model with a tensor in its place"
+            );
+        }
     };
     let dtype = dtype_of(*elem)?;
     let symbol = |i: usize| Dim::symbol(&format!("{}.{i}", input.name));
@@ -121,15 +125,29 @@ pub(super) struct Import<'a> {
     outer: Vec<(Graph, Frame<'a>)>,
     /// Operators that the file defines.
     functions: &'a [Function<'a>],
+    /// Gives the elements that lie in other files.
+    external: ReadExternal<'a>,
     /// How deep in them the import is.
     calls: usize,
     /// Nodes so far, those of functions counted wherever they are called.
     n_nodes: usize,
     opset: i64,
+    /// The versions of all domains.
+    opsets: &'a [(&'a str, i64)],
     /// Whether floats of 16 bits become f32.
     widens: bool,
-    /// Operators that are not supported, each with its first node.
-    missing: Vec<(String, String)>,
+    /// What is not supported.
+    missing: Vec<Missing>,
+}
+
+/// An operator, or a use of one, that is not supported.
+#[derive(PartialEq, Eq)]
+struct Missing {
+    op: String,
+    /// Its first node.
+    node: String,
+    /// Why not, where the operator is known.
+    why: Option<String>,
 }
 
 impl<'a> Import<'a> {
@@ -144,51 +162,81 @@ impl<'a> Import<'a> {
             node.op_type
         );
         ensure!(self.n_nodes <= MAX_NODES, InvalidGraph, "the model has more than {MAX_NODES} nodes");
-        if let Some(function) = self.function_of(node) {
-            let inputs = node.inputs.iter().map(|input| self.lookup(input)).collect::<Result<Vec<_>>>();
-            let outputs = inputs.and_then(|inputs| self.call(function, node, &inputs));
-            for (output, id) in node.outputs.iter().zip(outputs.map_err(|e| e.at(&*name))?) {
-                self.bind(output, id);
+        // What a graph within the node has begun, an error leaves as it is.
+        let (graphs, scopes) = (self.outer.len(), self.frame.scopes());
+        let outputs = match self.outputs_of(node, &name) {
+            Ok(outputs) => outputs,
+            Err(error) if error.kind() == ErrorKind::UnsupportedOp || !self.missing.is_empty() => {
+                if error.kind() == ErrorKind::UnsupportedOp {
+                    let why = (error.message() != NO_SPELLING).then(|| error.message().to_string());
+                    self.note(node, name, why);
+                }
+                while self.outer.len() > graphs
+                    && let Some(around) = self.outer.pop()
+                {
+                    (self.graph, self.frame) = around;
+                }
+                self.frame.leave_to(scopes);
+                // What uses its outputs is looked at all the same, so that one error names all.
+                node.outputs.iter().map(|output| self.graph.input(output, None)).collect()
             }
-            return Ok(());
-        }
-        let Some(spelling) = spelling::find(node.domain, node.op_type) else {
-            let op = match node.domain {
-                "" => format!("{} of opset {}", node.op_type, self.opset),
-                domain => format!("{domain}.{}", node.op_type),
-            };
-            if self.missing.iter().all(|(known, _)| *known != op) {
-                self.missing.push((op, name));
-            }
-            // What uses its outputs is looked at all the same, so that one error names all.
-            for output in &node.outputs {
-                let id = self.graph.input(output, None);
-                self.bind(output, id);
-            }
-            return Ok(());
+            Err(error) => return Err(error.at(&*name)),
         };
-        let explain = |e: Error| Error::new(e.kind(), format!("{} (operator {})", e.message(), node.op_type));
-        let inputs = node.inputs.iter().map(|input| self.lookup(input)).collect::<Result<Vec<_>>>();
-        let inputs = inputs.map_err(|e| explain(e).at(&*name))?;
-        let mut use_ = Use { import: self, node, name: &name, inputs };
-        let outputs = spelling(&mut use_).map_err(|e| explain(e).at(&*name))?;
         for (output, id) in node.outputs.iter().zip(outputs) {
             self.bind(output, id);
         }
         Ok(())
     }
 
+    fn outputs_of(&mut self, node: &Node<'a>, name: &str) -> Result<Vec<ValueId>> {
+        let explain = |e: Error| {
+            let explained = Error::new(e.kind(), format!("{} (operator {})", e.message(), node.op_type));
+            e.node().map_or(explained.clone(), |node| explained.at(node))
+        };
+        let inputs = node.inputs.iter().map(|input| self.lookup(input)).collect::<Result<Vec<_>>>();
+        if let Some(function) = self.function_of(node) {
+            return self.call(function, node, &inputs?);
+        }
+        let Some(spelling) = spelling::find(node.domain, node.op_type) else {
+            return unsupported(NO_SPELLING);
+        };
+        let inputs = inputs.map_err(explain)?;
+        spelling(&mut Use { import: self, node, name, inputs }).map_err(|e| match e.kind() {
+            ErrorKind::UnsupportedOp => e,
+            _ => explain(e),
+        })
+    }
+
+    /// Notes what is not supported, once.
+    fn note(&mut self, node: &Node, name: String, why: Option<String>) {
+        let version =
+            self.opsets.iter().find(|(domain, _)| *domain == node.domain).map(|(_, version)| *version);
+        let op = match (node.domain, version) {
+            ("", _) => format!("{} of opset {}", node.op_type, self.opset),
+            (domain, Some(version)) => format!("{domain}.{} of version {version}", node.op_type),
+            (domain, None) => format!("{domain}.{}", node.op_type),
+        };
+        if self.missing.iter().all(|known| known.op != op || known.why != why) {
+            self.missing.push(Missing { op, node: name, why });
+        }
+    }
+
     fn refuse_missing(&self) -> Result<()> {
-        let missing: Vec<_> = self.missing.iter().map(|(op, node)| format!("{op} (node '{node}')")).collect();
-        ensure!(
-            missing.is_empty(),
-            UnsupportedOp,
-            "the model uses operators that are not supported: {}",
-            missing.join(", ")
-        );
-        Ok(())
+        let Some(first) = self.missing.first() else { return Ok(()) };
+        let all: Vec<_> = (self.missing.iter())
+            .map(|Missing { op, node, why }| match why {
+                Some(why) => format!("{op} (node '{node}': {why})"),
+                None => format!("{op} (node '{node}')"),
+            })
+            .collect();
+        let message = format!("the model uses operators that are not supported: {}", all.join(", "));
+        let error = Error::new(ErrorKind::UnsupportedOp, message);
+        Err(if all.len() == 1 { error.at(&*first.node) } else { error })
     }
 }
+
+/// Why an operator is not supported of which nothing is known.
+const NO_SPELLING: &str = "it has no spelling";
 
 /// One node with what a spelling needs to make operators of it.
 pub(super) struct Use<'i, 'a> {
@@ -274,7 +322,7 @@ impl Use<'_, '_> {
 
     /// A tensor attribute's elements.
     fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
-        let tensor = self.node.tensor(name)?.map(|tensor| tensor.decode(&external)).transpose()?;
+        let tensor = self.node.tensor(name)?.map(|tensor| tensor.decode(self.import.external)).transpose()?;
         tensor.map(|tensor| self.import.elements(tensor)).transpose()
     }
 

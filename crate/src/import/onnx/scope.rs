@@ -1,9 +1,9 @@
 //! Which value a name means. The graph of an If is part of the one around it and sees its names; that of a loop is one of
 //! its own, which takes what it uses from outside as inputs, and constants as they are.
 
+use super::Import;
 use super::functions::Around;
 use super::order::order;
-use super::{Import, external};
 use crate::error::{Result, ensure, fail};
 use crate::formats::onnx::Graph as Subgraph;
 use crate::graph::{Graph, Source, ValueId};
@@ -30,6 +30,16 @@ impl<'a> Frame<'a> {
     /// From here on no other names are known than these.
     pub(super) fn enter_function(&mut self, given: HashMap<&'a str, ValueId>) -> Around<'a> {
         std::mem::replace(&mut self.scopes, vec![given])
+    }
+
+    /// How many graphs are open that are part of the same.
+    pub(super) fn scopes(&self) -> usize {
+        self.scopes.len()
+    }
+
+    /// Closes graphs until so many are open.
+    pub(super) fn leave_to(&mut self, scopes: usize) {
+        self.scopes.truncate(scopes);
     }
 
     /// The names around the function are known again.
@@ -86,12 +96,12 @@ impl<'a> Import<'a> {
     /// Imports constants and nodes. Gives the values of the outputs.
     pub(super) fn contents(&mut self, graph: &Subgraph<'a>) -> Result<Vec<ValueId>> {
         for initializer in &graph.initializers {
-            let tensor = self.elements(initializer.decode(&external)?)?;
+            let tensor = self.elements(initializer.decode(self.external)?)?;
             let id = self.graph.constant(initializer.name, tensor);
             self.bind(initializer.name, id);
         }
         for sparse in &graph.sparse_initializers {
-            let tensor = self.elements(sparse.decode(&external)?)?;
+            let tensor = self.elements(sparse.decode(self.external)?)?;
             let id = self.graph.constant(sparse.values.name, tensor);
             self.bind(sparse.values.name, id);
         }

@@ -3,7 +3,7 @@
 use super::{
     Use, attention as a, composed as c, control as flow, elementwise as e, indexing as i, layout as l,
     microsoft as o, ml as m, network as n, quantized as q, quantized_gemm as g, recurrent as r, signal as s,
-    trees as t, vision as v,
+    texts as x, trees as t, vision as v,
 };
 use crate::error::Result;
 use crate::graph::ValueId;
@@ -167,6 +167,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("ReduceProd", n::reduce),
     ("ReduceSum", n::reduce),
     ("ReduceSumSquare", n::reduce),
+    ("RegexFullMatch", x::full_match),
     ("Relu", e::unary),
     ("Reshape", l::reshape),
     ("Resize", v::resize),
@@ -205,6 +206,9 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("SplitToSequence", flow::list),
     ("Sqrt", e::unary),
     ("Squeeze", l::squeeze),
+    ("StringConcat", x::concat),
+    ("StringNormalizer", x::normalizer),
+    ("StringSplit", x::split),
     ("Sub", e::binary),
     ("Sum", e::variadic),
     ("SwiGLU", c::swiglu),
@@ -212,6 +216,7 @@ const DEFAULT: &[(&str, Spelling)] = &[
     ("Tan", e::unary),
     ("Tanh", e::unary),
     ("TensorScatter", a::write_at),
+    ("TfIdfVectorizer", x::tfidf),
     ("ThresholdedRelu", e::unary),
     ("Tile", l::tile),
     ("TopK", i::sort_k),
@@ -229,6 +234,7 @@ const PREVIEW: &[(&str, Spelling)] = &[("FlexAttention", a::flex_attention)];
 const ML: &[(&str, Spelling)] = &[
     ("ArrayFeatureExtractor", m::feature_extractor),
     ("Binarizer", m::binarizer),
+    ("CategoryMapper", m::category_mapper),
     ("FeatureVectorizer", m::feature_vectorizer),
     ("Imputer", m::imputer),
     ("LabelEncoder", m::label_encoder),
@@ -277,4 +283,5 @@ const MICROSOFT: &[(&str, Spelling)] = &[
     ("SimplifiedLayerNormalization", n::layer_norm),
     ("SkipLayerNormalization", o::skip_norm),
     ("SkipSimplifiedLayerNormalization", o::skip_norm),
+    ("Tokenizer", x::tokenizer),
 ];

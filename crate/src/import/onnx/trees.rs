@@ -1,7 +1,7 @@
 //! Trees and support vectors of the domain ai.onnx.ml.
 
 use super::attention::count;
-use super::ml::{best, both, floats, linear, n_classes, transformed};
+use super::ml::{best, both, floats, linear, n_classes, transformed, transformed_by};
 use super::{Use, unsupported};
 use crate::error::{Error, ErrorKind, Result, ensure};
 use crate::graph::ValueId;
@@ -202,10 +202,17 @@ pub(super) fn ensemble(of: &mut Use) -> Result<Vec<ValueId>> {
         3 => Join::Max,
         other => return unsupported(format!("leaves that come together by {other}")),
     };
-    if of.node.int("post_transform")?.unwrap_or(0) != 0 {
-        return unsupported("scores of trees that are transformed");
-    }
-    of.as_is(TreeEnsemble { trees: Arc::new(trees) })
+    let transform = match of.node.int("post_transform")?.unwrap_or(0) {
+        0 => return of.as_is(TreeEnsemble { trees: Arc::new(trees) }),
+        1 => "SOFTMAX",
+        2 => "LOGISTIC",
+        3 => "SOFTMAX_ZERO",
+        4 => "PROBIT",
+        other => return unsupported(format!("scores that become {other}")),
+    };
+    let x = of.input(0)?;
+    let scores = of.step("trees", TreeEnsemble { trees: Arc::new(trees) }, &[Some(x)]);
+    Ok(vec![transformed_by(of, scores, transform)?])
 }
 
 fn kernel(of: &Use) -> Result<Kernel> {
@@ -243,9 +250,6 @@ pub(super) fn svm_regressor(of: &mut Use) -> Result<Vec<ValueId>> {
 }
 
 pub(super) fn svm_classifier(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.node.floats("prob_a")?.is_some_and(|p| !p.is_empty()) {
-        return unsupported("likelihoods of support vector machines");
-    }
     let (vectors, weights, rho) = (list(of, "support_vectors")?, list(of, "coefficients")?, list(of, "rho")?);
     let x = floats(of, 0)?;
     let counts = of.node.ints("vectors_per_class")?.unwrap_or_default().iter().map(|n| place(*n));
@@ -257,9 +261,11 @@ pub(super) fn svm_classifier(of: &mut Use) -> Result<Vec<ValueId>> {
         let label = best(of, scores)?;
         return Ok(vec![label, transformed(of, scores)?]);
     };
-    let pairs = rho.len() == 1;
-    let machine =
-        Machine { kernel: kernel(of)?, features, vectors, sums: Sums::Pairs { weights, counts }, rho };
+    let (prob_a, prob_b) = (list(of, "prob_a")?, list(of, "prob_b")?);
+    let pairs = rho.len() == 1 && prob_a.is_empty();
+    let likelihoods = prob_a.into_iter().zip(prob_b).collect();
+    let sums = Sums::Pairs { weights, counts, likelihoods };
+    let machine = Machine { kernel: kernel(of)?, features, vectors, sums, rho };
     let names = [format!("{}.scores", of.name), format!("{}.votes", of.name)];
     let names = [&names[0][..], &names[1][..]];
     let outputs = of.import.graph.defer(of.name, Svm { machine: Arc::new(machine) }, &[Some(x)], &names);

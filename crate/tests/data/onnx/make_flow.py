@@ -72,6 +72,13 @@ tower = [h.make_function("own", names[i], ["x"], ["y"], [
     for j in range(8)], [h.make_opsetid("", 17), h.make_opsetid("own", 1)]) for i in range(24)]
 save("tower", [h.make_node("F0", ["x"], ["y"], domain="own")], [F("x", 1)], [F("y", 1)], functions=tower, run=False)
 
+# A loop without an end, if it begins.
+round_ = h.make_graph([h.make_node("Identity", ["go"], ["on"]), h.make_node("Identity", ["v"], ["next"])], "round",
+                      [h.make_tensor_value_info("i", T.INT64, []), h.make_tensor_value_info("go", T.BOOL, []), F("v", 2)],
+                      [h.make_tensor_value_info("on", T.BOOL, []), F("next", 2)])
+save("eternal", [h.make_node("Loop", ["", "more", "x"], ["y"], body=round_)],
+     [F("x", 2), h.make_tensor_value_info("more", T.BOOL, [])], [F("y", 2)], run=False)
+
 # A choice, nested, of which the way not taken could not run; both see the values around.
 inner = lambda name, nodes, out: h.make_graph(nodes, name, [], [F(out, None)])
 bad = [h.make_node("MatMul", ["x", "x"], ["bad"])]
