@@ -169,7 +169,8 @@ impl Loader {
             return fail!(Internal, "finishNetwork() comes once, after the bytes of an ONNX file");
         };
         let Some(gpu) = self.gpu.take() else {
-            let network = session::Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
+            let network =
+                session::Network::new(&bytes, |graph| Ok(Box::new(CpuBackend::new(graph, false)?)))?;
             return Ok(Network::new(network, device, bytes.len() as u64));
         };
         let mut network = session::Network::on_gpu(&bytes, gpu, Crossing::TYPICAL)?;

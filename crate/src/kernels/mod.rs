@@ -10,6 +10,7 @@ pub mod dispatch;
 pub mod fourier;
 pub mod full_attention;
 pub mod gemm;
+pub mod levels;
 pub mod math;
 pub mod planes;
 pub mod pool;

@@ -9,7 +9,7 @@ use crate::ops::unary::UnaryFunction;
 pub(super) fn recurrent(of: &mut Use) -> Result<Vec<ValueId>> {
     let cell = match of.node.op_type {
         "GRU" => Cell::Gru { linear_before_reset: of.flag("linear_before_reset")? },
-        "LSTM" => Cell::Lstm { input_forget: of.flag("input_forget")? },
+        "LSTM" | "DynamicQuantizeLSTM" => Cell::Lstm { input_forget: of.flag("input_forget")? },
         _ => Cell::Rnn,
     };
     let direction = match of.node.string("direction")?.unwrap_or("forward") {
