@@ -3,9 +3,10 @@
 
 use super::finish::{self, Finish, is_byte};
 use super::unary::UnaryFunction;
-use super::{CpuContext, Input, Known, OpDef, Packing, Types};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types};
 use crate::error::{Result, ensure};
 use crate::kernels::gemm::integer::{self, IntegerMatrix, IntegerRows, multiply};
+use crate::kernels::integer_launch::IntegerLaunch;
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{Shape, TensorType};
 
@@ -81,8 +82,27 @@ impl OpDef for IntegerProduct {
     }
 
     fn work(&self, types: &Types) -> u64 {
-        let k = types.input(1).ok().and_then(|b| b.first().copied()).unwrap_or(1);
-        (types.n_out().unwrap_or(0) as u64).saturating_mul(k as u64)
+        let n = types.input(1).ok().and_then(|b| b.last().copied()).unwrap_or(0);
+        let a = types.input(0).map_or(0, |a| a.iter().product::<usize>());
+        (a as u64).saturating_mul(n as u64)
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let function = UnaryFunction::code_of(self.activation);
+        let (Some(function), false) = (function, types.has(6)) else {
+            return Lowered::not_on_gpu("no kernel gives levels of sums, or applies the function");
+        };
+        let (a, b) = (types.input(0)?, types.input(1)?);
+        let count = |index: usize| types.input(index).map_or(0, |shape| shape.iter().product::<usize>());
+        let (k, n) = (b[0], b[1]);
+        let launch = IntegerLaunch {
+            sizes: [a[..a.len() - 1].iter().product(), k, n],
+            signed: [0, 1].map(|i| types.dtype(i) == Some(crate::types::DType::I8)),
+            zeros: [2, 3].map(|i| if types.has(i) { count(i) } else { 0 }),
+            scales: types.has(4).then(|| (count(4), types.has(5))),
+            function,
+        };
+        Lowered::one(launch.dispatch()?)
     }
 
     fn packs(&self, index: usize, shape: &[usize]) -> Option<Packing> {

@@ -24,7 +24,9 @@ use crate::types::DType;
 /// Rewrites every node that it can, and computes the constants that stay numbers.
 pub fn run(graph: &mut Graph) -> Result<usize> {
     let made = each(graph, |graph, node| match &node.op {
-        Op::Product(product) if *product == Product::default() => of_matrices(graph, node),
+        Op::Product(Product { transposed: [false, transposed], scale: 1.0 }) => {
+            of_matrices(graph, node, *transposed)
+        }
         Op::Conv(conv) if conv.transposed.is_none() && conv.activation.is_none() => {
             of_images(graph, node, conv)
         }
@@ -112,23 +114,22 @@ fn times(graph: &mut Graph, name: &str, a: ValueId, b: ValueId) -> Result<ValueI
     graph.emit1(&format!("{name}.scale"), op, &[Some(a), Some(b)])
 }
 
-fn of_matrices(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
+fn of_matrices(graph: &mut Graph, node: &Node, transposed: bool) -> Result<Option<ValueId>> {
     let found = || {
         let (a, b) = (node.input(0)?, node.input(1)?);
-        let is_transposed = |node: &&Node| match &node.op {
+        let turned = |node: &&Node| match &node.op {
             Op::Transpose(Transpose { order }) => order.as_ref().is_none_or(|order| order[..] == [1, 0]),
             _ => false,
         };
-        let transpose = graph.producer(b).map(|(_, node)| node).filter(is_transposed);
+        let transpose = graph.producer(b).map(|(_, node)| node).filter(turned);
+        let is_transposed = transpose.is_some() != transposed;
         let a = levels_of_one(graph, a).filter(|a| rank(graph, a.x).is_some_and(|rank| rank > 0))?;
-        let (b, mut matrix) = match transpose.and_then(|node| node.input(0)) {
-            Some(b) => weight(graph, b, 0)?,
-            None => weight(graph, b, 1)?,
-        };
+        let b = transpose.map_or(Some(b), |node| node.input(0))?;
+        let (b, mut matrix) = weight(graph, b, if is_transposed { 0 } else { 1 })?;
         if matrix.shape().len() != 2 || matrix.bytes().is_empty() {
             return None;
         }
-        if transpose.is_some() {
+        if is_transposed {
             let op = Op::from(Transpose { order: None });
             matrix = op.eval_now(&[Some(&matrix)]).ok()?.swap_remove(0);
         }

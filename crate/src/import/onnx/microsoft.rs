@@ -22,6 +22,7 @@ use crate::ops::shape::Shape;
 use crate::ops::slice::Slice;
 use crate::ops::split::Split;
 use crate::ops::take::Take;
+use crate::ops::transpose::Transpose;
 use crate::ops::unary::{Unary, UnaryFunction};
 use crate::tensor::Tensor;
 use crate::types::DType;
@@ -41,8 +42,18 @@ pub(super) fn gelu(of: &mut Use) -> Result<Vec<ValueId>> {
 }
 
 pub(super) fn fused_matmul(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.flag("transBatchA")? || of.flag("transBatchB")? {
-        return unsupported("a product whose batches are transposed");
+    for (side, flag) in ["transBatchA", "transBatchB"].into_iter().enumerate() {
+        if of.flag(flag)? {
+            let x = of.input(side)?;
+            let ty = of.import.graph.value(x).ty.as_ref();
+            let Some(rank) = ty.map(|ty| ty.shape.rank()).filter(|rank| *rank > 1) else {
+                return unsupported("a product of batches that are transposed, and not known to be there");
+            };
+            // The first dimension goes behind those of the batch.
+            let order = (1..rank - 1).chain([0, rank - 1]).collect();
+            let turned = of.step(flag, Transpose { order: Some(order) }, &[Some(x)]);
+            of.inputs[side] = Some(turned);
+        }
     }
     let transposed = [of.flag("transA")?, of.flag("transB")?];
     let scale = of.node.float("alpha")?.unwrap_or(1.0);
@@ -176,10 +187,31 @@ fn attend(of: &Use, heads: (usize, usize), causal: bool, outputs: usize) -> Resu
     })
 }
 
-/// A mask `[b, t]` of keys as one of scores, with what is added to them.
-fn mask(of: &mut Use, keys: Option<ValueId>, added: Option<ValueId>) -> Result<Option<ValueId>> {
+/// A mask as one of scores, with what is added to them, and lengths of the sequences: `given` is one of keys `[b, t]`, one
+/// of scores `[b, s, t]`, or the lengths `[b]`.
+fn mask(
+    of: &mut Use,
+    given: Option<ValueId>,
+    added: Option<ValueId>,
+) -> Result<(Option<ValueId>, Option<ValueId>)> {
+    let rank = given.and_then(|id| of.import.graph.value(id).ty.as_ref().map(|ty| ty.shape.rank()));
+    match rank {
+        Some(1) => Ok((added, given)),
+        Some(2) | None => Ok((hiding(of, given, added, &[1, 2])?, None)),
+        Some(3) => Ok((hiding(of, given, added, &[1])?, None)),
+        Some(rank) => unsupported(format!("a mask of {rank} dimensions")),
+    }
+}
+
+/// A mask with these dimensions put in, with what is added to scores.
+fn hiding(
+    of: &mut Use,
+    keys: Option<ValueId>,
+    added: Option<ValueId>,
+    axes: &[i64],
+) -> Result<Option<ValueId>> {
     let Some(keys) = keys else { return Ok(added) };
-    let axes = of.list("mask.axes", &[1, 2])?;
+    let axes = of.list("mask.axes", axes)?;
     let keys = of.step("mask.bool", Cast::to(DType::Bool), &[Some(keys)]);
     let keys = of.step("mask", Reshape::Unsqueeze, &[Some(keys), Some(axes)]);
     let Some(added) = added else { return Ok(Some(keys)) };
@@ -228,12 +260,12 @@ pub(super) fn multi_head(of: &mut Use) -> Result<Vec<ValueId>> {
         }
     }
     let masks = (of.optional(4), of.optional(5));
-    let mask = mask(of, masks.0, masks.1)?;
+    let (mask, lengths) = mask(of, masks.0, masks.1)?;
     let heads = count(of, "num_heads", 0)?;
     let op = attend(of, (heads, heads), of.flag("unidirectional")?, of.node.outputs.len())?;
     let [q, k, v] = parts.map(Some);
     let past = (of.optional(6), of.optional(7));
-    of.outputs(op, &[q, k, v, mask, past.0, past.1])
+    of.outputs(op, &[q, k, v, mask, past.0, past.1, lengths])
 }
 
 /// Sequences that go on where their pasts end, each at a place of its own.
@@ -323,23 +355,10 @@ pub(super) fn attended(of: &mut Use, mut all: ValueId, inputs: [Option<ValueId>;
         }
         _ => thirds(of, "parts", all),
     };
-    let rank = given.and_then(|id| of.import.graph.value(id).ty.as_ref().map(|ty| ty.shape.rank()));
-    let (keys, lengths) = match rank {
-        Some(1) if past.is_none() => (None, given),
-        Some(2 | 3) | None => (given, None),
-        Some(rank) => return unsupported(format!("a mask of {rank} dimensions")),
-    };
-    let mask = if rank == Some(3) {
-        let axes = of.list("mask.axes", &[1])?;
-        let keys = of.step("mask.bool", Cast::to(DType::Bool), &[keys]);
-        let keys = of.step("mask", Reshape::Unsqueeze, &[Some(keys), Some(axes)]);
-        if added.is_some() {
-            return unsupported("a mask of three dimensions beside what is added to scores");
-        }
-        Some(keys)
-    } else {
-        mask(of, keys, added)?
-    };
+    let (mask, lengths) = mask(of, given, added)?;
+    if lengths.is_some() && past.is_some() {
+        return unsupported("lengths of sequences that have a past");
+    }
     let heads = count(of, "num_heads", 0)?;
     let outputs = if of.node.outputs.len() > 1 { 3 } else { 1 };
     let op = attend(of, (heads, heads), of.flag("unidirectional")?, outputs)?;

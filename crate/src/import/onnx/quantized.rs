@@ -68,14 +68,14 @@ pub(super) fn dequantised(of: &mut Use, name: &str, x: usize, scale: usize, zero
 }
 
 /// Numbers that integers stand for, as f32: inputs `at`, `at + 1` and `at + 2` are integers, scale and zero.
-fn numbers(of: &mut Use, name: &str, at: usize, axis: i64) -> Result<ValueId> {
+pub(super) fn numbers(of: &mut Use, name: &str, at: usize, axis: i64) -> Result<ValueId> {
     let (x, scale) = (of.input(at)?, of.input(at + 1)?);
     let scale = as_f32(of, &format!("{name}_scale"), scale);
     Ok(of.step(name, Dequantize::along(axis), &[Some(x), Some(scale), of.optional(at + 2)]))
 }
 
 /// Numbers as integers: inputs `at` and `at + 1` are scale and zero.
-fn integers(of: &mut Use, y: ValueId, at: usize, axis: i64) -> Result<Vec<ValueId>> {
+pub(super) fn integers(of: &mut Use, y: ValueId, at: usize, axis: i64) -> Result<Vec<ValueId>> {
     let (scale, zero) = (of.input(at)?, of.optional(at + 1));
     let scale = as_f32(of, "y_scale", scale);
     of.outputs(Quantize::along(axis, DType::U8), &[Some(y), Some(scale), zero])
@@ -138,33 +138,6 @@ pub(super) fn conv_last(of: &mut Use) -> Result<Vec<ValueId>> {
     Ok(vec![turned(of, "y_last", y, 1, false)?])
 }
 
-/// `alpha · (a · b + c)`, of levels unless no scale of the result is given.
-pub(super) fn qgemm(of: &mut Use) -> Result<Vec<ValueId>> {
-    let transposed = [of.flag("transA")?, of.flag("transB")?];
-    let mut a = numbers(of, "a", 0, -1)?;
-    let mut b = numbers(of, "b", 3, if transposed[1] { 0 } else { 1 })?;
-    let turn = || Transpose { order: Some(vec![1, 0]) };
-    if transposed[0] {
-        a = of.step("a_turned", turn(), &[Some(a)]);
-    }
-    if transposed[1] {
-        b = of.step("b_turned", turn(), &[Some(b)]);
-    }
-    let mut y = of.step("product", Product::default(), &[Some(a), Some(b)]);
-    if let Some(bias) = integer_bias(of, 6, 1, 4)? {
-        y = of.binary("biased", BinaryFunction::Add, y, bias);
-    }
-    let alpha = of.node.float("alpha")?.unwrap_or(1.0);
-    if alpha != 1.0 {
-        let alpha = of.number("alpha", alpha, y)?;
-        y = of.binary("times_alpha", BinaryFunction::Mul, y, alpha);
-    }
-    if of.optional(7).is_none() {
-        return Ok(vec![y]);
-    }
-    integers(of, y, 7, 1)
-}
-
 /// Queries, keys and values are one product of integers.
 pub(super) fn attention(of: &mut Use) -> Result<Vec<ValueId>> {
     let (x, w) = (dequantised(of, "x", 0, 3, 6)?, dequantised(of, "w", 1, 4, 7)?);
@@ -189,28 +162,6 @@ pub(super) fn qlinear_where(of: &mut Use) -> Result<Vec<ValueId>> {
     let (a, b) = (numbers(of, "a", 1, 1)?, numbers(of, "b", 4, 1)?);
     let y = of.step("chosen", Select, &[of.optional(0), Some(a), Some(b)]);
     integers(of, y, 7, 1)
-}
-
-/// Weights of levels `[directions, inputs, 4 · hidden]`; steps are those of numbers.
-pub(super) fn lstm(of: &mut Use) -> Result<Vec<ValueId>> {
-    let mut inputs = of.inputs.clone();
-    for (part, at, scale) in [("w", 1, 8), ("r", 2, 10)] {
-        let (x, mut scale_id, mut zero) = (of.input(at)?, of.input(scale)?, of.optional(scale + 1));
-        let by_column = of.known(scale).is_some_and(|scale| scale.shape().len() == 2);
-        if by_column {
-            let axis = of.list(&format!("{part}_axis"), &[1])?;
-            scale_id = of.step(&format!("{part}_scales"), Reshape::Unsqueeze, &[Some(scale_id), Some(axis)]);
-            zero = zero
-                .map(|zero| of.step(&format!("{part}_zeros"), Reshape::Unsqueeze, &[Some(zero), Some(axis)]));
-        }
-        let op = Dequantize::along(if by_column { 1 } else { 0 });
-        let numbers = of.step(part, op, &[Some(x), Some(scale_id), zero]);
-        let order = Transpose { order: Some(vec![0, 2, 1]) };
-        inputs[at] = Some(of.step(&format!("{part}_rows"), order, &[Some(numbers)]));
-    }
-    inputs.truncate(8);
-    of.inputs = inputs;
-    super::recurrent::recurrent(of)
 }
 
 /// The sums of a convolution of what two integer tensors stand for, but for scales, in i32.

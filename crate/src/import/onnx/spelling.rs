@@ -2,8 +2,8 @@
 
 use super::{
     Use, attention as a, blocks as b, composed as c, control as flow, elementwise as e, indexing as i,
-    layout as l, microsoft as o, ml as m, network as n, quantized as q, recurrent as r, signal as s,
-    trees as t, vision as v,
+    layout as l, microsoft as o, ml as m, network as n, quantized as q, quantized_gemm as g, recurrent as r,
+    signal as s, trees as t, vision as v,
 };
 use crate::error::Result;
 use crate::graph::ValueId;
@@ -249,7 +249,7 @@ const MICROSOFT: &[(&str, Spelling)] = &[
     ("Attention", o::attention),
     ("BiasGelu", o::gelu),
     ("DequantizeLinear", q::dequantize),
-    ("DynamicQuantizeLSTM", q::lstm),
+    ("DynamicQuantizeLSTM", r::quantized_lstm),
     ("DynamicQuantizeMatMul", q::dynamic_matmul),
     ("EmbedLayerNormalization", o::embed),
     ("FastGelu", o::gelu),
@@ -266,7 +266,7 @@ const MICROSOFT: &[(&str, Spelling)] = &[
     ("NhwcConv", q::conv_last),
     ("QAttention", q::attention),
     ("QEmbedLayerNormalization", o::embed_levels),
-    ("QGemm", q::qgemm),
+    ("QGemm", g::qgemm),
     ("QLinearAdd", q::qlinear),
     ("QLinearAveragePool", q::qlinear),
     ("QLinearConcat", q::qlinear_concat),
