@@ -65,6 +65,7 @@ impl Device {
 #[wasm_bindgen]
 pub struct Loader {
     wanted: String,
+    exact: bool,
     device: Option<Device>,
     gpu: Option<GpuDevice>,
     inner: Option<session::Loader>,
@@ -103,13 +104,13 @@ impl Loader {
     #[wasm_bindgen(constructor)]
     pub fn new(options: &JsValue) -> std::result::Result<Loader, Error> {
         let options = Options(options);
-        let inner = session::Loader::new(LoaderOptions {
-            context_length: options.count("contextLength")?,
-            exact: options.flag("exact", false)?,
-        });
+        let exact = options.flag("exact", false)?;
+        let inner =
+            session::Loader::new(LoaderOptions { context_length: options.count("contextLength")?, exact });
         let wanted = options.text("device")?.unwrap_or_else(|| "auto".to_string());
         Ok(Self {
             wanted,
+            exact,
             device: None,
             gpu: None,
             inner: Some(inner),
@@ -242,7 +243,8 @@ impl Loader {
         let n_bytes = bytes.len() as u64 + data.as_ref().map_or(0, DataFiles::n_bytes);
         let file = NetworkFile { bytes: &bytes, data };
         let Some(gpu) = self.gpu.take() else {
-            let network = session::Network::new(file, |graph| Ok(Box::new(CpuBackend::new(graph, true)?)))?;
+            let exact = self.exact;
+            let network = session::Network::new(file, |graph| Ok(Box::new(CpuBackend::new(graph, exact)?)))?;
             return Ok(Network::new(network, device, n_bytes));
         };
         let mut network = session::Network::on_gpu(file, gpu, Crossing::TYPICAL)?;

@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::kernels::clock;
 use crate::kernels::conv::Filters;
+use crate::kernels::conv::integer::IntegerFilters;
 use crate::kernels::gemm::integer::IntegerMatrix;
 use crate::kernels::gemm::{PackedMatrix, Packer};
 use crate::kernels::threads::Threads;
@@ -21,6 +22,7 @@ enum Weight {
     Packed { matrix: PackedMatrix, packer: Packer },
     Filters(Filters),
     Integers(IntegerMatrix),
+    IntegerFilters(IntegerFilters),
     Plain(Tensor),
 }
 
@@ -34,7 +36,7 @@ impl Weight {
                 }
                 packer.push(matrix, bytes)
             }
-            Self::Filters(_) | Self::Integers(_) => {
+            Self::Filters(_) | Self::Integers(_) | Self::IntegerFilters(_) => {
                 fail!(Internal, "filters and integers are packed from a constant")
             }
             Self::Plain(tensor) => {
@@ -102,7 +104,7 @@ impl CpuBackend {
 
     /// For the part of a graph that another back end cannot do: constants are repacked once a plan needs them.
     pub fn beside_another(graph: &Graph) -> Result<Self> {
-        Self::with_weights(graph, true, false)
+        Self::with_weights(graph, false, false)
     }
 
     /// The same, on other threads than all there are.
@@ -262,6 +264,7 @@ impl CpuBackend {
                 (_, Some(Weight::Packed { matrix, .. })) => return Ok(Input::Packed(matrix)),
                 (_, Some(Weight::Filters(filters))) => return Ok(Input::Filters(filters)),
                 (_, Some(Weight::Integers(matrix))) => return Ok(Input::Integers(matrix)),
+                (_, Some(Weight::IntegerFilters(filters))) => return Ok(Input::IntegerFilters(filters)),
                 (_, Some(Weight::Plain(tensor))) => tensor.bytes(),
                 (Source::Const(tensor), None) => tensor.bytes(),
                 (_, None) => return fail!(Internal, "a weight was not allocated"),
@@ -340,6 +343,7 @@ impl Backend for CpuBackend {
             Weight::Packed { matrix, .. } => matrix.memory_bytes(),
             Weight::Filters(filters) => filters.memory_bytes(),
             Weight::Integers(matrix) => matrix.memory_bytes(),
+            Weight::IntegerFilters(filters) => filters.memory_bytes(),
             Weight::Plain(tensor) => tensor.bytes().len(),
         });
         let buffers = self.states.values().chain(&self.slots).map(Buffer::n_bytes);
@@ -369,6 +373,11 @@ fn packed(graph: &Graph, id: ValueId, users: &[NodeId], tensor: &Tensor) -> Resu
         }
         Some(Packing::Integers) if matches!(tensor.dtype(), DType::U8 | DType::I8) => {
             Ok(Some(Weight::Integers(integer_product::pack(tensor.view())?)))
+        }
+        Some(Packing::IntegerFilters { groups }) if matches!(tensor.dtype(), DType::U8 | DType::I8) => {
+            let signed = tensor.dtype() == DType::I8;
+            let filters = IntegerFilters::new(tensor.bytes(), signed, tensor.shape(), groups)?;
+            Ok(Some(Weight::IntegerFilters(filters)))
         }
         _ => Ok(None),
     }

@@ -12,6 +12,7 @@ pub mod full_attention;
 pub mod gemm;
 pub mod indexed;
 pub mod integer_launch;
+pub mod levels;
 pub mod levels_launch;
 pub mod math;
 pub mod planes;

@@ -9,9 +9,10 @@ use crate::kernels::strided;
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
 
-/// `(q [b, h, s, d], k [b, h_kv, t, d], v [b, h_kv, t, e], mask [.., s, t]?, past k?, past v?, lengths integers [b]?)
-/// → (y [b, h, s, e], k and v with their past before them, scores [b, h, s, t])`, of which the last three may be left
-/// out. With `heads`, q, k, v and y are `[b, s, h·d]`. A mask is bool, or added; of a length, keys beyond it are hidden.
+/// `(q [b, h, s, d], k [b, h_kv, t, d], v [b, h_kv, t, e], mask [.., s, t]?, past k?, past v?, lengths integers [b]?,
+/// starts integers [b]?) → (y [b, h, s, e], k and v with their past before them, scores [b, h, s, t])`, of which the last three may be left
+/// out. With `heads`, q, k, v and y are `[b, s, h·d]`. A mask is bool, or added; of a length, keys beyond it are hidden. With
+/// starts, so much of each past counts, and what is new follows that.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attend {
     /// Heads of the queries, and of keys and values, where the inputs have them in their last dimension.
@@ -111,7 +112,7 @@ impl OpDef for Attend {
                     .all(|(i, (n, of))| n == of || *n == 1 || i == 0 && n < of);
             ensure!(fits, ShapeMismatch, "a mask {mask} does not fit scores {wide:?}");
         }
-        if let Some(lengths) = inputs.optional(6) {
+        for lengths in [6, 7].iter().filter_map(|i| inputs.optional(*i)) {
             ensure!(
                 lengths.known_shape()?.iter().product::<usize>() == s.batch,
                 ShapeMismatch,
@@ -148,11 +149,19 @@ impl OpDef for Attend {
         let total = s.past + s.new;
         let past_k = past_k.map_or(Ok(&[][..]), |past| past.data::<f32>())?;
         let past_v = past_v.map_or(Ok(&[][..]), |past| past.data::<f32>())?;
-        let k =
-            by_head(k.data()?, past_k, [s.batch, s.kv_heads, s.new, s.head], s.past, self.heads.is_some());
-        let v =
-            by_head(v.data()?, past_v, [s.batch, s.kv_heads, s.new, s.value], s.past, self.heads.is_some());
-        let q = by_head(q.data()?, &[], [s.batch, s.heads, s.queries, s.head], 0, self.heads.is_some());
+        let starts = optional(inputs, 7)?.map(|starts| starts.to_ints()).transpose()?;
+        let starts = match starts {
+            Some(starts) => {
+                let within = starts.iter().all(|start| (0..=s.past as i64).contains(start));
+                ensure!(within, InvalidInput, "sequences that go on at {starts:?} of a past of {}", s.past);
+                starts.into_iter().map(|start| start as usize).collect()
+            }
+            None => vec![s.past; s.batch],
+        };
+        let last = self.heads.is_some();
+        let k = by_head(k.data()?, past_k, [s.batch, s.kv_heads, s.new, s.head], s.past, &starts, last);
+        let v = by_head(v.data()?, past_v, [s.batch, s.kv_heads, s.new, s.value], s.past, &starts, last);
+        let q = by_head(q.data()?, &[], [s.batch, s.heads, s.queries, s.head], 0, &[], last);
         for (output, values) in outputs.iter_mut().skip(1).zip([&k, &v]) {
             output.data::<f32>()?.copy_from_slice(values);
         }
@@ -192,8 +201,9 @@ impl OpDef for Attend {
             let length = lengths.as_ref().map(|lengths| lengths[batch]);
             let first = match length {
                 Some(length) if s.past == 0 => length - s.queries as i64,
-                _ => s.past as i64,
+                _ => starts[batch] as i64,
             };
+            let end = starts[batch] + s.new;
             for (query, row) in scores.chunks_exact_mut(total.max(1)).enumerate() {
                 let own = first + query as i64;
                 if let Some((mask, shape)) = &mask {
@@ -202,7 +212,8 @@ impl OpDef for Attend {
                 for (key, score) in row.iter_mut().enumerate() {
                     let key = key as i64;
                     let beyond = |limit: Option<usize>, by: i64| limit.is_some_and(|limit| by > limit as i64);
-                    let hidden = self.causal && key > own
+                    let hidden = key >= end as i64
+                        || self.causal && key > own
                         || length.is_some_and(|length| key >= length)
                         || beyond(self.window.0, own - key)
                         || beyond(self.window.1, key - own);
@@ -271,15 +282,25 @@ fn shares(row: &mut [f32]) {
     row.iter_mut().for_each(|x| *x *= factor);
 }
 
-/// `[b, h, past + s, d]` of `x`, which is `[b, s, h, d]` or has its heads first, and of what comes before it.
-fn by_head(x: &[f32], past: &[f32], [b, h, s, d]: [usize; 4], n_past: usize, heads_last: bool) -> Vec<f32> {
+/// `[b, h, past + s, d]` of `x`, which is `[b, s, h, d]` or has its heads first, and of as much of what comes before it as
+/// counts; zeros fill up the rest.
+fn by_head(
+    x: &[f32],
+    past: &[f32],
+    [b, h, s, d]: [usize; 4],
+    n_past: usize,
+    starts: &[usize],
+    heads_last: bool,
+) -> Vec<f32> {
     let mut y = Vec::with_capacity(b * h * (n_past + s) * d);
     for pair in 0..b * h {
-        y.extend_from_slice(&past[pair * n_past * d..][..n_past * d]);
+        let start = starts.get(pair / h).copied().unwrap_or(0);
+        y.extend_from_slice(&past[pair * n_past * d..][..start * d]);
         for i in 0..s {
             let row = if heads_last { (pair / h * s + i) * h + pair % h } else { pair * s + i };
             y.extend_from_slice(&x[row * d..][..d]);
         }
+        y.resize((pair + 1) * (n_past + s) * d, 0.0);
     }
     y
 }

@@ -1,31 +1,30 @@
-//! Products of 8-bit integers with a matrix of such, as exact as integers are: `(a - a_zero) · (b - b_zero)`, and what makes
-//! numbers of the sums. ONNX MatMulInteger with a constant matrix.
+//! Products of 8-bit integers with a matrix of such, as exact as integers are: `(a - a_zero) · (b - b_zero)`, and what
+//! [becomes](super::finish) of the sums. ONNX MatMulInteger and QLinearMatMul with a constant matrix.
 
+use super::finish::{self, Finish, is_byte};
+use super::unary::UnaryFunction;
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types};
 use crate::error::{Result, ensure};
-use crate::kernels::gemm::integer::{Finish, IntegerMatrix, IntegerRows, multiply};
+use crate::kernels::gemm::integer::{self, IntegerMatrix, IntegerRows, multiply};
 use crate::kernels::integer_launch::IntegerLaunch;
 use crate::tensor::{TensorView, TensorViewMut};
-use crate::types::{DType, Shape, TensorType};
+use crate::types::{Shape, TensorType};
 
 /// `(a u8 or i8 [.., k], b u8 or i8 [k, n], a_zero like a, one or one a row?, b_zero like b, one or [n]?, scale f32, one or
-/// [n]?, bias f32 [n]?) → y i32 [.., n]`; with a scale, `y f32`: the sums times the scale, plus the bias.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IntegerProduct;
-
-fn is_integer(dtype: DType) -> bool {
-    matches!(dtype, DType::U8 | DType::I8)
+/// [n]?, bias f32 [n]?, y_scale f32?, y_zero u8 or i8?) → y [.., n]`, i32, f32 or like y_zero.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IntegerProduct {
+    /// What numbers become.
+    pub activation: Option<UnaryFunction>,
 }
 
-/// How many elements a type has, where that is known.
-fn count(ty: &TensorType) -> Option<usize> {
-    ty.shape.to_known().map(|dims| dims.iter().product())
-}
+/// Numbers between the sums and the levels of a result that are in work.
+const NUMBERS: usize = 1 << 15;
 
 impl OpDef for IntegerProduct {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
         let (a, b) = (inputs.ty(0)?, inputs.ty(1)?);
-        let fits = is_integer(a.dtype) && is_integer(b.dtype) && b.shape.rank() == 2;
+        let fits = is_byte(a.dtype) && is_byte(b.dtype) && b.shape.rank() == 2;
         ensure!(
             fits && a.shape.rank() > 0 && a.shape.0.last() == b.shape.0.first(),
             ShapeMismatch,
@@ -33,27 +32,16 @@ impl OpDef for IntegerProduct {
         );
         let n = b.shape.0[1].clone();
         let rows = a.shape.to_known().map(|dims| dims[..dims.len() - 1].iter().product::<usize>());
-        for (i, dtype, many) in [(2, a.dtype, rows), (3, b.dtype, n.known()), (4, DType::F32, n.known())] {
-            let Some(ty) = inputs.optional(i) else { continue };
-            let number = count(ty);
-            let fits = ty.dtype == dtype
-                && (number.is_none() || many.is_none() || number == Some(1) || number == many);
-            ensure!(fits, ShapeMismatch, "input {i}, {ty}, does not go with {a} and {b}");
-        }
-        if let Some(bias) = inputs.optional(5) {
-            let fits =
-                bias.dtype == DType::F32 && bias.shape.0 == [n.clone()] && inputs.optional(4).is_some();
-            ensure!(fits, ShapeMismatch, "a bias {bias} does not go with {b}, or there is no scale");
-        }
+        finish::expect_each(inputs, 2, a.dtype, rows)?;
+        finish::expect_each(inputs, 3, b.dtype, n.known())?;
+        let dtype = finish::dtype_of(inputs, n.known(), self.activation)?;
         let mut dims = a.shape.0.clone();
         dims.pop();
         dims.push(n);
-        let dtype = if inputs.optional(4).is_some() { DType::F32 } else { DType::I32 };
         Ok(vec![TensorType { dtype, shape: Shape(dims) }])
     }
 
     fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
-        let optional = |i: usize| inputs.get(i).map_or(Ok(None), Input::optional);
         let a = inputs[0].tensor()?;
         let packed;
         let b = match &inputs[1] {
@@ -63,25 +51,34 @@ impl OpDef for IntegerProduct {
                 &packed
             }
         };
-        let filled = b.n().next_multiple_of(8);
-        let ints = |i: usize| -> Result<Option<Vec<i32>>> {
-            let ints = optional(i)?.map(|zero| zero.to_ints()).transpose()?;
-            Ok(ints.map(|ints| ints.into_iter().map(|x| x as i32).collect()))
+        let (k, n) = (b.k(), b.n());
+        let filled = n.next_multiple_of(8);
+        let a_zeros = finish::ints(inputs, 2)?.unwrap_or_else(|| vec![0]);
+        let b_zeros = finish::nonzero(finish::ints(inputs, 3)?).map(|zeros| spread(&zeros, n, filled));
+        let finish = Finish::of(inputs, self.activation)?;
+        let each = |values: &Option<Vec<f32>>| values.as_ref().map(|values| spread(values, n, filled));
+        let (scales, bias) = (each(&finish.scales), each(&finish.bias));
+        let then = match &scales {
+            Some(scales) => integer::Finish::Floats { scales, bias: bias.as_deref() },
+            None => integer::Finish::Integers,
         };
-        let floats = |i: usize| -> Result<Option<Vec<f32>>> {
-            let values = optional(i)?.map(|values| values.data::<f32>()).transpose()?;
-            Ok(values.map(|values| spread(values, b.n(), filled)))
-        };
-        let a_zeros = ints(2)?.unwrap_or_else(|| vec![0]);
-        let b_zeros = ints(3)?.filter(|zeros| zeros.iter().any(|zero| *zero != 0));
-        let b_zeros = b_zeros.map(|zeros| spread(&zeros, b.n(), filled));
-        let (scales, bias) = (floats(4)?, floats(5)?);
-        let finish = match &scales {
-            Some(scales) => Finish::Floats { scales, bias: bias.as_deref() },
-            None => Finish::Integers,
-        };
-        let rows = IntegerRows { bytes: a.bytes, signed: a.dtype == DType::I8, zeros: &a_zeros };
-        multiply(rows, b, b_zeros.as_deref(), outputs[0].bytes, finish)
+        let signed = a.dtype == crate::types::DType::I8;
+        let all = IntegerRows { bytes: a.bytes, signed, zeros: &a_zeros };
+        if finish.is_plain() {
+            return multiply(all, b, b_zeros.as_deref(), outputs[0].bytes, then);
+        }
+        let size = outputs[0].dtype.block_bytes();
+        let rows = (NUMBERS / n.max(1)).next_multiple_of(4);
+        let mut numbers = vec![0.0f32; (rows * n).min(outputs[0].len())];
+        for (i, y) in outputs[0].bytes.chunks_mut((rows * n * size).max(1)).enumerate() {
+            let (numbers, first) = (&mut numbers[..y.len() / size], i * rows);
+            let many = y.len() / size / n.max(1);
+            let zeros = if all.zeros.len() == 1 { all.zeros } else { &all.zeros[first..][..many] };
+            let part = IntegerRows { bytes: &a.bytes[first * k..][..many * k], zeros, ..all };
+            multiply(part, b, b_zeros.as_deref(), bytemuck::cast_slice_mut(numbers), then)?;
+            finish.apply(numbers, y);
+        }
+        Ok(())
     }
 
     fn work(&self, types: &Types) -> u64 {
@@ -91,15 +88,19 @@ impl OpDef for IntegerProduct {
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let function = UnaryFunction::code_of(self.activation);
+        let (Some(function), false) = (function, types.has(6)) else {
+            return Lowered::not_on_gpu("no kernel gives levels of sums, or applies the function");
+        };
         let (a, b) = (types.input(0)?, types.input(1)?);
         let count = |index: usize| types.input(index).map_or(0, |shape| shape.iter().product::<usize>());
         let (k, n) = (b[0], b[1]);
         let launch = IntegerLaunch {
             sizes: [a[..a.len() - 1].iter().product(), k, n],
-            signed: [0, 1].map(|i| types.dtype(i) == Some(DType::I8)),
+            signed: [0, 1].map(|i| types.dtype(i) == Some(crate::types::DType::I8)),
             zeros: [2, 3].map(|i| if types.has(i) { count(i) } else { 0 }),
             scales: types.has(4).then(|| (count(4), types.has(5))),
-            function: (u32::MAX, 0.0, 0.0),
+            function,
         };
         Lowered::one(launch.dispatch()?)
     }
@@ -118,6 +119,7 @@ fn spread<T: Copy + Default>(values: &[T], n: usize, filled: usize) -> Vec<T> {
 
 /// Packs a matrix of 8-bit integers.
 pub fn pack(b: TensorView) -> Result<IntegerMatrix> {
+    use crate::types::DType;
     let sizes = (b.shape.first().copied().unwrap_or(0), b.shape.get(1).copied().unwrap_or(0));
     IntegerMatrix::new(b.bytes, b.dtype == DType::I8, sizes)
 }
@@ -144,7 +146,11 @@ pub(super) mod parity {
             };
             (0..k).map(product).sum::<f64>() * one(4, column, 1.0) + one(5, column, 0.0)
         };
-        Array::new(shape, (0..shape.iter().product()).map(of).collect())
+        let level = |x: f64| match array(7) {
+            Some(zero) => ((x / one(6, 0, 1.0)).round_ties_even() + zero.values[0]).clamp(-128.0, 127.0),
+            None => x,
+        };
+        Array::new(shape, (0..shape.iter().product()).map(|at| level(of(at))).collect())
     }
 
     pub fn cases() -> Vec<Case> {
@@ -161,9 +167,13 @@ pub(super) mod parity {
             let mut shape = a.to_vec();
             *shape.last_mut().expect("rows") = n;
             let name = format!("{what}, {a:?} by {n}");
-            cases.push(Case::new(name, IntegerProduct, inputs, Tolerance::of(tolerance), move |x| {
-                vec![reference_integer_product(x, &shape)]
-            }));
+            cases.push(Case::new(
+                name,
+                IntegerProduct::default(),
+                inputs,
+                Tolerance::of(tolerance),
+                move |x| vec![reference_integer_product(x, &shape)],
+            ));
         };
         for (a, n) in [(&[1, 5][..], 3), (&[2, 3, 33], 17), (&[9, 64], 8), (&[300, 260], 11), (&[2, 7], 9)] {
             let k = a[a.len() - 1];
@@ -186,7 +196,10 @@ pub(super) mod parity {
                 Given::noise(&[n], 5),
                 Given::noise(&[n], 6),
             ];
-            add("scaled", a, scaled, n, 1e-6);
+            add("scaled", a, scaled.clone(), n, 1e-6);
+            let levels = [scaled, vec![Given::fed(&[], &[1000.0f32]), Given::fed(&[], &[-7i8])]].concat();
+            // A sum halfway between two levels may go to either.
+            add("levels", a, levels, n, 0.008);
         }
         let extremes = vec![
             Given::fed(&[4, 512], &[255u8; 2048]),

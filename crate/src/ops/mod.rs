@@ -5,6 +5,7 @@
 #[cfg(any(test, feature = "parity"))]
 pub mod case;
 mod eval;
+mod finish;
 pub mod hint;
 #[cfg(test)]
 mod hostile;
@@ -16,6 +17,7 @@ pub use values::ValueOp;
 
 use crate::error::{Result, ensure, fail};
 use crate::kernels::conv::Filters;
+use crate::kernels::conv::integer::IntegerFilters;
 use crate::kernels::dispatch::Dispatch;
 use crate::kernels::gemm::PackedMatrix;
 use crate::kernels::gemm::integer::IntegerMatrix;
@@ -46,6 +48,8 @@ pub enum Input<'a> {
     Filters(&'a Filters),
     /// The same for [`Packing::Integers`].
     Integers(&'a IntegerMatrix),
+    /// The same for [`Packing::IntegerFilters`].
+    IntegerFilters(&'a IntegerFilters),
 }
 
 /// How a weight is stored for the CPU.
@@ -64,6 +68,11 @@ pub enum Packing {
     Tiles,
     /// A matrix `[k, n]` of 8-bit integers.
     Integers,
+    /// Filters of 8-bit integers, `[groups · each, c, kernel…]`.
+    IntegerFilters {
+        /// Parts of the channels that do not meet.
+        groups: usize,
+    },
 }
 
 impl Packing {
@@ -73,7 +82,9 @@ impl Packing {
             Self::Filters { groups, transposed: false } => Filters::new(w.data()?, w.shape, groups),
             Self::Filters { groups, transposed: true } => Filters::transposed(w.data()?, w.shape, groups),
             Self::Tiles => Filters::tiled(w.data()?, w.shape),
-            Self::Matrix | Self::Integers => fail!(Internal, "a matrix has no filters"),
+            Self::Matrix | Self::Integers | Self::IntegerFilters { .. } => {
+                fail!(Internal, "these are no filters of f32")
+            }
         }
     }
 }
@@ -84,7 +95,7 @@ impl<'a> Input<'a> {
         match self {
             Self::Tensor(view) => Ok(*view),
             Self::Absent => fail!(InvalidGraph, "an input that the operator needs is missing"),
-            Self::Packed(_) | Self::Filters(_) | Self::Integers(_) => {
+            Self::Packed(_) | Self::Filters(_) | Self::Integers(_) | Self::IntegerFilters(_) => {
                 fail!(Internal, "a repacked weight reached an operator that did not ask for it")
             }
         }
@@ -366,6 +377,7 @@ operators! {
     GridSample => grid_sample,
     GroupNorm => group_norm,
     Iterate => iterate,
+    IntegerConv => integer_conv,
     IntegerProduct => integer_product,
     LayerNorm => layer_norm,
     List => list,

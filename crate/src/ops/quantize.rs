@@ -5,9 +5,10 @@ use super::dequantize::{is_level, scale_of, zeros_fit};
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, MAX_LINE, Operand, params};
+use crate::kernels::levels;
 use crate::kernels::levels_launch::Levels;
 use crate::kernels::math;
-use crate::kernels::simd::{Best as S, Simd};
+use crate::kernels::simd::Best as S;
 use crate::tensor::{Narrowing, TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
 
@@ -70,8 +71,10 @@ impl OpDef for Quantize {
             None => vec![0.0; scale.len()],
         };
         let dtypes = (x.dtype, scale.dtype, outputs[0].dtype);
-        if let ((DType::F32, DType::F32, DType::U8), 1, None) = (dtypes, scale.len(), precision) {
-            to_levels(x.data()?, scale.data::<f32>()?[0], zero[0] as f32, outputs[0].data()?);
+        if let ((DType::F32, DType::F32, DType::U8 | DType::I8), 1, None) = (dtypes, scale.len(), precision) {
+            let signed = outputs[0].dtype == DType::I8;
+            let levels = levels::Levels { scale: scale.data::<f32>()?[0], zero: zero[0] as i32, signed };
+            levels.of(x.data()?, outputs[0].bytes);
             return Ok(());
         }
         let range = outputs[0].dtype.int_range();
@@ -138,31 +141,11 @@ fn dynamic(x: &[f32], outputs: &mut [TensorViewMut]) -> Result<()> {
     if scale == 0.0 {
         levels.fill(0);
     } else {
-        to_levels(x, scale, zero, levels);
+        levels::Levels { scale, zero: zero as i32, signed: false }.of(x, levels);
     }
     outputs[1].data::<f32>()?[0] = scale;
     outputs[2].data::<u8>()?[0] = zero as u8;
     Ok(())
-}
-
-/// `x / scale`, rounded to even, `+ zero`, clamped to 0 to 255.
-fn to_levels(x: &[f32], scale: f32, zero: f32, y: &mut [u8]) {
-    let (by, zero) = (S::splat(scale), S::splat(zero));
-    let level = |x: &[f32; 4]| {
-        let x = S::add(S::nearest(S::div(S::load(x), by)), zero);
-        S::min(S::max(x, S::splat(0.0)), S::splat(255.0))
-    };
-    let sixteen = |x: &[f32; 16], y: &mut [u8; 16]| {
-        let (x, _) = x.as_chunks::<4>();
-        S::store_i(S::to_bytes(std::array::from_fn(|i| level(&x[i]))), y);
-    };
-    let (blocks, rest) = x.as_chunks::<16>();
-    let (levels, levels_rest) = y.as_chunks_mut::<16>();
-    blocks.iter().zip(levels).for_each(|(x, y)| sixteen(x, y));
-    let (mut last, mut to) = ([0.0; 16], [0; 16]);
-    last[..rest.len()].copy_from_slice(rest);
-    sixteen(&last, &mut to);
-    levels_rest.copy_from_slice(&to[..levels_rest.len()]);
 }
 
 /// The naive reference, and cases.
@@ -177,6 +160,7 @@ pub(super) mod parity {
         let given = Quantize::along(0, DType::U8);
         let floats: Vec<f32> = (0..83).map(|i| i as f32 * 1.125 - 4.0).collect();
         let many = vec![Given::fed(&[83], &floats), Given::fed(&[], &[0.25f32]), Given::fed(&[], &[9u8])];
+        let signed = vec![Given::fed(&[83], &floats), Given::fed(&[], &[0.25f32]), Given::fed(&[], &[-9i8])];
         let columns = vec![
             Given::fed(&[2, 3], &[-1.0f32, 0.26, 0.74, 3.0, -90.0, 7.0]),
             Given::fed(&[3], &[0.5f32, 0.25, 2.0]),
@@ -196,6 +180,11 @@ pub(super) mod parity {
             Case::new("to bytes", Quantize::along(0, DType::U8), many, Tolerance::of(0.0), |x| {
                 let x = x[0].as_ref().expect("an input");
                 let level = |x: &f64| ((x / 0.25).round_ties_even() + 9.0).clamp(0.0, 255.0);
+                vec![Array::new(&[83], x.values.iter().map(level).collect())]
+            }),
+            Case::new("to signed bytes", Quantize::along(0, DType::I8), signed, Tolerance::of(0.0), |x| {
+                let x = x[0].as_ref().expect("an input");
+                let level = |x: &f64| ((x / 0.25).round_ties_even() - 9.0).clamp(-128.0, 127.0);
                 vec![Array::new(&[83], x.values.iter().map(level).collect())]
             }),
             Case::new("dynamic", Quantize::Dynamic, vec![Given::fed(&[4], &x)], Tolerance::of(1e-6), |_| {

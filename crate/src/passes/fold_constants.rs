@@ -14,10 +14,19 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// Replaces every node that it can, also those that become computable by it.
 pub fn run(graph: &mut Graph) -> Result<usize> {
+    replace(graph, false)
+}
+
+/// The same, but for the numbers of weights of 8 bits, whose levels a [product](super::integers) may want.
+pub fn run_but_weights(graph: &mut Graph) -> Result<usize> {
+    replace(graph, true)
+}
+
+fn replace(graph: &mut Graph, but_weights: bool) -> Result<usize> {
     let wanted: Vec<_> = graph.outputs().iter().map(|(_, id)| *id).collect();
     let mut made = 0;
     for id in graph.topological_order(&wanted)? {
-        if graph.is_dead(id) {
+        if graph.is_dead(id) || but_weights && super::integers::is_weight(graph, graph.node(id)) {
             continue;
         }
         if let Some((output, taken)) = choice(graph, id) {

@@ -117,9 +117,9 @@ fn residual(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
 
 fn activation(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
     let found = unary_of(node).filter(|(function, _)| is_activation(*function));
-    // Weights that come later may go to the GPU, whose kernel for them applies no function.
-    let is_here =
-        |inputs: &[Option<ValueId>; 4]| inputs[1].is_some_and(|weight| constant(graph, weight).is_some());
+    // Weights that come later, or in blocks, may go to the GPU, whose kernel for them applies no function.
+    let is_f32 = |weight| constant(graph, weight).is_some_and(|weight| weight.dtype() == DType::F32);
+    let is_here = |inputs: &[Option<ValueId>; 4]| inputs[1].is_some_and(is_f32);
     let found = found.and_then(|(function, y)| Some((function, product(graph, y).filter(is_here)?)));
     match found {
         Some((function, inputs)) => {

@@ -8,11 +8,11 @@ mod common;
 mod dead_code;
 mod fold_constants;
 mod fuse_conv;
-mod fuse_integer_product;
 mod fuse_matmul;
 mod fuse_norms;
 mod fuse_qkv;
 mod fuse_swiglu;
+mod integers;
 mod matching;
 mod products;
 mod scale_shift;
@@ -30,8 +30,8 @@ type Pass = fn(&mut Graph) -> Result<usize>;
 /// is seen by them; gates before residuals, since both take over a product's output.
 const PASSES: &[(&str, Pass)] = &[
     ("dead_code", dead_code::run),
-    ("fold_constants", fold_constants::run),
-    ("fuse_integer_product", fuse_integer_product::run),
+    ("fold_constants", fold_constants::run_but_weights),
+    ("integers", integers::run),
     ("clean_up", clean_up::run),
     ("common", common::run),
     ("activations", activations::run),

@@ -6,6 +6,7 @@
 
 use crate::types::BlockFormat;
 
+pub mod encode;
 mod iq4_nl;
 mod iq4_xs;
 mod q2_k;

@@ -258,7 +258,7 @@ fn with_bodies(mut graph: Graph, open: impl FnOnce(Graph) -> Result<Session>) ->
 }
 
 fn on_cpu(mut graph: Graph) -> Result<Session> {
-    let backend = Box::new(CpuBackend::new(&graph, true)?);
+    let backend = Box::new(CpuBackend::new(&graph, false)?);
     graph.release_constants(|id| backend.has_repacked(id))?;
     Ok(Session::new(graph, backend))
 }

@@ -14,6 +14,7 @@ use crate::kernels::dispatch::{Dispatch, Operand};
 use crate::ops::{Lowered, Types};
 use crate::plan::{Place, Plan, PlanId, PlanOptions, Step};
 use crate::tensor::Chunk;
+use crate::types::DType;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -161,7 +162,7 @@ impl GpuBackend {
                 .filter_map(|(_, operand)| step.inputs.get(operand.input()?)?.as_ref());
             fixed.extend(read.filter_map(Place::fixed));
         }
-        fixed.into_iter().for_each(|id| self.upload(graph, id));
+        fixed.into_iter().try_for_each(|id| self.upload(graph, id))?;
         for (_, operand) in lowered.iter().flat_map(|(_, dispatch)| &dispatch.bindings) {
             self.reserve(*operand);
         }
@@ -210,16 +211,22 @@ impl GpuBackend {
     }
 
     /// Brings a constant here, if it is not.
-    fn upload(&mut self, graph: &Graph, id: ValueId) {
+    fn upload(&mut self, graph: &Graph, id: ValueId) -> Result<()> {
         let value = graph.value(id);
-        if let Source::Const(tensor) = &value.source {
-            let device = &self.device;
+        let Source::Const(tensor) = &value.source else { return Ok(()) };
+        let device = &self.device;
+        if let (DType::Block(_), false) = (tensor.dtype(), self.weights.contains_key(&id)) {
+            let mut weight = GpuWeight::new(device, &value.name, tensor.dtype(), tensor.shape())?;
+            weight.push(device, 0, 0, &tensor.bytes().into())?;
+            self.weights.insert(id, weight);
+        } else {
             self.constants.entry(id).or_insert_with(|| {
                 let buffer = device.buffer(&value.name, tensor.bytes().len());
                 device.write(&buffer, 0, &padded(tensor.bytes()));
                 buffer
             });
         }
+        Ok(())
     }
 
     /// The buffer that a step's operand means.

@@ -9,9 +9,11 @@ use crate::graph::ValueId;
 use crate::ops::attend::{Attend, Scores};
 use crate::ops::binary::BinaryFunction;
 use crate::ops::cast::Cast;
+use crate::ops::concat::Concat;
 use crate::ops::layer_norm::LayerNorm;
 use crate::ops::matmul::MatMul;
 use crate::ops::product::Product;
+use crate::ops::range::Range;
 use crate::ops::reduce::{Reduce, ReduceAxes, ReduceFunction};
 use crate::ops::reshape::Reshape;
 use crate::ops::rotary::Rotary;
@@ -110,6 +112,20 @@ pub(super) fn skip_norm(of: &mut Use) -> Result<Vec<ValueId>> {
     let op = LayerNorm { axis: -1, centre, epsilon, outputs: 1 };
     let y = of.step("norm", op, &[Some(sum), Some(scale), beta]);
     Ok(vec![y, sum, sum, sum])
+}
+
+/// The same, of tables and factors of 8-bit levels.
+pub(super) fn embed_levels(of: &mut Use) -> Result<Vec<ValueId>> {
+    let mut inputs = of.inputs.clone();
+    for i in 0..5 {
+        if of.optional(2 + i).is_some() {
+            inputs[2 + i] =
+                Some(super::quantized::dequantised(of, &format!("table{i}"), 2 + i, 8 + i, 13 + i)?);
+        }
+    }
+    inputs.truncate(8);
+    of.inputs = inputs;
+    embed(of)
 }
 
 /// Words, places and segments, summed and normalised.
@@ -211,11 +227,32 @@ fn thirds(of: &mut Use, part: &str, x: ValueId) -> [ValueId; 3] {
     [parts[0], parts[1], parts[2]]
 }
 
+/// Parts of a dimension of `x [b, s, ..]`, each as `[b, s, elements]`.
+fn unpacked(of: &mut Use, part: &str, x: ValueId, axis: i64, sizes: &[i64]) -> Result<Vec<ValueId>> {
+    let names: Vec<String> = (0..sizes.len()).map(|i| format!("{}.{part}{i}", of.name)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let given = of.list(&format!("{part}.sizes"), sizes)?;
+    let op = Split { axis, parts: sizes.len() };
+    let parts = of.import.graph.defer(of.name, op, &[Some(x), Some(given)], &names);
+    let flat = of.list(&format!("{part}.flat"), &[0, 0, -1])?;
+    let shaped = parts.into_iter().enumerate().map(|(i, x)| {
+        of.step(&format!("{part}.{i}"), Reshape::To { allow_zero: false }, &[Some(x), Some(flat)])
+    });
+    Ok(shaped.collect())
+}
+
 pub(super) fn multi_head(of: &mut Use) -> Result<Vec<ValueId>> {
-    let (Some(k), Some(v)) = (of.optional(1), of.optional(2)) else {
-        return unsupported("queries, keys and values in one tensor");
+    let mut parts = match (of.input(0)?, of.optional(1), of.optional(2)) {
+        (q, Some(k), Some(v)) => [q, k, v],
+        (q, Some(both), None) => {
+            let kv = unpacked(of, "kv", both, 3, &[1, 1])?;
+            [q, kv[0], kv[1]]
+        }
+        (all, ..) => {
+            let qkv = unpacked(of, "qkv", all, 3, &[1, 1, 1])?;
+            [qkv[0], qkv[1], qkv[2]]
+        }
     };
-    let mut parts = [of.input(0)?, k, v];
     if let Some(bias) = of.optional(3) {
         let bias = thirds(of, "bias", bias);
         for (i, part) in parts.iter_mut().enumerate() {
@@ -231,25 +268,53 @@ pub(super) fn multi_head(of: &mut Use) -> Result<Vec<ValueId>> {
     of.outputs(op, &[q, k, v, mask, past.0, past.1, lengths])
 }
 
-/// A sequence that goes on where its past ends; several at once must be of one length.
+/// Sequences that go on where their pasts end, each at a place of its own.
 pub(super) fn grouped(of: &mut Use) -> Result<Vec<ValueId>> {
-    let (Some(mut k), Some(v)) = (of.optional(1), of.optional(2)) else {
-        return unsupported("queries, keys and values in one tensor");
-    };
-    let mut q = of.input(0)?;
+    if of.flag("smooth_softmax")? || of.optional(11).is_some() {
+        return unsupported("shares of attention that do not sum to one");
+    }
     let (heads, kv_heads) = (count(of, "num_heads", 0)?, count(of, "kv_num_heads", 0)?);
+    let (mut q, mut k, v) = match (of.input(0)?, of.optional(1), of.optional(2)) {
+        (q, Some(k), Some(v)) => (q, k, v),
+        (all, ..) => {
+            let all_heads = heads.saturating_add(kv_heads.saturating_mul(2)) as i64;
+            let shape = of.list("heads", &[0, 0, all_heads, -1])?;
+            let all = of.step("by_head", Reshape::To { allow_zero: false }, &[Some(all), Some(shape)]);
+            let parts = unpacked(of, "qkv", all, 2, &[heads as i64, kv_heads as i64, kv_heads as i64])?;
+            (parts[0], parts[1], parts[2])
+        }
+    };
+    // The last place of each sequence is given; the first of what is new is as many before it, and none of a prompt's
+    // padding.
+    let one = of.list("one", &[1])?;
+    let last = of.input(5)?;
+    let last = of.step("last", Cast::to(DType::I64), &[Some(last)]);
+    let flat = of.list("flat", &[-1])?;
+    let last = of.step("lasts", Reshape::To { allow_zero: false }, &[Some(last), Some(flat)]);
+    let total = of.binary("total", BinaryFunction::Add, last, one);
+    let new = of.step("new", Shape::Dimensions { start: 1, end: Some(2) }, &[Some(q)]);
+    let first = of.binary("first", BinaryFunction::Sub, total, new);
+    let none = of.list("none", &[0])?;
+    let first = of.binary("starts", BinaryFunction::Max, first, none);
     if of.flag("do_rotary")? {
-        // The first place is the length of the whole, less that of what is new.
-        let one = of.list("one", &[1])?;
-        let total = of.input(5)?;
-        let total = of.step("last", Cast::to(DType::I64), &[Some(total)]);
-        let total = of.binary("total", BinaryFunction::Add, total, one);
-        let new = of.step("new", Shape::Dimensions { start: 1, end: Some(2) }, &[Some(q)]);
-        let first = of.binary("first", BinaryFunction::Sub, total, new);
+        let positions = match of.optional(9) {
+            Some(positions) => positions,
+            None => {
+                let number = |of: &mut Use, part: &str, value: i64| {
+                    Ok::<_, crate::error::Error>(of.constant(part, Tensor::new(&[], &[value])?))
+                };
+                let (zero, step) = (number(of, "range.start", 0)?, number(of, "range.step", 1)?);
+                let scalar = of.list("scalar", &[])?;
+                let end = of.step("range.end", Reshape::To { allow_zero: false }, &[Some(new), Some(scalar)]);
+                let places = of.step("range", Range, &[Some(zero), Some(end), Some(step)]);
+                let firsts = of.step("firsts", Reshape::Unsqueeze, &[Some(first), Some(one)]);
+                of.binary("positions", BinaryFunction::Add, firsts, places)
+            }
+        };
         let tables = (of.optional(7), of.optional(8));
         let turned = |of: &mut Use, part: &str, x: ValueId, heads: usize| {
             let op = Rotary { interleaved: of.flag("rotary_interleaved")?, turning: 0, heads };
-            Ok::<_, crate::error::Error>(of.step(part, op, &[Some(x), tables.0, tables.1, Some(first)]))
+            Ok::<_, crate::error::Error>(of.step(part, op, &[Some(x), tables.0, tables.1, Some(positions)]))
         };
         q = turned(of, "q", q, heads)?;
         k = turned(of, "k", k, kv_heads)?;
@@ -259,77 +324,65 @@ pub(super) fn grouped(of: &mut Use) -> Result<Vec<ValueId>> {
         of.node.int("local_window_size")?.and_then(|n| usize::try_from(n).ok()).map(|n| n.max(1) - 1);
     let past = (of.optional(3), of.optional(4));
     let added = of.optional(10);
-    of.outputs(op, &[Some(q), Some(k), Some(v), added, past.0, past.1])
+    of.outputs(op, &[Some(q), Some(k), Some(v), added, past.0, past.1, None, Some(first)])
 }
 
-/// Queries, keys and values are one product. A mask of one dimension is how long each sequence is.
+/// Queries, keys and values are one product.
 pub(super) fn attention(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.optional(4).is_some() || of.node.ints("qkv_hidden_sizes")?.is_some() {
-        return unsupported("an attention with a past, or with values of another size");
-    }
     let (x, w) = (of.input(0)?, of.input(1)?);
-    let mut all = match network::weight(of, 1, false)? {
+    let all = match network::weight(of, 1, false)? {
         Some(weight) => of.step("product", MatMul::default(), &[Some(x), Some(weight)]),
         None => of.step("product", Product::default(), &[Some(x), Some(w)]),
     };
-    if let Some(bias) = of.optional(2) {
-        all = of.binary("biased", BinaryFunction::Add, all, bias);
-    }
-    let [q, k, v] = thirds(of, "parts", all);
-    let (given, added) = (of.optional(3), of.optional(5));
-    let (mask, lengths) = mask(of, given, added)?;
-    let heads = count(of, "num_heads", 0)?;
-    let op = attend(of, (heads, heads), of.flag("unidirectional")?, 1)?;
-    Ok(vec![of.step("attention", op, &[Some(q), Some(k), Some(v), mask, None, None, lengths])])
+    let inputs = [2, 3, 4, 5].map(|i| of.optional(i));
+    attended(of, all, inputs)
 }
 
-/// A product with a constant matrix of 4 or 8 bits, in blocks that have a scale and a zero each.
-pub(super) fn matmul_bits(of: &mut Use) -> Result<Vec<ValueId>> {
-    let (k, n) = (count(of, "K", 0)?, count(of, "N", 0)?);
-    let (bits, block) = (count(of, "bits", 4)?, count(of, "block_size", 0)?);
-    let (Some(levels), Some(scales)) = (of.known(1), of.known(2)) else {
-        return unsupported("a matrix of few bits that is not constant");
-    };
-    if of.optional(4).is_some() || !matches!(bits, 4 | 8) || of.optional(3).is_some() != of.known(3).is_some()
-    {
-        return unsupported(format!("a matrix of {bits} bits, of columns in an order of their own"));
+/// Attention of queries, keys and values in one tensor, given a bias for that, a mask, the past, and what is added to
+/// scores. A mask of one dimension is how long each sequence is.
+pub(super) fn attended(of: &mut Use, mut all: ValueId, inputs: [Option<ValueId>; 4]) -> Result<Vec<ValueId>> {
+    let [bias, given, past, added] = inputs;
+    if of.flag("do_rotary")? {
+        return unsupported("an attention that turns its queries and keys");
     }
-    let per_byte = 8 / bits;
-    let blocks = k.div_ceil(block.max(1));
-    let (row, zero_row) = (blocks * block.div_ceil(per_byte), blocks.div_ceil(per_byte));
-    let (scales, bytes) = (scales.view().to_floats()?, levels.bytes());
-    let zeros = of.known(3);
-    let zero_floats =
-        zeros.as_ref().filter(|z| z.dtype().is_float()).map(|z| z.view().to_floats()).transpose()?;
-    let zero_bytes = zeros.as_ref().filter(|z| !z.dtype().is_float()).map(|z| z.bytes());
-    let fits = block > 0
-        && Some(bytes.len()) == n.checked_mul(row)
-        && Some(scales.len()) == n.checked_mul(blocks)
-        && zero_bytes.is_none_or(|z| z.len() == n * zero_row)
-        && zero_floats.as_ref().is_none_or(|z| z.len() == n * blocks);
-    ensure!(fits, InvalidGraph, "{n} rows of {k} elements in blocks of {block} do not fit their scales");
-    let level = |bytes: &[u8], i: usize| match per_byte {
-        1 => f64::from(bytes[i]),
-        _ => f64::from(bytes[i / 2] >> (4 * (i % 2)) & 15),
-    };
-    let mut weight = Tensor::zeros(DType::F32, &[n, k])?;
-    for (r, values) in weight.data_mut::<f32>()?.chunks_exact_mut(k.max(1)).enumerate() {
-        let bytes = &bytes[r * row..][..row];
-        for (i, value) in values.iter_mut().enumerate() {
-            let (at, scale) = (i / block, scales[r * blocks + i / block]);
-            let zero = match (&zero_bytes, &zero_floats) {
-                (Some(zeros), _) => level(&zeros[r * zero_row..][..zero_row], at),
-                (_, Some(zeros)) => zeros[r * blocks + at],
-                _ => f64::from(1u32 << (bits - 1)),
-            };
-            *value = ((level(bytes, i) - zero) * scale) as f32;
+    if let Some(bias) = bias {
+        all = of.binary("biased", BinaryFunction::Add, all, bias);
+    }
+    let [q, k, v] = match of.node.ints("qkv_hidden_sizes")?.map(<[i64]>::to_vec) {
+        Some(sizes) if sizes.len() == 3 => {
+            let parts = unpacked(of, "parts", all, 2, &sizes)?;
+            [parts[0], parts[1], parts[2]]
         }
+        _ => thirds(of, "parts", all),
+    };
+    let (mask, lengths) = mask(of, given, added)?;
+    if lengths.is_some() && past.is_some() {
+        return unsupported("lengths of sequences that have a past");
     }
-    let weight = of.constant("weight", weight);
-    let x = of.input(0)?;
-    let wide = |of: &mut Use, part: &str, x: ValueId| of.step(part, Cast::to(DType::F32), &[Some(x)]);
-    let bias = of.optional(5).map(|bias| wide(of, "bias", bias));
-    let y = wide(of, "x", x);
-    let y = of.step("product", MatMul::default(), &[Some(y), Some(weight), bias]);
-    of.outputs(Cast::like(), &[Some(y), Some(x)])
+    let heads = count(of, "num_heads", 0)?;
+    let outputs = if of.node.outputs.len() > 1 { 3 } else { 1 };
+    let op = attend(of, (heads, heads), of.flag("unidirectional")?, outputs)?;
+    let (mut past_k, mut past_v) = (None, None);
+    let axis = of.list("axis", &[0])?;
+    if let Some(past) = past {
+        let names = ["k", "v"].map(|name| format!("{}.past.{name}", of.name));
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let split = Split { axis: 0, parts: 2 };
+        let parts = of.import.graph.defer(of.name, split, &[Some(past), None], &names);
+        let squeezed = |of: &mut Use, part: &str, x: ValueId| {
+            Some(of.step(part, Reshape::Squeeze, &[Some(x), Some(axis)]))
+        };
+        (past_k, past_v) = (squeezed(of, "past.keys", parts[0]), squeezed(of, "past.values", parts[1]));
+    }
+    let names: Vec<String> =
+        ["attention", "keys", "values"].iter().map(|n| format!("{}.{n}", of.name)).collect();
+    let names: Vec<&str> = names.iter().take(outputs).map(String::as_str).collect();
+    let inputs = [Some(q), Some(k), Some(v), mask, past_k, past_v, lengths];
+    let mut found = of.import.graph.defer(of.name, op, &inputs, &names);
+    if outputs > 1 {
+        let stacked = [found[1], found[2]]
+            .map(|x| Some(of.step("present.part", Reshape::Unsqueeze, &[Some(x), Some(axis)])));
+        found = vec![found[0], of.step("present", Concat { axis: 0 }, &stacked)];
+    }
+    Ok(found)
 }

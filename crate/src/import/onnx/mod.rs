@@ -2,6 +2,7 @@
 //! a plan, since ONNX computes shapes with tensors.
 
 mod attention;
+mod blocks;
 mod composed;
 mod control;
 mod elementwise;

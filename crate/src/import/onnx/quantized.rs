@@ -8,12 +8,17 @@ use crate::ops::Op;
 use crate::ops::binary::{Binary, BinaryFunction};
 use crate::ops::cast::Cast;
 use crate::ops::concat::Concat;
+use crate::ops::conv::Conv;
 use crate::ops::dequantize::Dequantize;
+use crate::ops::integer_conv::IntegerConv;
 use crate::ops::integer_product::IntegerProduct;
 use crate::ops::product::Product;
 use crate::ops::quantize::Quantize;
+use crate::ops::reduce::{Reduce, ReduceAxes, ReduceFunction};
 use crate::ops::reshape::Reshape;
+use crate::ops::select::Select;
 use crate::ops::softmax::{Softmax, SoftmaxFunction};
+use crate::ops::transpose::Transpose;
 use crate::ops::unary::{Unary, UnaryFunction};
 use crate::types::DType;
 
@@ -47,17 +52,32 @@ pub(super) fn quantize_dynamic(of: &mut Use) -> Result<Vec<ValueId>> {
     of.as_is(Quantize::Dynamic)
 }
 
+/// A value as f32.
+fn as_f32(of: &mut Use, part: &str, x: ValueId) -> ValueId {
+    match &of.import.graph.value(x).ty {
+        Some(ty) if ty.dtype == DType::F32 => x,
+        _ => of.step(part, Cast::to(DType::F32), &[Some(x)]),
+    }
+}
+
+/// Numbers that integers stand for, with one scale: inputs at these places are integers, scale and zero.
+pub(super) fn dequantised(of: &mut Use, name: &str, x: usize, scale: usize, zero: usize) -> Result<ValueId> {
+    let (x, scale) = (of.input(x)?, of.input(scale)?);
+    let scale = as_f32(of, &format!("{name}_scale"), scale);
+    Ok(of.step(name, Dequantize::along(-1), &[Some(x), Some(scale), of.optional(zero)]))
+}
+
 /// Numbers that integers stand for, as f32: inputs `at`, `at + 1` and `at + 2` are integers, scale and zero.
 pub(super) fn numbers(of: &mut Use, name: &str, at: usize, axis: i64) -> Result<ValueId> {
     let (x, scale) = (of.input(at)?, of.input(at + 1)?);
-    let scale = of.step(&format!("{name}_scale"), Cast::to(DType::F32), &[Some(scale)]);
+    let scale = as_f32(of, &format!("{name}_scale"), scale);
     Ok(of.step(name, Dequantize::along(axis), &[Some(x), Some(scale), of.optional(at + 2)]))
 }
 
 /// Numbers as integers: inputs `at` and `at + 1` are scale and zero.
 pub(super) fn integers(of: &mut Use, y: ValueId, at: usize, axis: i64) -> Result<Vec<ValueId>> {
     let (scale, zero) = (of.input(at)?, of.optional(at + 1));
-    let scale = of.step("y_scale", Cast::to(DType::F32), &[Some(scale)]);
+    let scale = as_f32(of, "y_scale", scale);
     of.outputs(Quantize::along(axis, DType::U8), &[Some(y), Some(scale), zero])
 }
 
@@ -70,23 +90,87 @@ pub(super) fn qlinear_matmul(of: &mut Use) -> Result<Vec<ValueId>> {
 
 /// The bias is integers, by the scales of both inputs.
 pub(super) fn qlinear_conv(of: &mut Use) -> Result<Vec<ValueId>> {
-    let (x, w) = (numbers(of, "x", 0, 1)?, numbers(of, "w", 3, 0)?);
-    let bias = match of.optional(8) {
-        Some(bias) => {
-            let (x_scale, w_scale) = (of.input(1)?, of.input(4)?);
-            let bias = of.step("bias_levels", Cast::to(DType::F32), &[Some(bias)]);
-            let scale = of.binary("bias_scale", BinaryFunction::Mul, w_scale, x_scale);
-            Some(of.binary("bias", BinaryFunction::Mul, bias, scale))
-        }
-        None => None,
-    };
+    let last = of.flag("channels_last")?;
+    let (mut x, w) = (numbers(of, "x", 0, 1)?, numbers(of, "w", 3, 0)?);
+    let bias = integer_bias(of, 8, 1, 4)?;
+    if last {
+        x = turned(of, "x_first", x, 3, true)?;
+    }
     let op = convolution(of)?;
-    let y = of.step("sums", op, &[Some(x), Some(w), bias]);
+    let mut y = of.step("sums", op, &[Some(x), Some(w), bias]);
+    if last {
+        y = turned(of, "y_last", y, 3, false)?;
+    }
     integers(of, y, 6, 1)
+}
+
+/// Integers that stand for numbers by the product of two scales, where there are such.
+fn integer_bias(of: &mut Use, bias: usize, a_scale: usize, b_scale: usize) -> Result<Option<ValueId>> {
+    let Some(bias) = of.optional(bias) else { return Ok(None) };
+    let (a_scale, b_scale) = (of.input(a_scale)?, of.input(b_scale)?);
+    let bias = of.step("bias_levels", Cast::to(DType::F32), &[Some(bias)]);
+    let scale = of.binary("bias_scale", BinaryFunction::Mul, b_scale, a_scale);
+    Ok(Some(of.binary("bias", BinaryFunction::Mul, bias, scale)))
+}
+
+/// An image whose channels are last with them first, or back; of as many dimensions as the filters, which are input `w`.
+fn turned(of: &mut Use, part: &str, x: ValueId, w: usize, first: bool) -> Result<ValueId> {
+    let filters = of.input(w)?;
+    let rank = of.import.graph.value(filters).ty.as_ref().map(|ty| ty.shape.rank());
+    let Some(rank @ 3..) = rank else {
+        return unsupported("channels that are last, of filters of any shape");
+    };
+    let mut order: Vec<usize> = (0..rank).collect();
+    if first {
+        order[1..].rotate_right(1);
+    } else {
+        order[1..].rotate_left(1);
+    }
+    Ok(of.step(part, Transpose { order: Some(order) }, &[Some(x)]))
+}
+
+/// A convolution of images whose channels are last.
+pub(super) fn conv_last(of: &mut Use) -> Result<Vec<ValueId>> {
+    let x = of.input(0)?;
+    let x = turned(of, "x_first", x, 1, true)?;
+    let op = convolution(of)?;
+    let y = of.step("y", op, &[Some(x), of.optional(1), of.optional(2)]);
+    Ok(vec![turned(of, "y_last", y, 1, false)?])
+}
+
+/// Queries, keys and values are one product of integers.
+pub(super) fn attention(of: &mut Use) -> Result<Vec<ValueId>> {
+    let (x, w) = (dequantised(of, "x", 0, 3, 6)?, dequantised(of, "w", 1, 4, 7)?);
+    let all = of.step("product", Product::default(), &[Some(x), Some(w)]);
+    let inputs = [of.optional(2), of.optional(5), of.optional(8), None];
+    super::microsoft::attended(of, all, inputs)
+}
+
+pub(super) fn qlinear_mean(of: &mut Use) -> Result<Vec<ValueId>> {
+    let x = numbers(of, "x", 0, 1)?;
+    let axes = of.ints("axes", usize::MAX)?;
+    let op = Reduce {
+        function: ReduceFunction::Mean,
+        axes: ReduceAxes::Given { none_is_none: false },
+        keep: of.node.int("keepdims")?.unwrap_or(1) != 0,
+    };
+    let y = of.step("mean", op, &[Some(x), axes]);
+    integers(of, y, 3, 1)
+}
+
+pub(super) fn qlinear_where(of: &mut Use) -> Result<Vec<ValueId>> {
+    let (a, b) = (numbers(of, "a", 1, 1)?, numbers(of, "b", 4, 1)?);
+    let y = of.step("chosen", Select, &[of.optional(0), Some(a), Some(b)]);
+    integers(of, y, 7, 1)
 }
 
 /// The sums of a convolution of what two integer tensors stand for, but for scales, in i32.
 pub(super) fn conv_integer(of: &mut Use) -> Result<Vec<ValueId>> {
+    let is_byte = |dtype: DType| matches!(dtype, DType::U8 | DType::I8);
+    if of.known(1).is_some_and(|w| is_byte(w.dtype())) {
+        let Conv { sliding, groups, .. } = convolution(of)?;
+        return of.as_is(IntegerConv { sliding, groups, activation: None });
+    }
     let x = shifted(of, "x", 0, 2)?;
     let zero = of.optional(3);
     if let Some(zero) = zero {
@@ -114,7 +198,7 @@ pub(super) fn matmul_integer(of: &mut Use) -> Result<Vec<ValueId>> {
         of.optional(i).is_none() || of.known(i).is_some_and(|zero| zero.shape().len() < 2)
     };
     if of.known(1).is_some_and(|b| b.shape().len() == 2) && is_one(of, 3) {
-        return of.as_is(IntegerProduct);
+        return of.as_is(IntegerProduct::default());
     }
     let (a, b) = (shifted(of, "a", 0, 2)?, shifted(of, "b", 1, 3)?);
     of.outputs(Product::default(), &[Some(a), Some(b)])
@@ -165,7 +249,7 @@ pub(super) fn qlinear(of: &mut Use) -> Result<Vec<ValueId>> {
             let axis = of.node.int("axis")?.unwrap_or(-1);
             (Softmax { function: SoftmaxFunction::Softmax, axis, flatten }.into(), 3)
         }
-        _ if of.flag("channels_last")? => return unsupported("images whose channels are last"),
+        _ if of.flag("channels_last")? => return pooled_last(of, x),
         _ => (pooling(of)?.into(), 3),
     };
     let y = match at {
@@ -176,6 +260,15 @@ pub(super) fn qlinear(of: &mut Use) -> Result<Vec<ValueId>> {
         _ => of.step("y", op, &[Some(x)]),
     };
     integers(of, y, at, 1)
+}
+
+/// A pooling of images whose channels are last.
+fn pooled_last(of: &mut Use, x: ValueId) -> Result<Vec<ValueId>> {
+    let x = turned(of, "x_first", x, 0, true)?;
+    let op = pooling(of)?;
+    let y = of.step("y", op, &[Some(x)]);
+    let y = turned(of, "y_last", y, 0, false)?;
+    integers(of, y, 3, 1)
 }
 
 /// Scale and zero of the result come first, then each part with its own.

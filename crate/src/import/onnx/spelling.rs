@@ -1,9 +1,9 @@
 //! ONNX's operators by name, each with the function that spells it in operators of the catalogue.
 
 use super::{
-    Use, attention as a, composed as c, control as flow, elementwise as e, indexing as i, layout as l,
-    microsoft as o, ml as m, network as n, quantized as q, quantized_gemm as g, recurrent as r, signal as s,
-    texts as x, trees as t, vision as v,
+    Use, attention as a, blocks as b, composed as c, control as flow, elementwise as e, indexing as i,
+    layout as l, microsoft as o, ml as m, network as n, quantized as q, quantized_gemm as g, recurrent as r,
+    signal as s, texts as x, trees as t, vision as v,
 };
 use crate::error::Result;
 use crate::graph::ValueId;
@@ -262,21 +262,28 @@ const MICROSOFT: &[(&str, Spelling)] = &[
     ("FusedConv", o::fused_conv),
     ("FusedGemm", o::fused_gemm),
     ("FusedMatMul", o::fused_matmul),
+    ("GatherBlockQuantized", b::gather),
     ("Gelu", o::gelu),
     ("GroupQueryAttention", o::grouped),
     ("LayerNormalization", n::layer_norm),
     ("MatMulIntegerToFloat", q::integer_to_float),
-    ("MatMulNBits", o::matmul_bits),
+    ("MatMulNBits", b::matmul),
     ("MultiHeadAttention", o::multi_head),
+    ("NhwcConv", q::conv_last),
+    ("QAttention", q::attention),
+    ("QEmbedLayerNormalization", o::embed_levels),
     ("QGemm", g::qgemm),
     ("QLinearAdd", q::qlinear),
     ("QLinearAveragePool", q::qlinear),
     ("QLinearConcat", q::qlinear_concat),
+    ("QLinearConv", q::qlinear_conv),
     ("QLinearGlobalAveragePool", q::qlinear),
     ("QLinearLeakyRelu", q::qlinear),
     ("QLinearMul", q::qlinear),
+    ("QLinearReduceMean", q::qlinear_mean),
     ("QLinearSigmoid", q::qlinear),
     ("QLinearSoftmax", q::qlinear),
+    ("QLinearWhere", q::qlinear_where),
     ("QuantizeLinear", q::quantize),
     ("QuickGelu", o::gelu),
     ("RotaryEmbedding", o::rotary),

@@ -99,7 +99,14 @@ impl Frame {
     }
 
     /// Copies rows `first..first + rows` of the padded first dimension of one channel.
-    pub(super) fn fill(&self, sizes: &Sizes, image: &[f32], first: usize, rows: usize, out: &mut [f32]) {
+    pub(super) fn fill<T: Copy + Default>(
+        &self,
+        sizes: &Sizes,
+        image: &[T],
+        first: usize,
+        rows: usize,
+        out: &mut [T],
+    ) {
         let w = &sizes.windows;
         let last = sizes.input.len() - 1;
         let width = sizes.input[last];
@@ -116,20 +123,20 @@ impl Frame {
             }
             match at {
                 Some((at, _)) => self.line(&image[at * width..][..width], w.pads[last].0, out),
-                None => out.fill(0.0),
+                None => out.fill(T::default()),
             }
         }
     }
 
-    fn line(&self, from: &[f32], before: usize, out: &mut [f32]) {
+    fn line<T: Copy + Default>(&self, from: &[T], before: usize, out: &mut [T]) {
         let stride = self.row / self.phase.max(1);
         if stride == 1 {
-            out[..before].fill(0.0);
+            out[..before].fill(T::default());
             out[before..][..from.len()].copy_from_slice(from);
-            out[before + from.len()..].fill(0.0);
+            out[before + from.len()..].fill(T::default());
             return;
         }
-        out.fill(0.0);
+        out.fill(T::default());
         if stride == 2 {
             // Both phases at once.
             let (even, odd) = out.split_at_mut(self.phase);

@@ -4,6 +4,7 @@
 
 mod depthwise;
 mod frame;
+pub mod integer;
 mod product;
 mod spread;
 mod tiled;

@@ -150,7 +150,7 @@ pub fn multiply(
                 Best::bits(bias.map_or(product, |bias| Best::add(product, Best::load(&bias[h]))))
             })
         };
-        blocks(&packed, b, rows, y, &end);
+        blocks(&packed, &b.words, (rows, k, n), y, &end);
     }
     Ok(())
 }
@@ -167,16 +167,16 @@ fn pack_row<'a>(row: &[u8], signed: bool, zero: i16, to: impl Iterator<Item = &'
 /// All tiles of a block of rows.
 fn blocks(
     rows: &[u32],
-    b: &IntegerMatrix,
-    m: usize,
+    panels: &[u32],
+    (m, k, n): (usize, usize, usize),
     y: &mut [u8],
     end: &impl Fn(usize, usize, [<Best as Simd>::I; 2]) -> [<Best as Simd>::I; 2],
 ) {
-    let (n, pairs) = (b.n, b.k.div_ceil(2));
+    let pairs = k.div_ceil(2);
     let mut block = |row: usize, column: usize| {
         let tall = (m - row).min(TALL);
         let rows: &[[i8; 4]] = bytemuck::cast_slice(&rows[row * pairs..][..tall * pairs]);
-        let panel: &[[u8; 16]] = bytemuck::cast_slice(&b.words[column * pairs..][..WIDE * pairs]);
+        let panel: &[[u8; 16]] = bytemuck::cast_slice(&panels[column * pairs..][..WIDE * pairs]);
         let mut put = |r: usize, sum: [<Best as Simd>::I; 2]| {
             let mut both = [[0; 16]; 2];
             let sum = end(row + r, column, sum);
@@ -192,9 +192,42 @@ fn blocks(
             _ => tile::<Best, TALL, 1>(rows, panel, &mut put),
         }
     };
-    for column in (0..n).step_by(WIDE) {
-        (0..m).step_by(TALL).for_each(|row| block(row, column));
+    if panels.len() > rows.len() {
+        for column in (0..n).step_by(WIDE) {
+            (0..m).step_by(TALL).for_each(|row| block(row, column));
+        }
+    } else {
+        for row in (0..m).step_by(TALL) {
+            (0..n).step_by(WIDE).for_each(|column| block(row, column));
+        }
     }
+}
+
+/// Words of `m` rows of `k` numbers, packed as the left side of [`sums`].
+pub fn row_words(m: usize, k: usize) -> Option<usize> {
+    m.checked_mul(k.div_ceil(2))
+}
+
+/// Packs `m` rows of `k` bytes as the left side of [`sums`], `[m / 4][k / 2][4]` pairs. Fails when memory does not suffice.
+pub fn pack_rows(bytes: &[u8], signed: bool, (m, k): (usize, usize)) -> Result<Vec<u32>> {
+    let pairs = k.div_ceil(2);
+    let mut words = room(row_words(m, k))?;
+    for (i, row) in bytes.chunks_exact(k.max(1)).take(m).enumerate() {
+        let tall = (m - i / TALL * TALL).min(TALL);
+        let to = words[i / TALL * TALL * pairs + i % TALL..].iter_mut().step_by(tall);
+        pack_row(row, signed, 0, to);
+    }
+    Ok(words)
+}
+
+/// Numbers side by side in a word, as [`sums`] reads them.
+pub fn pairs<const N: usize>(first: &[i16; N], second: &[i16; N]) -> [u32; N] {
+    std::array::from_fn(|i| pair(first[i], second[i]))
+}
+
+/// `y [m, n]`: rows that [`pack_rows`] packed times panels of columns `[n / 8][k / 2][8]` pairs.
+pub fn sums(rows: &[u32], panels: &[u32], sizes: (usize, usize, usize), y: &mut [i32]) {
+    blocks(rows, panels, sizes, bytemuck::cast_slice_mut(y), &|_, _, sum| sum);
 }
 
 /// The tile of `R` rows; `U` steps have sums of their own, so that few rows do not wait for each other's additions.

@@ -53,6 +53,7 @@ pub(super) fn of(
             by_dimension(op, known, strides_are_one(&conv.sliding), fresh)
         }
         Op::Conv(_) => by_dimension(op, known, false, fresh),
+        Op::IntegerConv(conv) => by_dimension(op, known, strides_are_one(&conv.sliding), fresh),
         Op::Pool(pool) => match pool.kernel {
             // A window over everything leaves one element.
             None => {
@@ -199,7 +200,7 @@ fn by_dimension(
     let inferred = infer_with(op, known, PLACEHOLDER).ok()?;
     let mut outputs = Vec::with_capacity(inferred.len());
     for ty in inferred {
-        let spatial = matches!(op, Op::Conv(_) | Op::Pool(_));
+        let spatial = matches!(op, Op::Conv(_) | Op::IntegerConv(_) | Op::Pool(_));
         let dim = |(i, dim): (usize, Dim)| match i {
             _ if !open(i) || (spatial && i == 1) => dim,
             0 if spatial => x.shape.0[i].clone(),
@@ -227,12 +228,15 @@ fn infer_with(op: &Op, known: &Known, size: usize) -> Result<Vec<TensorType>> {
             let groups = if conv.transposed.is_some() { 1 } else { conv.groups };
             w.shape.0.get(axis)?.known()?.checked_mul(groups)
         }),
+        Op::IntegerConv(conv) => {
+            known.optional(1).and_then(|w| w.shape.0.get(1)?.known()?.checked_mul(conv.groups))
+        }
         _ => None,
     };
     let dims = x.shape.0.iter().enumerate().map(|(i, dim)| match (i, channels) {
         _ if dim.known().is_some() => dim.clone(),
         (1, Some(channels)) => Dim::Known(channels),
-        (0, _) if matches!(op, Op::Conv(_) | Op::Pool(_)) => Dim::Known(1),
+        (0, _) if matches!(op, Op::Conv(_) | Op::IntegerConv(_) | Op::Pool(_)) => Dim::Known(1),
         _ => Dim::Known(size),
     });
     let ty = TensorType { dtype: x.dtype, shape: Shape(dims.collect()) };

@@ -1,5 +1,6 @@
 //! Each pass where it fires, and where it must not.
 
+mod integers;
 mod networks;
 
 use super::*;
@@ -199,7 +200,7 @@ fn integer_graph(scale_len: usize, sums_are_output: bool) -> Graph {
     let weight = graph.constant("weight", Tensor::new(&[64, 8], &[3i8; 512]).unwrap());
     let zero = graph.constant("zero", Tensor::new(&[], &[0i8]).unwrap());
     let inputs = [Some(quantised[0]), Some(weight), Some(quantised[2]), Some(zero)];
-    let sums = graph.defer("sums", IntegerProduct, &inputs, &["sums"])[0];
+    let sums = graph.defer("sums", IntegerProduct::default(), &inputs, &["sums"])[0];
     let cast = graph.defer("cast", Cast::to(DType::F32), &[Some(sums)], &["cast"])[0];
     let own = graph.constant("own", Tensor::new(&[scale_len], &vec![0.5f32; scale_len]).unwrap());
     let mut binary =
