@@ -1,6 +1,8 @@
 //! Each pass where it fires, and where it must not.
 
+mod layouts;
 mod networks;
+mod spellings;
 
 use super::*;
 use crate::ops::binary::{Binary, BinaryFunction};
