@@ -1,6 +1,6 @@
 // y[n, m, out] = Σ w[m, c, kernel] · x[n, c, in] (+ bias) (+ residual), then a function: a product of the filters with
 // the windows of the image, which are gathered as they are needed (implicit GEMM). Of a kernel of one pixel (plain)
-// the windows are the pixels.
+// the windows are the pixels. Images have two spatial dimensions, or (volume) three.
 
 import package::shared::tile::{add_step, tile_a, tile_b, sums};
 import package::shared::functions::apply;
@@ -11,15 +11,21 @@ struct Params {
     k: u32,
     n: u32,
     groups: u32,
+    in_d: u32,
     in_h: u32,
     in_w: u32,
+    out_h: u32,
     out_w: u32,
+    kernel_d: u32,
     kernel_h: u32,
     kernel_w: u32,
+    stride_d: u32,
     stride_h: u32,
     stride_w: u32,
+    dilation_d: u32,
     dilation_h: u32,
     dilation_w: u32,
+    pad_d: u32,
     pad_h: u32,
     pad_w: u32,
     has_bias: u32,
@@ -37,7 +43,7 @@ struct Params {
 @group(0) @binding(8) var<uniform> params: Params;
 
 // Element k of window p of the images that begin at `start`.
-@if(!plain) fn pixel(start: u32, k: u32, p: u32) -> f32 {
+@if(!plain) @if(!volume) fn pixel(start: u32, k: u32, p: u32) -> f32 {
     let taps = params.kernel_h * params.kernel_w;
     let tap = k % taps;
     // Before the edge they wrap, beyond all rows and columns.
@@ -45,6 +51,20 @@ struct Params {
     let column = p % params.out_w * params.stride_w + tap % params.kernel_w * params.dilation_w - params.pad_w;
     if k < params.k && p < params.n && row < params.in_h && column < params.in_w {
         return x[start + (k / taps * params.in_h + row) * params.in_w + column];
+    }
+    return 0.0;
+}
+@if(volume) fn pixel(start: u32, k: u32, p: u32) -> f32 {
+    let face = params.kernel_h * params.kernel_w;
+    let taps = params.kernel_d * face;
+    let tap = k % taps;
+    let row_p = p / params.out_w;
+    // Before the edge they wrap, beyond all layers, rows and columns.
+    let layer = row_p / params.out_h * params.stride_d + tap / face * params.dilation_d - params.pad_d;
+    let row = row_p % params.out_h * params.stride_h + tap / params.kernel_w % params.kernel_h * params.dilation_h - params.pad_h;
+    let column = p % params.out_w * params.stride_w + tap % params.kernel_w * params.dilation_w - params.pad_w;
+    if k < params.k && p < params.n && layer < params.in_d && row < params.in_h && column < params.in_w {
+        return x[start + ((k / taps * params.in_d + layer) * params.in_h + row) * params.in_w + column];
     }
     return 0.0;
 }
@@ -66,7 +86,7 @@ fn weight(first: u32, m: u32, k: u32) -> f32 {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let first_filter = group.z % params.groups * params.m;
     @if(plain) let start = group.z * params.k * params.n;
-    @if(!plain) let start = group.z * (params.k / (params.kernel_h * params.kernel_w)) * params.in_h * params.in_w;
+    @if(!plain) let start = group.z * (params.k / (params.kernel_d * params.kernel_h * params.kernel_w)) * params.in_d * params.in_h * params.in_w;
     let first_m = group.y * TILE_M;
     let first_p = group.x * TILE_N;
     for (var k = 0u; k < params.k; k += STEP) {

@@ -1,5 +1,5 @@
 // A convolution of few elements a window (each channel for itself), or the gradient of one with respect to the image
-// (transposed): a thread makes one element of y [n, m, height, width].
+// (transposed): a thread makes one element of y [n, m, depth, height, width].
 
 import package::shared::functions::apply;
 
@@ -9,16 +9,22 @@ struct Params {
     m: u32,
     channels: u32,
     groups: u32,
+    in_d: u32,
     in_h: u32,
     in_w: u32,
+    out_d: u32,
     out_h: u32,
     out_w: u32,
+    kernel_d: u32,
     kernel_h: u32,
     kernel_w: u32,
+    stride_d: u32,
     stride_h: u32,
     stride_w: u32,
+    dilation_d: u32,
     dilation_h: u32,
     dilation_w: u32,
+    pad_d: u32,
     pad_h: u32,
     pad_w: u32,
     has_bias: u32,
@@ -55,23 +61,34 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let column = i % params.out_w;
     let row = i / params.out_w % params.out_h;
-    let plane = i / (params.out_w * params.out_h);
+    let layer = i / (params.out_w * params.out_h) % params.out_d;
+    let plane = i / (params.out_w * params.out_h * params.out_d);
     let filter_index = plane % (params.m * params.groups);
     let part = filter_index / params.m;
     let image = plane / (params.m * params.groups) * params.groups + part;
-    let taps = params.kernel_h * params.kernel_w;
+    let face = params.kernel_h * params.kernel_w;
+    let taps = params.kernel_d * face;
     var sum = 0.0;
     for (var c = 0u; c < params.channels; c++) {
-        let from_x = (image * params.channels + c) * params.in_h * params.in_w;
+        let from_x = (image * params.channels + c) * params.in_d;
         @if(!transposed) let from_w = (filter_index * params.channels + c) * taps;
         @if(transposed) let from_w = ((part * params.channels + c) * params.m + filter_index % params.m) * taps;
-        for (var ky = 0u; ky < params.kernel_h; ky++) {
-            let in_row = place(row, ky, params.stride_h, params.dilation_h, params.pad_h);
-            if in_row < params.in_h {
+        for (var kz = 0u; kz < params.kernel_d; kz++) {
+            let in_layer = place(layer, kz, params.stride_d, params.dilation_d, params.pad_d);
+            if in_layer >= params.in_d {
+                continue;
+            }
+            for (var ky = 0u; ky < params.kernel_h; ky++) {
+                let in_row = place(row, ky, params.stride_h, params.dilation_h, params.pad_h);
+                if in_row >= params.in_h {
+                    continue;
+                }
+                let row_x = ((from_x + in_layer) * params.in_h + in_row) * params.in_w;
+                let row_w = from_w + kz * face + ky * params.kernel_w;
                 for (var kx = 0u; kx < params.kernel_w; kx++) {
                     let in_column = place(column, kx, params.stride_w, params.dilation_w, params.pad_w);
                     if in_column < params.in_w {
-                        sum += x[from_x + in_row * params.in_w + in_column] * w[from_w + ky * params.kernel_w + kx];
+                        sum += x[row_x + in_column] * w[row_w + kx];
                     }
                 }
             }

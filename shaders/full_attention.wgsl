@@ -7,6 +7,7 @@ struct Params {
     heads: u32,
     // Heads of queries that share one of keys.
     share: u32,
+    queries: u32,
     keys: u32,
     depth: u32,
     value_depth: u32,

@@ -9,7 +9,7 @@ use crate::ops::rope_cache::RopeLayout;
 use crate::ops::{Op, cases};
 use crate::plan::Plan;
 use crate::types::{Bindings, Shape, TensorType};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Makes a back end for a graph.
 pub type Open<'a> = &'a dyn Fn(&Graph) -> Result<Box<dyn Backend>>;
@@ -25,6 +25,8 @@ pub struct Report {
     pub failed: Vec<String>,
     /// The largest difference by operator, as a share of its output's largest value.
     pub worst: HashMap<&'static str, f64>,
+    /// What was launched: operators on the CPU, variants of shaders on the GPU.
+    pub kernels: BTreeSet<String>,
 }
 
 /// Runs every case on the back ends that `open` makes, then the canaries. `quantised` says that activations are 8
@@ -34,7 +36,7 @@ pub async fn run(open: Open<'_>, quantised: bool) -> Report {
     for case in cases() {
         let name = format!("{} {}", case.op.name(), case.name);
         let tolerance = if quantised { case.tolerance.quantised } else { case.tolerance.exact };
-        match compute(&case, open).await {
+        match compute(&case, open, &mut report.kernels).await {
             Ok(got) => match case.check(&got, tolerance) {
                 Ok(error) => {
                     report.passed += 1;
@@ -54,7 +56,7 @@ pub async fn run(open: Open<'_>, quantised: bool) -> Report {
             }
         }
         if let Some((what, wrong)) = impostor(&case)
-            && let Ok(got) = compute(&wrong, open).await
+            && let Ok(got) = compute(&wrong, open, &mut report.kernels).await
             && case.check(&got, tolerance).is_ok()
         {
             report.failed.push(format!("canary: {name} with {what} passes"));
@@ -99,8 +101,8 @@ fn impostor(case: &Case) -> Option<(&'static str, Case)> {
     Some((what, wrong))
 }
 
-/// The outputs of a graph of the case's operator alone.
-async fn compute(case: &Case, open: Open<'_>) -> Result<Vec<Array>> {
+/// The outputs of a graph of the case's operator alone; what was launched joins `kernels`.
+async fn compute(case: &Case, open: Open<'_>, kernels: &mut BTreeSet<String>) -> Result<Vec<Array>> {
     let mut graph = Graph::new();
     let mut feeds = HashMap::new();
     let mut inputs = Vec::new();
@@ -110,7 +112,7 @@ async fn compute(case: &Case, open: Open<'_>) -> Result<Vec<Array>> {
             Given::Absent => None,
             Given::Fed(tensor) => {
                 let id = graph.input(&name, TensorType::new(tensor.dtype(), Shape::known(tensor.shape())));
-                feeds.insert(id, Feed::Tensor(tensor.clone()));
+                feeds.insert(id, Feed::Tensor(tensor.clone().into()));
                 Some(id)
             }
             Given::Known(tensor) => Some(graph.constant(&name, tensor.clone())),
@@ -134,6 +136,7 @@ async fn compute(case: &Case, open: Open<'_>) -> Result<Vec<Array>> {
     }
     let plan = Plan::of_sizes(&graph, &wanted, &Bindings::new(), backend.plan_options())?;
     let got = backend.submit(&graph, &plan, feeds)?.await?;
+    kernels.extend(backend.profile(&graph, &plan).into_iter().map(|launch| launch.kernel));
     Ok(got.iter().map(Array::of).collect())
 }
 
@@ -143,10 +146,10 @@ mod tests {
     use crate::backend::cpu::CpuBackend;
     use crate::backend::gpu::{GpuBackend, GpuDevice};
     use pollster::block_on;
-    use std::collections::BTreeSet;
 
     /// Operators that have a kernel.
     const GPU_OPERATORS: &[&str] = &[
+        "arg_reduce",
         "argmax",
         "attention",
         "batch_norm",
@@ -154,25 +157,35 @@ mod tests {
         "cast",
         "concat",
         "conv",
+        "cumulative",
         "depth_space",
+        "dequantize",
         "expand",
         "full_attention",
         "gather",
+        "gather_nd",
+        "grid_sample",
         "group_norm",
+        "integer_product",
         "layer_norm",
+        "lrn",
         "matmul",
         "pad",
         "pool",
         "product",
+        "quantize",
+        "recurrent",
         "reduce",
         "resize",
         "rms_norm",
         "rope_cache",
+        "scatter",
         "select",
         "slice",
         "softmax",
         "split",
         "take",
+        "take_along",
         "top_k",
         "transpose",
         "unary",
@@ -210,6 +223,12 @@ mod tests {
         // What networks are made of runs there, in some case at least.
         let lost: Vec<_> = GPU_OPERATORS.iter().filter(|op| !report.worst.contains_key(**op)).collect();
         assert!(lost.is_empty(), "no case of {lost:?} ran on the GPU");
+        // Weights pass through these on their way: cases of all their dtypes have seen to them.
+        let of_weights = |name: &str| name.starts_with("repack") || name.starts_with("widen");
+        let names = crate::kernels::shaders::SHADERS.iter().map(|shader| shader.name);
+        let unseen: Vec<_> =
+            names.filter(|name| !of_weights(name) && !report.kernels.contains(*name)).collect();
+        assert!(unseen.is_empty(), "no case launches {unseen:?}");
         hold(report, "the GPU");
     }
 }

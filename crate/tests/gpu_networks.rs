@@ -1,12 +1,14 @@
 //! Real networks on the GPU, with the CPU for the rest, against the CPU alone. `HOMEFIRE_MODELS` names a folder with
 //! them (`fetch-models.sh` of the benchmarks).
 
+use homefire::backend::Profiled;
 use homefire::backend::cpu::CpuBackend;
 use homefire::backend::gpu::GpuDevice;
 use homefire::plan::Crossing;
 use homefire::session::Network;
 use homefire::tensor::Tensor;
 use pollster::block_on;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Values in -1..1 that look random.
@@ -97,11 +99,22 @@ fn networks_on_the_gpu_compute_what_the_cpu_does() {
             "{file}: off by {worst:.1e}; {there} of {} launches on the GPU, {changes} crossings",
             profile.len()
         );
+        left_on_cpu(&profile).iter().for_each(|line| eprintln!("    {line}"));
         assert!(worst < 1e-3, "{file} is off by {worst}");
         assert!(there as f64 >= least * profile.len() as f64, "{file}: {there} of {}", profile.len());
         ran += 1;
     }
     assert!(ran > 0, "no network was there");
+}
+
+/// Which operators the CPU had, how often, and why.
+fn left_on_cpu(profile: &[Profiled]) -> Vec<String> {
+    let mut why = BTreeMap::<(&str, &str), usize>::new();
+    for node in profile.iter().filter(|node| node.device == "cpu") {
+        let reason = node.reason.as_deref().unwrap_or("nothing goes to the GPU");
+        *why.entry((&node.kernel, reason)).or_default() += 1;
+    }
+    why.iter().map(|((kernel, reason), n)| format!("{n} {kernel}: {reason}")).collect()
 }
 
 fn small() -> (Vec<u8>, Vec<(&'static str, Tensor)>) {

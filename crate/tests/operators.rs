@@ -15,6 +15,7 @@ fn tensor(stored: &Value) -> Tensor {
         "int64" => DType::I64,
         "int32" => DType::I32,
         "uint8" => DType::U8,
+        "int8" => DType::I8,
         other => panic!("no case has {other}"),
     };
     let data = stored["data"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap_or(f64::NAN));

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use js_sys::{Array, Uint8Array};
@@ -11,11 +10,12 @@ use wasm_bindgen::prelude::*;
 use super::loader::Device;
 use super::model::busy;
 use super::object::{Object, array};
+use crate::backend::Held;
 use crate::error::{Error, Result, ensure, fail};
 use crate::formats::onnx::ElementType;
 use crate::session::{self, Port, PortDim, PortKind};
 use crate::tensor::Tensor;
-use crate::types::DType;
+use crate::types::{DType, TensorType};
 
 #[wasm_bindgen]
 extern "C" {
@@ -57,7 +57,7 @@ fn name_of(dtype: DType) -> &'static str {
 pub struct Network {
     inner: RefCell<session::Network>,
     /// Outputs of earlier runs that stay here, by number.
-    kept: RefCell<HashMap<u32, Rc<Tensor>>>,
+    kept: RefCell<HashMap<u32, Held>>,
     device: Device,
     bytes: u64,
 }
@@ -75,9 +75,9 @@ impl Network {
         }
     }
 
-    fn kept(&self, number: u32) -> Result<Rc<Tensor>> {
+    fn kept(&self, number: u32) -> Result<Held> {
         match self.kept.borrow().get(&number) {
-            Some(tensor) => Ok(Rc::clone(tensor)),
+            Some(held) => Ok(held.clone()),
             None => fail!(InvalidInput, "no tensor of the number {number} is kept"),
         }
     }
@@ -94,18 +94,33 @@ impl Network {
         }
         let wire: &Wire = value.unchecked_ref();
         match wire.kept() {
-            Some(number) => Ok(Tensor::clone(&*self.kept(number)?)),
+            Some(number) => match self.kept(number)? {
+                Held::Here(tensor) => Ok(tensor),
+                Held::There(_) => fail!(
+                    InvalidInput,
+                    "the input '{name}' has a tensor on the device inside a sequence: give what its read() gives"
+                ),
+            },
             None => read(name, wire),
         }
     }
 
+    /// The same, of the input itself: it may lie on the device.
+    fn read_input(&self, name: &str, value: &JsValue) -> Result<Held> {
+        let is_wire = !value.is_null() && !value.is_instance_of::<Array>();
+        match is_wire.then(|| value.unchecked_ref::<Wire>().kept()).flatten() {
+            Some(number) => self.kept(number),
+            None => self.read_value(name, value, 0).map(Held::Here),
+        }
+    }
+
     /// Keeps a tensor and gives what stands for it.
-    fn keep(&self, tensor: Tensor) -> JsValue {
+    fn keep(&self, held: Held) -> JsValue {
         let mut kept = self.kept.borrow_mut();
         let number = (1..).find(|number| !kept.contains_key(number)).unwrap_or(0);
-        let wire = describe(&tensor);
+        let wire = describe(&held.ty());
         wire.set_kept(number);
-        kept.insert(number, Rc::new(tensor));
+        kept.insert(number, held);
         wire.into()
     }
 }
@@ -140,20 +155,21 @@ impl Network {
     ) -> std::result::Result<Array, Error> {
         let mut network = self.inner.try_borrow_mut().map_err(|_| busy())?;
         let given = names.iter().zip(values.iter());
-        let feeds = given.map(|(name, value)| Ok((name.as_str(), self.read_value(name, &value, 0)?)));
+        let feeds = given.map(|(name, value)| Ok((name.as_str(), self.read_input(name, &value)?)));
         let feeds = feeds.collect::<Result<Vec<_>>>()?;
         let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
-        let computed = network.run(feeds, &wanted).await?;
-        let given_back = outputs
-            .iter()
-            .zip(computed)
-            .map(|(name, tensor)| if keep.contains(name) { self.keep(tensor) } else { write(&tensor) });
-        Ok(given_back.collect())
+        let stay: Vec<&str> = keep.iter().map(String::as_str).collect();
+        let computed = network.run_keeping(feeds, &wanted, &stay).await?;
+        let given_back = Array::new();
+        for (name, held) in outputs.iter().zip(computed) {
+            given_back.push(&if keep.contains(name) { self.keep(held) } else { write(&held.read().await?) });
+        }
+        Ok(given_back)
     }
 
     /// A copy of a kept tensor.
     pub async fn read(&self, kept: u32) -> std::result::Result<JsValue, Error> {
-        Ok(write(&*self.kept(kept)?))
+        Ok(write(&self.kept(kept)?.read().await?))
     }
 
     /// Frees a kept tensor; runs that have it still have it.
@@ -234,11 +250,11 @@ fn read(name: &str, wire: &Wire) -> Result<Tensor> {
     Ok(tensor)
 }
 
-/// An object with the type and dimensions of a tensor.
-fn describe(tensor: &Tensor) -> Wire {
+/// An object with a tensor's type and dimensions, all of which are known.
+fn describe(ty: &TensorType) -> Wire {
     let wire: Wire = js_sys::Object::new().unchecked_into();
-    wire.set_dtype(name_of(tensor.dtype()));
-    wire.set_dims(tensor.shape().iter().map(|n| *n as f64).collect());
+    wire.set_dtype(name_of(ty.dtype));
+    wire.set_dims(ty.shape.to_known().unwrap_or_default().iter().map(|n| *n as f64).collect());
     wire
 }
 
@@ -249,7 +265,7 @@ fn write(value: &Tensor) -> JsValue {
         DType::List => return array(value.items().unwrap_or_default().iter().map(|item| write(item))),
         _ => {}
     }
-    let wire = describe(value);
+    let wire = describe(&value.ty());
     match value.texts() {
         Ok(texts) => wire.set_texts(texts.iter().map(|text| text.to_string()).collect()),
         Err(_) => wire.set_data(Uint8Array::from(value.bytes())),

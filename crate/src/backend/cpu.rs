@@ -2,7 +2,7 @@
 //! plans run step by step. While a step runs, the buffers it writes are taken out of their tables, so that
 //! what it reads and what it writes are different memory by construction.
 
-use super::{Backend, Feed, Pending, Profiled};
+use super::{Backend, Feed, Held, Pending, Profiled};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::kernels::clock;
@@ -309,7 +309,8 @@ impl Backend for CpuBackend {
 
     fn submit(&mut self, graph: &Graph, plan: &Plan, feeds: HashMap<ValueId, Feed>) -> Result<Pending> {
         let tensors = feeds.into_iter().map(|(id, feed)| match feed {
-            Feed::Tensor(tensor) => Ok((id, tensor)),
+            Feed::Tensor(Held::Here(tensor)) => Ok((id, tensor)),
+            Feed::Tensor(Held::There(_)) => fail!(Internal, "a run on the CPU is fed what lies on a device"),
             Feed::Previous(_) => fail!(Internal, "a run on the CPU is over before the next one begins"),
         });
         self.prepare(graph, plan)?;

@@ -2,21 +2,24 @@
 
 pub mod cpu;
 pub mod gpu;
+mod held;
+
+pub use held::{Held, Resident};
 
 use crate::error::Result;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::ops::Types;
 use crate::plan::{Plan, PlanOptions};
 use crate::tensor::{Chunk, Tensor};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 
 /// What an input is given for one run.
 #[derive(Clone, Debug)]
 pub enum Feed {
-    /// These elements.
-    Tensor(Tensor),
+    /// These elements. Those on a device only a back end of that device takes.
+    Tensor(Held),
     /// What the run before computed for this output of the graph, wherever it lies. Its size must be the
     /// input's.
     Previous(ValueId),
@@ -24,6 +27,18 @@ pub enum Feed {
 
 /// Outputs on their way. A back end that computes at once has them ready.
 pub type Pending = Pin<Box<dyn Future<Output = Result<Vec<Tensor>>>>>;
+
+/// The same, where some may stay on the device.
+pub type PendingHeld = Pin<Box<dyn Future<Output = Result<Vec<Held>>>>>;
+
+/// Bytes that runs have moved between this program and a device, weights apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Written to the device.
+    pub written: u64,
+    /// Read back from it.
+    pub read: u64,
+}
 
 /// One launch of a plan, for profiles.
 #[derive(Clone, Debug)]
@@ -66,6 +81,23 @@ pub trait Backend {
 
     /// Starts a run. `feeds` has every input that the plan uses. Gives the plan's outputs, in its order.
     fn submit(&mut self, graph: &Graph, plan: &Plan, feeds: HashMap<ValueId, Feed>) -> Result<Pending>;
+
+    /// The same, of which the outputs that are these values stay on the device, where that is not here.
+    fn submit_keeping(
+        &mut self,
+        graph: &Graph,
+        plan: &Plan,
+        feeds: HashMap<ValueId, Feed>,
+        _keep: &HashSet<ValueId>,
+    ) -> Result<PendingHeld> {
+        let pending = self.submit(graph, plan, feeds)?;
+        Ok(Box::pin(async move { Ok(pending.await?.into_iter().map(Held::Here).collect()) }))
+    }
+
+    /// Whether it takes what lies on its device.
+    fn is_device(&self) -> bool {
+        false
+    }
 
     /// Forgets what was made for a plan.
     fn forget(&mut self, _plan: &Plan) {}

@@ -16,6 +16,9 @@ pub enum Operand {
     Scales(usize),
     /// Its mins, one f32 per group.
     Mins(usize),
+    /// Room of that number and of so many bytes, for what the launches of one node leave to each other. What it has
+    /// before is anything.
+    Scratch(usize, usize),
 }
 
 impl Operand {
@@ -23,7 +26,7 @@ impl Operand {
     pub fn input(&self) -> Option<usize> {
         match *self {
             Self::Input(index) | Self::Levels(index) | Self::Scales(index) | Self::Mins(index) => Some(index),
-            Self::Output(_) => None,
+            Self::Output(_) | Self::Scratch(..) => None,
         }
     }
 }
@@ -48,6 +51,12 @@ pub struct Dispatch {
 /// The most workgroups in one dimension, by the default limits.
 pub const MAX_GROUPS: u32 = 65_535;
 
+/// The most rounds of a loop: programs that run shaders on the CPU end loops there.
+pub const MAX_ROUNDS: usize = 65_535;
+
+/// The most elements that a workgroup of 64 goes through.
+pub const MAX_LINE: usize = 64 * MAX_ROUNDS;
+
 impl Dispatch {
     /// A launch of the variant of `kernel` that has `features`, those that are empty left out. Fails when
     /// there is no such variant, or too many workgroups are wanted.
@@ -71,6 +80,15 @@ impl Dispatch {
             return fail!(UnsupportedOp, "{name} would need {groups:?} workgroups on the GPU: use the CPU");
         }
         Ok(Self { shader: shader.name, bindings, params, groups, table: None })
+    }
+
+    /// The same launch with `to` in the place of `from`.
+    pub fn rebound(mut self, from: Operand, to: Operand) -> Self {
+        self.bindings
+            .iter_mut()
+            .filter(|(_, operand)| *operand == from)
+            .for_each(|(_, operand)| *operand = to);
+        self
     }
 
     /// A launch of one thread for each of `n` things, in workgroups of 64.

@@ -1,7 +1,8 @@
 //! Where the largest or smallest element along a dimension is. ONNX ArgMax and ArgMin.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::Result;
+use crate::kernels::dispatch::{Dispatch, MAX_LINE, Operand, params, spread};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Dim, TensorType};
 
@@ -49,7 +50,34 @@ impl OpDef for ArgReduce {
         }
         Ok(())
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let x = types.input(0)?;
+        if types.dtype(0) != Some(DType::F32) {
+            return Lowered::not_on_gpu("no kernel compares elements of this dtype");
+        }
+        let axis = super::axis_of(self.axis, x.len())?;
+        let (n, count) = (types.n_out()?, x[axis]);
+        if count > MAX_LINE {
+            return Lowered::too_long(count);
+        }
+        let params = Params {
+            n: n as u32,
+            count: count as u32,
+            inner: x[axis + 1..].iter().product::<usize>() as u32,
+            sign: if self.largest { 1.0 } else { -1.0 },
+            last: self.last.into(),
+        };
+        let bindings = vec![(0, Operand::Input(0)), (1, Operand::Output(0))];
+        if count < 64 {
+            return Lowered::one(Dispatch::of_each("arg_reduce", &["each"], bindings, params.bytes(), n)?);
+        }
+        let (x, z) = spread(n);
+        Lowered::one(Dispatch::new("arg_reduce", &[], bindings, params.bytes(), [x, 1, z])?)
+    }
 }
+
+params!("arg_reduce": n: u32, count: u32, inner: u32, sign: f32, last: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]
@@ -66,7 +94,27 @@ pub(super) mod parity {
                 vec![Array::new(shape, want.to_vec())]
             })
         };
+        // More than a workgroup has threads, with equals far apart.
+        let long = |largest: bool, last: bool| {
+            let op = ArgReduce { axis: 1, keep: false, largest, last };
+            let x: Vec<f32> = (0..2 * 300 * 3).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
+            let inputs = vec![Given::fed(&[2, 300, 3], &x)];
+            Case::new(format!("{op:?} of 300"), op, inputs, Tolerance::of(0.0), move |x| {
+                let x = x[0].as_ref().expect("an input");
+                let of = |i: usize| {
+                    let at = |j: usize| x.at(&[i / 3, j, i % 3]);
+                    let better = |a: f64, b: f64| if largest { b > a } else { b < a };
+                    (1..300).fold(0, |best, j| {
+                        let goes = better(at(best), at(j)) || last && at(j) == at(best);
+                        if goes { j } else { best }
+                    }) as f64
+                };
+                vec![Array::new(&[2, 3], (0..6).map(of).collect())]
+            })
+        };
         vec![
+            long(true, false),
+            long(false, true),
             case(-1, true, false, &[2, 1], &[1.0, 1.0]),
             case(-1, true, true, &[2, 1], &[2.0, 1.0]),
             case(0, false, false, &[1, 3], &[1.0, 1.0, 1.0]),

@@ -1,9 +1,12 @@
 //! Elementwise functions of two tensors that broadcast to one shape. ONNX Add, Sub, Mul, Div, Pow, Mod, Min, Max,
 //! PRelu, the comparisons, And, Or, Xor and their bitwise kin.
 
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity;
+
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure, fail};
-use crate::kernels::dispatch::{Dispatch, Operand::*, params};
+use crate::kernels::dispatch::{Dispatch, Operand, Operand::*, params};
 use crate::kernels::strided;
 use crate::kernels::walk::{Walk, vec4u};
 use crate::tensor::{TensorView, TensorViewMut, Wide};
@@ -260,7 +263,32 @@ impl OpDef for Binary {
         let Some(walk) = Walk::new(&y, [&a, &b]) else {
             return Lowered::not_on_gpu("it broadcasts along more dimensions than the kernel has");
         };
-        let n: usize = y.iter().product();
+        let bindings = vec![(0, Input(0)), (1, Input(1)), (2, Output(0))];
+        self.launch(features, &walk, bindings, y.iter().product())
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0)]
+    }
+}
+
+impl Binary {
+    /// The launch over `n` truths, each with false.
+    pub(super) fn with_nothing(&self, n: usize) -> Result<Lowered> {
+        let Some(walk) = Walk::new(&[n], [&[1], &[0]]) else {
+            return Lowered::not_on_gpu("a walk over one dimension has too many");
+        };
+        let bindings = vec![(0, Input(0)), (2, Output(0))];
+        self.launch(&["bools", "compare"], &walk, bindings, n)
+    }
+
+    fn launch(
+        &self,
+        features: &[&str],
+        walk: &Walk<2>,
+        bindings: Vec<(u32, Operand)>,
+        n: usize,
+    ) -> Result<Lowered> {
         let [[a_strides, more_a_strides], [b_strides, more_b_strides]] = walk.strides;
         let [sizes, more_sizes] = walk.sizes;
         let params = Params {
@@ -275,17 +303,10 @@ impl OpDef for Binary {
             b_strides,
             more_b_strides,
         };
-        let bindings = vec![(0, Input(0)), (1, Input(1)), (2, Output(0))];
         let threads = if self.function.compares() { n.div_ceil(4) } else { n };
         Lowered::one(Dispatch::of_each("binary", features, bindings, params.bytes(), threads)?)
     }
 
-    fn in_place(&self) -> &'static [(usize, usize)] {
-        &[(0, 0)]
-    }
-}
-
-impl Binary {
     /// `y = f(a, b)`; of y where there is no `a`.
     fn eval_f32(&self, a: Option<TensorView>, b: TensorView, y: &mut TensorViewMut) -> Result<()> {
         let of_a = strided::broadcast(a.map_or(y.shape, |a| a.shape), y.shape);
@@ -344,96 +365,3 @@ fn last(strides: &[isize]) -> usize {
 
 params!("binary": n: u32, rank: u32, function: u32, unused: u32, sizes: vec4u, more_sizes: vec4u, a_strides: vec4u,
     more_a_strides: vec4u, b_strides: vec4u, more_b_strides: vec4u);
-
-/// The naive reference, and cases.
-#[cfg(any(test, feature = "parity"))]
-pub(super) mod parity {
-    use super::*;
-    use crate::ops::case::{Array, Case, Given, Tolerance, indices};
-
-    fn reference_binary(function: BinaryFunction, a: f64, b: f64) -> f64 {
-        match function {
-            BinaryFunction::Add => a + b,
-            BinaryFunction::Div => a / b,
-            BinaryFunction::Mul => a * b,
-            BinaryFunction::Sub => a - b,
-            BinaryFunction::Less => f64::from(u8::from(a < b)),
-            BinaryFunction::Max => a.max(b),
-            BinaryFunction::Mod => a.rem_euclid(b),
-            BinaryFunction::BitXor => (a as i64 ^ b as i64) as f64,
-            other => panic!("no case uses {other:?}"),
-        }
-    }
-
-    fn reference_broadcast(function: BinaryFunction, a: &Array, b: &Array, shape: &[usize]) -> Array {
-        let of = |x: &Array, index: &[usize]| {
-            let own = index[shape.len() - x.shape.len()..].iter().zip(&x.shape);
-            x.at(&own.map(|(&i, &n)| if n == 1 { 0 } else { i }).collect::<Vec<_>>())
-        };
-        let values = indices(shape).map(|index| reference_binary(function, of(a, &index), of(b, &index)));
-        Array::new(shape, values.collect())
-    }
-
-    fn broadcasts() -> Vec<Case> {
-        let case = |function, a: Given, b: Given, shape: &'static [usize]| {
-            Case::new(
-                format!("{function:?} to {shape:?}"),
-                Binary { function },
-                vec![a, b],
-                Tolerance::of(1e-6),
-                |x| {
-                    let (a, b) = (x[0].as_ref().expect("an input"), x[1].as_ref().expect("an input"));
-                    vec![reference_broadcast(function, a, b, shape)]
-                },
-            )
-        };
-        vec![
-            case(BinaryFunction::Sub, Given::noise(&[2, 1, 5], 1), Given::noise(&[3, 1], 2), &[2, 3, 5]),
-            case(BinaryFunction::Max, Given::noise(&[7], 1), Given::noise(&[2, 7], 2), &[2, 7]),
-            case(BinaryFunction::Less, Given::noise(&[4, 6], 1), Given::noise(&[4, 6], 2), &[4, 6]),
-            case(BinaryFunction::Mod, Given::fed(&[4], &[7i64, 8, 9, 3]), Given::fed(&[1], &[5i64]), &[4]),
-            case(
-                BinaryFunction::BitXor,
-                Given::fed(&[3], &[7i32, 8, 9]),
-                Given::fed(&[3], &[5i32, 1, 9]),
-                &[3],
-            ),
-        ]
-    }
-
-    pub fn cases() -> Vec<Case> {
-        use BinaryFunction::*;
-        let mut cases = broadcasts();
-        for function in [Add, Div, Mul, Sub] {
-            for (a, b) in [
-                (&[1][..], &[1][..]),
-                (&[5, 67], &[5, 67]),
-                (&[3, 70], &[70]),
-                (&[2, 3, 33], &[33]),
-                (&[2, 3, 33], &[2, 3, 1]),
-            ] {
-                let inputs = vec![Given::noise(a, 1), Given::noise(b, 2)];
-                cases.push(Case::new(
-                    format!("{function:?} of {a:?} and {b:?}"),
-                    Binary { function },
-                    inputs,
-                    Tolerance::of(1e-6),
-                    |x| {
-                        let (a, b) = (x[0].as_ref().expect("an input"), x[1].as_ref().expect("an input"));
-                        let column = b.shape.len() > 1 && b.shape.last() == Some(&1);
-                        let n = a.shape.last().copied().unwrap_or(1);
-                        let second =
-                            |i: usize| if column { b.values[i / n] } else { b.values[i % b.values.len()] };
-                        let y = a
-                            .values
-                            .iter()
-                            .enumerate()
-                            .map(|(i, a)| reference_binary(function, *a, second(i)));
-                        vec![Array::new(&a.shape, y.collect())]
-                    },
-                ));
-            }
-        }
-        cases
-    }
-}

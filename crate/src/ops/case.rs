@@ -112,6 +112,15 @@ impl Given {
         Self::Weight { dtype, shape: shape.to_vec(), bytes }
     }
 
+    /// The dtype, where it is not left out.
+    pub fn dtype(&self) -> Option<DType> {
+        match self {
+            Self::Absent => None,
+            Self::Fed(tensor) | Self::Known(tensor) => Some(tensor.dtype()),
+            Self::Weight { dtype, .. } | Self::State { dtype, .. } => Some(*dtype),
+        }
+    }
+
     fn array(&self) -> Option<Array> {
         match self {
             Self::Absent => None,

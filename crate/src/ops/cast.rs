@@ -5,6 +5,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::{Narrowing, Tensor, TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
 
 /// `(x, like?) → y` of the same shape. Floats become integers towards zero; integers wrap. Texts are read as numbers,
@@ -54,6 +56,12 @@ impl OpDef for Cast {
             (DType::U8 | DType::Bool, DType::F32) => {
                 y.data::<f32>()?.iter_mut().zip(x.bytes).for_each(|(y, x)| *y = f32::from(*x));
             }
+            (DType::F16, DType::F32) => {
+                bytemuck::cast_slice::<u8, f16>(x.bytes).convert_to_f32_slice(y.data()?);
+            }
+            (DType::F32, DType::F16) => {
+                bytemuck::cast_slice_mut::<u8, f16>(y.bytes).convert_from_f32_slice(x.data()?);
+            }
             (DType::I32, DType::I64) => {
                 y.data::<i64>()?.iter_mut().zip(x.data::<i32>()?).for_each(|(y, x)| *y = i64::from(*x));
             }
@@ -78,22 +86,30 @@ impl OpDef for Cast {
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
-        let name = |dtype: Option<DType>, names: [&'static str; 3]| match dtype {
-            Some(DType::F32) => Some(names[0]),
-            Some(DType::I32) => Some(names[1]),
-            Some(DType::Bool) => Some(names[2]),
-            _ => None,
-        };
         let (dtype, to) = (types.dtype(0), types.outputs[0].dtype);
-        let from_name = name(dtype, ["from_float", "from_int", "from_truth"]);
-        let to_name = name(Some(to), ["to_float", "to_int", "to_truth"]);
-        let (Some(from), Some(into), true) = (from_name, to_name, dtype != Some(to)) else {
-            return Lowered::not_on_gpu("no kernel casts between these dtypes");
+        let from: &[&str] = match dtype {
+            Some(DType::F32) => &["from_float"],
+            Some(DType::I32) => &["from_int"],
+            Some(DType::I64) => &["from_wide"],
+            Some(DType::Bool) => &["from_truth"],
+            Some(DType::U8) => &["from_byte"],
+            Some(DType::I8) => &["from_byte", "is_signed"],
+            _ => &[],
         };
+        let into = match to {
+            DType::F32 => "to_float",
+            DType::I32 => "to_int",
+            DType::I64 => "to_wide",
+            DType::Bool if !matches!(dtype, Some(DType::U8 | DType::I8)) => "to_truth",
+            _ => "",
+        };
+        if from.is_empty() || into.is_empty() || dtype == Some(to) {
+            return Lowered::not_on_gpu("no kernel casts between these dtypes");
+        }
         let n = types.n_out()?;
         let threads = if to == DType::Bool { n.div_ceil(4) } else { n };
         let (bindings, params) = (vec![(0, Input(0)), (1, Output(0))], Params { n: n as u32 }.bytes());
-        Lowered::one(Dispatch::of_each("cast", &[from, into], bindings, params, threads)?)
+        Lowered::one(Dispatch::of_each("cast", &[from, &[into]].concat(), bindings, params, threads)?)
     }
 }
 
@@ -153,7 +169,39 @@ pub(super) mod parity {
                 },
             )
         };
-        vec![case(DType::I32, 0.0), case(DType::F16, 1e-3), case(DType::F32, 0.0)]
+        // What every dtype holds, and what some hold: all are whole.
+        let whole = |from: Given, to: DType| {
+            let name = format!("{:?} to {to}", from.dtype());
+            Case::new(name, Cast::to(to), vec![from], Tolerance::of(0.0), move |x| {
+                let x = x[0].as_ref().expect("an input");
+                let of = |x: &f64| if to == DType::Bool { f64::from(u8::from(*x != 0.0)) } else { *x };
+                vec![Array::new(&x.shape, x.values.iter().map(of).collect())]
+            })
+        };
+        let ints = [3i32, 0, -1, i32::MAX - 127, i32::MIN, 1 << 24, -77];
+        let far =
+            [(1i64 << 40) + (1 << 20), -(1 << 40) - (1 << 32), 1 << 32, -(1 << 32), 0, -5, 4_294_967_040];
+        let floats: Vec<f32> = far.iter().map(|x| *x as f32).collect();
+        let truths = |bytes: &[u8]| {
+            let mut tensor = Tensor::zeros(DType::Bool, &[bytes.len()]).expect("a small tensor");
+            tensor.view_mut().bytes.copy_from_slice(bytes);
+            Given::Fed(tensor)
+        };
+        let givens = [
+            Given::fed(&[7], &ints),
+            Given::fed(&[7], &ints.map(i64::from)),
+            Given::fed(&[7], &ints.map(|x| x as f32)),
+            truths(&[1, 0, 1, 1, 0, 0, 1]),
+            Given::fed(&[6], &[0u8, 255, 7, 128, 127, 1]),
+            Given::fed(&[6], &[0i8, -1, 7, -128, 127, 1]),
+        ];
+        let mut cases = vec![case(DType::I32, 0.0), case(DType::F16, 1e-3), case(DType::F32, 0.0)];
+        for to in [DType::F32, DType::I32, DType::I64, DType::Bool] {
+            cases.extend(givens.iter().map(|given| whole(given.clone(), to)));
+        }
+        cases.push(whole(Given::fed(&[7], &far), DType::F32));
+        cases.push(whole(Given::fed(&[7], &floats), DType::I64));
+        cases
     }
 }
 

@@ -1,5 +1,8 @@
 //! Convolution of images, and its gradient with respect to them. ONNX Conv and ConvTranspose.
 
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity;
+
 use super::unary::UnaryFunction;
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types, expect_dtype};
 use crate::error::{Result, ensure};
@@ -179,7 +182,7 @@ impl OpDef for Conv {
         let Some(function) = UnaryFunction::code_of(self.activation) else {
             return Lowered::not_on_gpu("no kernel applies the activation");
         };
-        if x.len() > 4 || types.dtype(0) != Some(DType::F32) {
+        if x.len() > 5 || types.dtype(0) != Some(DType::F32) {
             return Lowered::not_on_gpu("no kernel has windows of this dtype or so many dimensions");
         }
         let (windows, out) = self.windows(&x, &w)?;
@@ -252,141 +255,5 @@ impl Conv {
             sums.iter_mut().for_each(|y| *y = f64::from(activation.apply(*y as f32)));
         }
         y.narrow(Wide::Floats(sums))
-    }
-}
-
-/// The naive reference, and cases.
-#[cfg(any(test, feature = "parity"))]
-pub(super) mod parity {
-    use super::*;
-    use crate::ops::case::{Array, Case, Given, Tolerance, indices};
-
-    /// In two dimensions, every output anew.
-    fn reference_conv(
-        x: &Array,
-        w: &Array,
-        bias: &Array,
-        stride: usize,
-        pad: usize,
-        groups: usize,
-        shape: &[usize],
-    ) -> Array {
-        let filters = w.shape[0] / groups;
-        let of = |index: Vec<usize>| {
-            let mut sum = bias.values[index[1]];
-            for tap in indices(&w.shape[1..]) {
-                let channel = index[1] / filters * w.shape[1] + tap[0];
-                let at = |i: usize| {
-                    (index[2 + i] * stride + tap[1 + i]).checked_sub(pad).filter(|at| *at < x.shape[2 + i])
-                };
-                if let (Some(row), Some(column)) = (at(0), at(1)) {
-                    sum += x.at(&[index[0], channel, row, column]) * w.at(&[&[index[1]], &tap[..]].concat());
-                }
-            }
-            sum
-        };
-        Array::new(shape, indices(shape).map(of).collect())
-    }
-
-    /// The gradient, in two dimensions: every pixel anew.
-    fn reference_transposed(
-        x: &Array,
-        w: &Array,
-        stride: usize,
-        pad: usize,
-        groups: usize,
-        shape: &[usize],
-    ) -> Array {
-        let (own, each) = (x.shape[1] / groups, w.shape[1]);
-        let of = |index: Vec<usize>| {
-            let (group, filter) = (index[1] / each, index[1] % each);
-            let mut sum = 0.0;
-            for tap in indices(&w.shape[2..]) {
-                let at = |i: usize| {
-                    let at = (index[2 + i] + pad).checked_sub(tap[i])?;
-                    (at.is_multiple_of(stride) && at / stride < x.shape[2 + i]).then_some(at / stride)
-                };
-                let (Some(row), Some(column)) = (at(0), at(1)) else { continue };
-                for channel in group * own..(group + 1) * own {
-                    sum += x.at(&[index[0], channel, row, column]) * w.at(&[channel, filter, tap[0], tap[1]]);
-                }
-            }
-            sum
-        };
-        Array::new(shape, indices(shape).map(of).collect())
-    }
-
-    fn square(stride: usize, pad: usize) -> Sliding {
-        Sliding { strides: Some(vec![stride; 2]), dilations: None, padding: Padding::Given(vec![pad; 4]) }
-    }
-
-    /// With a weight of the file and all that may follow the sums.
-    fn fused(
-        x: &[usize],
-        w: &[usize],
-        stride: usize,
-        pad: usize,
-        groups: usize,
-        shape: &'static [usize],
-    ) -> Case {
-        let (sliding, activation) = (square(stride, pad), Some(UnaryFunction::HardSwish));
-        let op = Conv { sliding, groups, transposed: None, activation };
-        let Given::Fed(weight) = Given::noise(w, 2) else { panic!("noise is fed") };
-        let given =
-            [Given::noise(x, 1), Given::Known(weight), Given::noise(&w[..1], 3), Given::noise(shape, 4)];
-        Case::new(format!("fused, {x:?} by {w:?}"), op, given.to_vec(), Tolerance::of(4e-6), move |given| {
-            let [Some(x), Some(w), Some(bias), Some(residual)] = given else { panic!("four inputs") };
-            let mut y = reference_conv(x, w, bias, stride, pad, groups, shape);
-            y.values.iter_mut().zip(&residual.values).for_each(|(y, r)| *y += r);
-            y.values.iter_mut().for_each(|y| *y *= (*y / 6.0 + 0.5).clamp(0.0, 1.0));
-            vec![y]
-        })
-    }
-
-    fn transposed(
-        x: &[usize],
-        w: &[usize],
-        stride: usize,
-        pad: usize,
-        groups: usize,
-        shape: &'static [usize],
-    ) -> Case {
-        let transposed = Some(Transposed { output_padding: None, output_shape: None });
-        let op = Conv { sliding: square(stride, pad), groups, transposed, activation: None };
-        let given = vec![Given::noise(x, 1), Given::noise(w, 2)];
-        Case::new(format!("transposed, {x:?} by {w:?}"), op, given, Tolerance::of(2e-6), move |given| {
-            let [Some(x), Some(w)] = given else { panic!("two inputs") };
-            vec![reference_transposed(x, w, stride, pad, groups, shape)]
-        })
-    }
-
-    pub fn cases() -> Vec<Case> {
-        let case =
-            |x: &[usize], w: &[usize], stride: usize, pad: usize, groups: usize, shape: &'static [usize]| {
-                let sliding = Sliding {
-                    strides: Some(vec![stride; 2]),
-                    dilations: None,
-                    padding: Padding::Given(vec![pad; 4]),
-                };
-                let op = Conv { sliding, groups, transposed: None, activation: None };
-                let inputs = vec![Given::noise(x, 1), Given::noise(w, 2), Given::noise(&w[..1], 3)];
-                Case::new(format!("{x:?} by {w:?}"), op, inputs, Tolerance::of(2e-6), |given| {
-                    let [Some(x), Some(w), Some(bias)] = given else { panic!("three inputs") };
-                    vec![reference_conv(x, w, bias, stride, pad, groups, shape)]
-                })
-            };
-        vec![
-            case(&[2, 3, 9, 11], &[4, 3, 3, 3], 1, 1, 1, &[2, 4, 9, 11]),
-            case(&[1, 6, 8, 8], &[6, 1, 3, 3], 2, 1, 6, &[1, 6, 4, 4]),
-            case(&[1, 5, 40, 30], &[7, 5, 1, 1], 1, 0, 1, &[1, 7, 40, 30]),
-            case(&[1, 4, 12, 40], &[6, 2, 5, 5], 3, 2, 2, &[1, 6, 4, 14]),
-            case(&[1, 6, 17, 37], &[6, 1, 5, 5], 1, 2, 6, &[1, 6, 17, 37]),
-            case(&[1, 9, 11, 13], &[10, 9, 1, 1], 2, 0, 1, &[1, 10, 6, 7]),
-            fused(&[2, 20, 13, 13], &[6, 20, 3, 3], 1, 1, 1, &[2, 6, 13, 13]),
-            fused(&[1, 12, 20, 21], &[12, 1, 3, 3], 2, 1, 12, &[1, 12, 10, 11]),
-            fused(&[2, 18, 15, 21], &[17, 18, 3, 3], 1, 1, 1, &[2, 17, 15, 21]),
-            transposed(&[2, 6, 7, 9], &[6, 5, 2, 2], 2, 0, 1, &[2, 5, 14, 18]),
-            transposed(&[1, 4, 5, 6], &[4, 3, 3, 3], 2, 1, 2, &[1, 6, 9, 11]),
-        ]
     }
 }

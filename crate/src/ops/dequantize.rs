@@ -1,7 +1,9 @@
 //! Levels as the numbers that they stand for: `(x - zero) · scale`. ONNX DequantizeLinear.
 
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::Operand;
+use crate::kernels::levels_launch::Levels;
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
 
@@ -99,6 +101,22 @@ impl OpDef for Dequantize {
         let y = x.iter().zip(which).map(|(x, i)| f64::from((x - zero[i]) as f32 * scale[i] as f32));
         outputs[0].narrow(Wide::Floats(y.collect()))
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, scale) = (types.input(0)?, types.input(1)?);
+        let axis = super::axis_of(self.axis, x.len()).ok();
+        let floats = types.dtype(1) == Some(DType::F32) && types.outputs[0].dtype == DType::F32;
+        let (Some(scales), Some(dtype), true) = (Levels::scales(&x, &scale, axis), types.dtype(0), floats)
+        else {
+            return Lowered::not_on_gpu("no kernel has scales of blocks, or of this dtype");
+        };
+        let zero = types.has(2).then_some(Operand::Input(2));
+        let operands = (Operand::Input(0), Operand::Input(1), zero, Operand::Output(0));
+        match (Levels { n: types.n_out()?, scales, dtype, operands }).launch(false)? {
+            Some(launch) => Lowered::one(launch),
+            None => Lowered::not_on_gpu("no kernel has levels of this dtype"),
+        }
+    }
 }
 
 /// The naive reference, and cases.
@@ -119,7 +137,22 @@ pub(super) mod parity {
                 vec![Array::new(&[2, 3], y.collect())]
             })
         };
+        let signed = vec![
+            Given::fed(&[2, 3], &[1i8, -20, 127, 0, -128, 9]),
+            Given::fed(&[], &[0.5f32]),
+            Given::fed(&[], &[-3i8]),
+        ];
+        let signed = Case::new("signed", Dequantize::along(0), signed, Tolerance::of(0.0), |_| {
+            vec![Array::new(&[2, 3], vec![2.0, -8.5, 65.0, 1.5, -62.5, 6.0])]
+        });
+        let without = vec![x(), Given::fed(&[], &[0.25f32])];
+        let without = Case::new("without a zero", Dequantize::along(0), without, Tolerance::of(0.0), |x| {
+            let x = x[0].as_ref().expect("levels");
+            vec![Array::new(&[2, 3], x.values.iter().map(|x| x * 0.25).collect())]
+        });
         vec![
+            signed,
+            without,
             case(&[0.5], &[3], 1, |_| 0),
             case(&[0.5, 2.0, 3.0], &[3, 0, 255], 1, |i| i % 3),
             case(&[0.5, 2.0], &[3, 7], 0, |i| i / 3),

@@ -29,6 +29,9 @@ pub struct FullAttention {
 /// The most elements of a head that the kernel of the GPU has room for.
 const MAX_DEPTH: usize = 256;
 
+/// Queries from which on those that share keys are worth a workgroup.
+const MANY_QUERIES: usize = 16;
+
 /// Batch, rows and elements of a head.
 type Parts<D> = [D; 3];
 
@@ -160,6 +163,7 @@ impl OpDef for FullAttention {
         let params = Params {
             heads: self.heads as u32,
             share: (self.heads / self.kv_heads.max(1)) as u32,
+            queries: queries as u32,
             keys: keys as u32,
             depth: depth as u32,
             value_depth: value_depth as u32,
@@ -185,6 +189,12 @@ impl OpDef for FullAttention {
         };
         let mut bindings = vec![(0, Input(0)), (1, Input(1)), (2, Input(2)), (4, Output(0))];
         bindings.extend(types.has(3).then_some((3, Input(3))));
+        if queries >= MANY_QUERIES && depth.max(value_depth) <= 64 {
+            let short = if depth.max(value_depth) <= 32 { "short" } else { "" };
+            let groups = [queries.div_ceil(64), self.heads, batch];
+            let launch = Dispatch::new("full_attention_tiled", &[short], bindings, params.bytes(), groups)?;
+            return Lowered::one(launch);
+        }
         let groups = [queries, self.heads, batch];
         Lowered::one(Dispatch::new("full_attention", &[], bindings, params.bytes(), groups)?)
     }
@@ -201,7 +211,7 @@ fn mask_strides(shape: &[usize]) -> [usize; 4] {
     strides
 }
 
-params!("full_attention": heads: u32, share: u32, keys: u32, depth: u32, value_depth: u32, causal: u32, mask: u32,
+params!("full_attention": heads: u32, share: u32, queries: u32, keys: u32, depth: u32, value_depth: u32, causal: u32, mask: u32,
     scale: f32, q_batch: u32, q_head: u32, q_row: u32, k_batch: u32, k_head: u32, k_row: u32, v_batch: u32, v_head: u32,
     v_row: u32, y_batch: u32, y_head: u32, y_row: u32, mask_batch: u32, mask_head: u32, mask_row: u32, mask_key: u32);
 
@@ -300,6 +310,42 @@ pub(super) mod parity {
         // The first query of all sees nothing.
         (seen.view_mut().bytes.iter_mut().enumerate()).for_each(|(i, x)| *x = u8::from(i > 10 && i % 3 != 0));
         add("a mask of bool", merged, apart, Given::Fed(seen));
+        // Many queries go by 64, their keys by 16.
+        let many: [&[usize]; 3] = [&[2, 2, 70, 30], &[2, 2, 37, 30], &[2, 2, 37, 11]];
+        let deep: [&[usize]; 3] = [&[1, 130, 128], &[1, 130, 64], &[1, 130, 64]];
+        let grouped = FullAttention { heads: 2, kv_heads: 1, scale: 0.2, causal: true, merged: true };
+        add("many queries", op.clone(), many, Given::noise(&[2, 1, 70, 37], 4));
+        add("many causal queries of long heads", grouped.clone(), deep, Given::Absent);
+        add(
+            "many of longer heads",
+            op.clone(),
+            [&[1, 2, 20, 70], &[1, 2, 9, 70], &[1, 2, 9, 70]],
+            Given::Absent,
+        );
+        let mut hidden = Tensor::zeros(DType::F32, &[37]).expect("a small tensor");
+        let keys = hidden.data_mut::<f32>().expect("floats").iter_mut().enumerate();
+        keys.for_each(|(i, x)| {
+            *x = if i % 3 == 0 || i < 20 { f32::NEG_INFINITY } else { -3e38 * (i % 2) as f32 }
+        });
+        add("many queries, and keys that are hidden", op.clone(), many, Given::Fed(hidden));
+        let mut seen = Tensor::zeros(DType::Bool, &[70, 37]).expect("a small tensor");
+        (seen.view_mut().bytes.iter_mut().enumerate()).for_each(|(i, x)| *x = u8::from(i > 90 && i % 5 != 0));
+        add("many queries, a mask of bool", op, many, Given::Fed(seen));
         cases
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_tiled_shader_takes_the_same_parameters() {
+        let block = |name: &str| {
+            let shader = crate::kernels::shaders::shader(name).expect("a shader");
+            let fields = shader.wgsl.split("struct Params {").nth(1).and_then(|rest| rest.split('}').next());
+            fields.map(str::to_string)
+        };
+        let plain = block("full_attention");
+        assert!(plain.is_some() && plain == block("full_attention_tiled"));
+        assert_eq!(plain, block("full_attention_tiled-short"));
     }
 }

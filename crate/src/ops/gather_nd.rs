@@ -1,7 +1,9 @@
 //! Slices by whole indices. ONNX GatherND.
 
-use super::{CpuContext, Input, Known, OpDef, take::wrapped};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, take::wrapped};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::Operand;
+use crate::kernels::indexed::{Indexed, Named};
 use crate::tensor::TensorViewMut;
 use crate::types::{Shape, TensorType};
 
@@ -46,6 +48,25 @@ impl OpDef for GatherNd {
         }
         Ok(())
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, indices, y) = (types.input(0)?, types.input(1)?, types.output(0)?);
+        let [Some(dtype), Some(of_indices)] = [types.dtype(0), types.dtype(1)] else {
+            return Lowered::not_on_gpu("its inputs have no dtypes");
+        };
+        let numbers = indices.last().copied().unwrap_or(0);
+        let launch = Indexed {
+            named: Named::Slices { numbers, batch_dims: self.batch_dims },
+            scatter: false,
+            dtypes: [dtype, of_indices],
+            shapes: [&x, &indices, &y],
+            operands: [Operand::Input(0), Operand::Input(1), Operand::Output(0)],
+        };
+        match launch.launch()? {
+            Some(launch) => Lowered::one(launch),
+            None => Lowered::not_on_gpu("no kernel takes elements or indices of this dtype"),
+        }
+    }
 }
 
 /// The row-major position of an index whose parts may be negative.
@@ -62,8 +83,13 @@ pub(super) mod parity {
     pub fn cases() -> Vec<Case> {
         let x = || Given::noise(&[2, 3, 4], 1);
         let rows = vec![x(), Given::fed(&[2, 2], &[0i64, 1, 1, -1])];
+        let one_by_one = vec![x(), Given::fed(&[2, 3], &[0i32, 1, -1, 1, 2, 0])];
         let batched = vec![x(), Given::fed(&[2, 1], &[2i64, 0])];
         vec![
+            Case::new("one by one", GatherNd { batch_dims: 0 }, one_by_one, Tolerance::of(0.0), |x| {
+                let x = x[0].as_ref().expect("an input");
+                vec![Array::new(&[2], vec![x.at(&[0, 1, 3]), x.at(&[1, 2, 0])])]
+            }),
             Case::new("rows", GatherNd { batch_dims: 0 }, rows, Tolerance::of(0.0), |x| {
                 let rows: Vec<&[f64]> = x[0].as_ref().expect("an input").rows().collect();
                 vec![Array::new(&[2, 4], [rows[1], rows[5]].concat())]

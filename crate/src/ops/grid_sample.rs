@@ -1,7 +1,8 @@
 //! An image read at any places, its pixels interpolated. ONNX GridSample, of any number of dimensions.
 
-use super::{CpuContext, Input, Known, OpDef, expect_float};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_float};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand, params};
 use crate::kernels::window::for_each_index;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
@@ -157,7 +158,29 @@ impl OpDef for GridSample {
         }
         Ok(())
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, grid) = (types.input(0)?, types.input(1)?);
+        let &[_, channels, in_h, in_w] = &x[..] else {
+            return Lowered::not_on_gpu("no kernel reads images of so many dimensions");
+        };
+        let n = types.n_out()?;
+        let params = Params {
+            n: n as u32,
+            channels: channels as u32,
+            in_h: in_h as u32,
+            in_w: in_w as u32,
+            places: grid[1..3].iter().product::<usize>() as u32,
+            by: self.by as u32,
+            beyond: self.beyond as u32,
+            align_corners: self.align_corners.into(),
+        };
+        let bindings = vec![(0, Operand::Input(0)), (1, Operand::Input(1)), (2, Operand::Output(0))];
+        Lowered::one(Dispatch::of_each("grid_sample", &[], bindings, params.bytes(), n)?)
+    }
 }
+
+params!("grid_sample": n: u32, channels: u32, in_h: u32, in_w: u32, places: u32, by: u32, beyond: u32, align_corners: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]
@@ -181,11 +204,83 @@ pub(super) mod parity {
         Array::new(&shape, indices(&shape).map(of).collect())
     }
 
+    /// A place mirrored at the ends, one step after the other.
+    fn mirrored(mut at: f64, low: f64, high: f64) -> f64 {
+        while at < low || at > high {
+            at = if at < low { 2.0 * low - at } else { 2.0 * high - at };
+        }
+        at
+    }
+
+    /// Pixel by pixel, each with Keys's cubic, a tent or a box around it; what lies beyond is looked up.
+    fn reference_grid_sample(op: &GridSample, x: &Array, grid: &Array) -> Array {
+        let of = |o: Vec<usize>| {
+            let taps = |axis: usize| -> Vec<(Option<usize>, f64)> {
+                let n = x.shape[2 + axis] as f64;
+                let (low, high) = if op.align_corners { (0.0, n - 1.0) } else { (-0.5, n - 0.5) };
+                let at = (grid.at(&[o[0], o[2], o[3], 1 - axis]) + 1.0) / 2.0 * (high - low) + low;
+                let at = if op.by == Interpolation::Nearest { at.round_ties_even() } else { at };
+                let at = match op.beyond {
+                    Beyond::Zeros => at,
+                    Beyond::Border => {
+                        if at < low || at > high {
+                            at.clamp(0.0, n - 1.0)
+                        } else {
+                            at
+                        }
+                    }
+                    Beyond::Reflection => mirrored(at, low, high),
+                };
+                let weight = |distance: f64| match (op.by, distance.abs()) {
+                    (Interpolation::Nearest, d) => f64::from(u8::from(d < 0.5)),
+                    (Interpolation::Linear, d) => (1.0 - d).max(0.0),
+                    (Interpolation::Cubic, d) if d <= 1.0 => 1.25 * d.powi(3) - 2.25 * d * d + 1.0,
+                    (Interpolation::Cubic, d) if d < 2.0 => -0.75 * (d.powi(3) - 5.0 * d * d + 8.0 * d - 4.0),
+                    _ => 0.0,
+                };
+                let pixels = -4..n as i64 + 4;
+                let each = pixels.map(|pixel| {
+                    let inside = (0.0..n).contains(&(pixel as f64));
+                    let found = match op.beyond {
+                        Beyond::Zeros if !inside => None,
+                        Beyond::Reflection if !inside => Some(mirrored(pixel as f64, low, high)),
+                        _ => Some((pixel as f64).clamp(0.0, n - 1.0)),
+                    };
+                    (found.map(|at| at.clamp(0.0, n - 1.0) as usize), weight(at - pixel as f64))
+                });
+                each.filter(|(_, weight)| *weight != 0.0).collect()
+            };
+            let columns = taps(1);
+            let rows = taps(0).into_iter().flat_map(|(row, a)| {
+                columns.iter().map(move |&(column, b)| Some((row?, column?, a * b))).collect::<Vec<_>>()
+            });
+            rows.flatten().map(|(row, column, weight)| weight * x.at(&[o[0], o[1], row, column])).sum()
+        };
+        let shape = [x.shape[0], x.shape[1], grid.shape[1], grid.shape[2]];
+        Array::new(&shape, indices(&shape).map(of).collect())
+    }
+
     pub fn cases() -> Vec<Case> {
         let op = GridSample { by: Interpolation::Linear, beyond: Beyond::Zeros, align_corners: false };
-        let inputs = vec![Given::noise(&[2, 3, 5, 4], 1), Given::noise(&[2, 3, 6, 2], 2)];
-        vec![Case::new("linear", op, inputs, Tolerance::of(2e-6), |x| {
+        let inputs = || vec![Given::noise(&[2, 3, 5, 4], 1), Given::noise(&[2, 3, 6, 2], 2)];
+        let mut cases = vec![Case::new("linear", op, inputs(), Tolerance::of(2e-6), |x| {
             vec![reference_linear(x[0].as_ref().expect("an image"), x[1].as_ref().expect("a grid"))]
-        })]
+        })];
+        // Places inside and as far outside as the image is wide; none where two pixels are equally near.
+        let grid: Vec<f32> = (0..72).map(|i| ((i * 29 % 71) as f32 / 71.0 - 0.5) * 3.93).collect();
+        for by in [Interpolation::Nearest, Interpolation::Linear, Interpolation::Cubic] {
+            for beyond in [Beyond::Zeros, Beyond::Border, Beyond::Reflection] {
+                for align_corners in [false, true] {
+                    let op = GridSample { by, beyond, align_corners };
+                    let (name, own) = (format!("{op:?}"), op.clone());
+                    let inputs = vec![Given::noise(&[2, 3, 5, 4], 1), Given::fed(&[2, 3, 6, 2], &grid)];
+                    cases.push(Case::new(name, op, inputs, Tolerance::of(1e-5), move |x| {
+                        let [Some(x), Some(grid)] = x else { panic!("two inputs") };
+                        vec![reference_grid_sample(&own, x, grid)]
+                    }));
+                }
+            }
+        }
+        cases
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_float};
 use crate::error::{Result, ensure};
-use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
+use crate::kernels::dispatch::{Dispatch, MAX_LINE, Operand::*, params, spread};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -67,6 +67,10 @@ impl OpDef for GroupNorm {
         let shape = types.input(0)?;
         let &[n, c, ..] = &shape[..] else { return Lowered::not_on_gpu("there are no channels") };
         let groups = self.groups.unwrap_or(c);
+        let count = shape[1..].iter().product::<usize>() / groups.max(1);
+        if count > MAX_LINE {
+            return Lowered::too_long(count);
+        }
         let params = Params {
             rows: (n * groups) as u32,
             channels: (c / groups.max(1)) as u32,

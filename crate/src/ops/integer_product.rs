@@ -1,9 +1,10 @@
 //! Products of 8-bit integers with a matrix of such, as exact as integers are: `(a - a_zero) · (b - b_zero)`, and what makes
 //! numbers of the sums. ONNX MatMulInteger with a constant matrix.
 
-use super::{CpuContext, Input, Known, OpDef, Packing};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types};
 use crate::error::{Result, ensure};
 use crate::kernels::gemm::integer::{Finish, IntegerMatrix, IntegerRows, multiply};
+use crate::kernels::integer_launch::IntegerLaunch;
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{DType, Shape, TensorType};
 
@@ -81,6 +82,26 @@ impl OpDef for IntegerProduct {
         };
         let rows = IntegerRows { bytes: a.bytes, signed: a.dtype == DType::I8, zeros: &a_zeros };
         multiply(rows, b, b_zeros.as_deref(), outputs[0].bytes, finish)
+    }
+
+    fn work(&self, types: &Types) -> u64 {
+        let n = types.input(1).ok().and_then(|b| b.last().copied()).unwrap_or(0);
+        let a = types.input(0).map_or(0, |a| a.iter().product::<usize>());
+        (a as u64).saturating_mul(n as u64)
+    }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (a, b) = (types.input(0)?, types.input(1)?);
+        let count = |index: usize| types.input(index).map_or(0, |shape| shape.iter().product::<usize>());
+        let (k, n) = (b[0], b[1]);
+        let launch = IntegerLaunch {
+            sizes: [a[..a.len() - 1].iter().product(), k, n],
+            signed: [0, 1].map(|i| types.dtype(i) == Some(DType::I8)),
+            zeros: [2, 3].map(|i| if types.has(i) { count(i) } else { 0 }),
+            scales: types.has(4).then(|| (count(4), types.has(5))),
+            function: (u32::MAX, 0.0, 0.0),
+        };
+        Lowered::one(launch.dispatch()?)
     }
 
     fn packs(&self, index: usize, shape: &[usize]) -> Option<Packing> {

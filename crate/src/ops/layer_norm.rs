@@ -4,7 +4,7 @@
 
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_float};
 use crate::error::{Result, ensure};
-use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
+use crate::kernels::dispatch::{Dispatch, MAX_LINE, Operand::*, params, spread};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::tensor::TensorViewMut;
@@ -89,6 +89,9 @@ impl OpDef for LayerNorm {
         }
         let shape = types.input(0)?;
         let n: usize = shape[super::axis_of(self.axis, shape.len())?..].iter().product();
+        if n > MAX_LINE {
+            return Lowered::too_long(n);
+        }
         let rows = shape.iter().product::<usize>() / n.max(1);
         let params = Params {
             rows: rows as u32,

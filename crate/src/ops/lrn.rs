@@ -1,8 +1,9 @@
 //! Pixels divided by the strength of those in neighbouring channels: `x / (k + α/n · Σ x²)^β`. ONNX LRN; Krizhevsky et
 //! al. 2012.
 
-use super::{CpuContext, Input, Known, OpDef, expect_float};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_float};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, Operand, params};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, TensorType};
 
@@ -52,7 +53,30 @@ impl OpDef for Lrn {
         }
         Ok(())
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let x = types.input(0)?;
+        if !(self.bias > 0.0 && self.alpha >= 0.0) {
+            return Lowered::not_on_gpu("no kernel has powers of what may be negative");
+        }
+        let most = u32::MAX as usize / 4;
+        let n = types.n_out()?;
+        let params = Params {
+            n: n as u32,
+            channels: x[1] as u32,
+            plane: x[2..].iter().product::<usize>() as u32,
+            before: ((self.size - 1) / 2).min(most) as u32,
+            after: (self.size / 2).min(most) as u32,
+            alpha: self.alpha / self.size as f32,
+            beta: self.beta,
+            bias: self.bias,
+        };
+        let bindings = vec![(0, Operand::Input(0)), (1, Operand::Output(0))];
+        Lowered::one(Dispatch::of_each("lrn", &[], bindings, params.bytes(), n)?)
+    }
 }
+
+params!("lrn": n: u32, channels: u32, plane: u32, before: u32, after: u32, alpha: f32, beta: f32, bias: f32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]

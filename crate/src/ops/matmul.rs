@@ -110,7 +110,8 @@ impl OpDef for MatMul {
         let n = y.last().copied().unwrap_or(1);
         let m = y.iter().product::<usize>() / n.max(1);
         let has = |index: usize| types.has(index);
-        let tiled = planes == Planes::Dense && !self.swiglu && (m >= TILED || self.activation.is_some());
+        let fits_tiles = m >= TILED || self.activation.is_some() || !k.is_multiple_of(4);
+        let tiled = planes == Planes::Dense && !self.swiglu && fits_tiles;
         if let (true, Some(function)) = (tiled, UnaryFunction::code_of(self.activation)) {
             let (sizes, batch) = ([m, k, n], (&[][..], [&[][..], &[]]));
             let added = [has(2), has(3)];
@@ -224,10 +225,28 @@ pub(super) mod parity {
             }
         }
         add(DType::F32, [1, 1, 32], false, true, false);
+        add(DType::F32, [3, 9, 7], false, true, true);
         for (m, n, k) in [(1, 9, 32), (3, 8, 96), (17, 33, 64), (2, 300, 32)] {
             add(DType::F32, [m, n, k], false, false, true);
             add(DType::Block(crate::types::BlockFormat::Q4_1), [m, n, k], false, false, true);
             add(DType::Block(crate::types::BlockFormat::Q8_0), [m, n, k], false, true, false);
+        }
+        for (function, m) in [(UnaryFunction::Gelu { tanh: false }, 1), (UnaryFunction::Relu, 70)] {
+            let op = MatMul { swiglu: false, activation: Some(function) };
+            let weight = Given::weight(DType::F32, &[9, 40], 2);
+            let inputs = vec![
+                Given::noise(&[m, 40], 1),
+                weight,
+                Given::weight(DType::F32, &[9], 3),
+                Given::noise(&[m, 9], 4),
+            ];
+            let name = format!("{function:?} of {m} rows");
+            cases.push(Case::new(name, op, inputs, Tolerance::of(2e-5), |x| {
+                let plain = MatMul { swiglu: false, activation: None };
+                let mut y = reference_matmul(&plain, x);
+                crate::ops::unary::parity::applied(function, &mut y);
+                vec![y]
+            }));
         }
         cases
     }

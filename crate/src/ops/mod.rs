@@ -193,6 +193,11 @@ impl Lowered {
         Ok(Self::Dispatches(launches))
     }
 
+    /// No kernel, since one number would be made of so many.
+    fn too_long(count: usize) -> Result<Self> {
+        Self::not_on_gpu(format!("no kernel goes through {count} elements in one line"))
+    }
+
     /// No kernel, and why.
     fn not_on_gpu(why: impl Into<String>) -> Result<Self> {
         Ok(Self::NotOnGpu { why: why.into() })

@@ -3,6 +3,7 @@
 use super::reduce::ReduceFunction;
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::conv_launch::three;
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::kernels::pool;
 use crate::kernels::window::{Sliding, Windows, for_each_index};
@@ -111,7 +112,7 @@ impl OpDef for Pool {
             _ => return Lowered::not_on_gpu("no kernel gives where the largest are, or roots of powers"),
         };
         let input = &x[2..];
-        if types.dtype(0) != Some(DType::F32) || input.len() > 2 {
+        if types.dtype(0) != Some(DType::F32) || input.len() > 3 {
             return Lowered::not_on_gpu("no kernel has windows of this dtype or so many dimensions");
         }
         let (windows, out) = self.windows(input)?;
@@ -123,33 +124,37 @@ impl OpDef for Pool {
             let function = if function == 0 { ReduceFunction::Max } else { ReduceFunction::Mean };
             return function.launch(&x, &(0..x.len()).map(|i| i > 1).collect::<Vec<_>>());
         }
-        let two = |all: Vec<usize>, one: u32| -> [u32; 2] {
-            match all[..] {
-                [h, w] => [h as u32, w as u32],
-                _ => [one, all[0] as u32],
-            }
-        };
         let pads = windows.pads;
-        let padded = input.iter().zip(&pads).map(|(n, (before, after))| n + before + after).collect();
-        let ([in_h, in_w], [out_h, out_w]) = (two(input.to_vec(), 1), two(y[2..].to_vec(), 1));
-        let [pad_h, pad_w] = two(pads.iter().map(|(before, _)| *before).collect(), 0);
-        let ([kernel_h, kernel_w], [stride_h, stride_w]) = (two(windows.kernel, 1), two(windows.strides, 1));
-        let ([dilation_h, dilation_w], [padded_h, padded_w]) = (two(windows.dilations, 1), two(padded, 1));
+        let padded: Vec<_> = input.iter().zip(&pads).map(|(n, (before, after))| n + before + after).collect();
+        let before: Vec<_> = pads.iter().map(|(before, _)| *before).collect();
+        let ([in_d, in_h, in_w], [out_d, out_h, out_w]) = (three(input, 1), three(&y[2..], 1));
+        let ([kernel_d, kernel_h, kernel_w], [pad_d, pad_h, pad_w]) =
+            (three(&windows.kernel, 1), three(&before, 0));
+        let ([stride_d, stride_h, stride_w], [dilation_d, dilation_h, dilation_w]) =
+            (three(&windows.strides, 1), three(&windows.dilations, 1));
+        let [padded_d, padded_h, padded_w] = three(&padded, 1);
         let n = types.n_out()?;
         let params = Params {
             n: n as u32,
+            in_d,
             in_h,
             in_w,
+            out_d,
             out_h,
             out_w,
+            kernel_d,
             kernel_h,
             kernel_w,
+            stride_d,
             stride_h,
             stride_w,
+            dilation_d,
             dilation_h,
             dilation_w,
+            pad_d,
             pad_h,
             pad_w,
+            padded_d,
             padded_h,
             padded_w,
             function,
@@ -235,8 +240,9 @@ impl Window {
     }
 }
 
-params!("pool": n: u32, in_h: u32, in_w: u32, out_h: u32, out_w: u32, kernel_h: u32, kernel_w: u32, stride_h: u32,
-    stride_w: u32, dilation_h: u32, dilation_w: u32, pad_h: u32, pad_w: u32, padded_h: u32, padded_w: u32, function: u32);
+params!("pool": n: u32, in_d: u32, in_h: u32, in_w: u32, out_d: u32, out_h: u32, out_w: u32, kernel_d: u32, kernel_h: u32,
+    kernel_w: u32, stride_d: u32, stride_h: u32, stride_w: u32, dilation_d: u32, dilation_h: u32, dilation_w: u32,
+    pad_d: u32, pad_h: u32, pad_w: u32, padded_d: u32, padded_h: u32, padded_w: u32, function: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]
@@ -268,6 +274,42 @@ pub(super) mod parity {
                 }
             };
             vec![Array::new(shape, indices(shape).map(of).collect())]
+        })
+    }
+
+    /// In any number of dimensions, every window anew.
+    fn of_any_rank(function: PoolFunction, image: &[usize], kernel: &[usize]) -> Case {
+        let rank = kernel.len();
+        let pads = [vec![1; rank], vec![0; rank]].concat();
+        let sliding = Sliding {
+            strides: Some((1..=rank).collect()),
+            dilations: Some((1..=rank).rev().collect()),
+            padding: Padding::Given(pads),
+        };
+        let op = Pool { function, kernel: Some(kernel.to_vec()), sliding, ceil: false, outputs: 1 };
+        let windows = op.windows(&image[2..]).expect("windows that fit").0;
+        let shape = [&image[..2], &windows.count(&image[2..], false)].concat();
+        let name = format!("{function:?} of {kernel:?} in {rank} dimensions");
+        Case::new(name, op, vec![Given::noise(image, 5)], Tolerance::of(2e-6), move |x| {
+            let x = x[0].as_ref().expect("an image");
+            let of = |o: Vec<usize>| {
+                let at = |tap: &[usize]| -> Option<f64> {
+                    let place = |i: usize| (o[2 + i] * (i + 1) + tap[i] * (rank - i)).checked_sub(1);
+                    let places: Option<Vec<usize>> = (0..rank).map(place).collect();
+                    let places = places.filter(|p| p.iter().zip(&x.shape[2..]).all(|(at, n)| at < n))?;
+                    Some(x.at(&[&o[..2], &places].concat()))
+                };
+                let taps = indices(&windows.kernel).collect::<Vec<_>>();
+                let inside: Vec<f64> = taps.iter().filter_map(|tap| at(tap)).collect();
+                match function {
+                    PoolFunction::Max { .. } => inside.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                    PoolFunction::Average { count_pads: true } => {
+                        inside.iter().sum::<f64>() / taps.len() as f64
+                    }
+                    _ => inside.iter().sum::<f64>() / inside.len() as f64,
+                }
+            };
+            vec![Array::new(&shape, indices(&shape).map(of).collect())]
         })
     }
 
@@ -316,6 +358,10 @@ pub(super) mod parity {
             },
         );
         vec![
+            of_any_rank(max, &[2, 3, 19], &[4]),
+            of_any_rank(average(true), &[2, 3, 19], &[4]),
+            of_any_rank(max, &[1, 2, 7, 9, 11], &[2, 3, 2]),
+            of_any_rank(average(false), &[1, 2, 7, 9, 11], &[2, 3, 2]),
             case(max, false),
             case(average(false), true),
             padded(max, 3, 1, &[1, 2, 13, 13]),

@@ -223,6 +223,7 @@ pub(super) mod parity {
             case(&[2, 9, 33], &[2, 33, 17], &[2, 9, 17]),
             case(&[2, 2, 4, 8], &[8, 5], &[2, 2, 4, 5]),
             case(&[1, 65], &[65, 70], &[1, 70]),
+            case(&[40, 21], &[21, 70], &[40, 70]),
         ];
         for transposed in [[false, true], [true, false], [true, true]] {
             cases.extend([[5, 6, 11], [1, 9, 4], [2, 3, 17]].map(|sizes| turned(transposed, sizes)));

@@ -2,8 +2,10 @@
 //! found from the numbers themselves, DynamicQuantizeLinear.
 
 use super::dequantize::{is_level, scale_of, zeros_fit};
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::{Dispatch, MAX_LINE, Operand, params};
+use crate::kernels::levels_launch::Levels;
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::tensor::{Narrowing, TensorViewMut, Wide};
@@ -89,7 +91,43 @@ impl OpDef for Quantize {
         let narrowing = Narrowing { saturate: *saturate, ..Narrowing::default() };
         outputs[0].narrow_by(Wide::Floats(y.collect()), narrowing)
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, n) = (types.input(0)?, types.n_out()?);
+        let dtype = types.outputs[0].dtype;
+        if types.dtype(0) != Some(DType::F32) {
+            return Lowered::not_on_gpu("no kernel makes levels of numbers of this dtype");
+        }
+        let Self::Given { axis, precision: None | Some(DType::F32), .. } = self else {
+            if *self != Self::Dynamic {
+                return Lowered::not_on_gpu("no kernel rounds quotients to this dtype");
+            }
+            if n > MAX_LINE {
+                return Lowered::too_long(n);
+            }
+            let (scale, zero) = (Operand::Output(1), Operand::Output(2));
+            let operands = (Operand::Input(0), scale, Some(zero), Operand::Output(0));
+            let levels = Levels { n, scales: [1, 1], dtype, operands }.launch(true)?;
+            let bindings = vec![(0, Operand::Input(0)), (1, scale), (2, zero)];
+            let range =
+                Dispatch::new("quantize_range", &[], bindings, Params { n: n as u32 }.bytes(), [1, 1, 1])?;
+            return Ok(Lowered::Dispatches([range].into_iter().chain(levels).collect()));
+        };
+        let axis = super::axis_of(*axis, x.len()).ok();
+        let scales = Levels::scales(&x, &types.input(1)?, axis);
+        let (Some(scales), Some(DType::F32)) = (scales, types.dtype(1)) else {
+            return Lowered::not_on_gpu("no kernel has scales of blocks, or of this dtype");
+        };
+        let zero = types.has(2).then_some(Operand::Input(2));
+        let operands = (Operand::Input(0), Operand::Input(1), zero, Operand::Output(0));
+        match (Levels { n, scales, dtype, operands }).launch(true)? {
+            Some(launch) => Lowered::one(launch),
+            None => Lowered::not_on_gpu("no kernel has levels of this dtype"),
+        }
+    }
 }
+
+params!("quantize_range": n: u32);
 
 fn dynamic(x: &[f32], outputs: &mut [TensorViewMut]) -> Result<()> {
     let high = math::largest::<S>(x).max(0.0);
@@ -139,7 +177,19 @@ pub(super) mod parity {
         let given = Quantize::along(0, DType::U8);
         let floats: Vec<f32> = (0..83).map(|i| i as f32 * 1.125 - 4.0).collect();
         let many = vec![Given::fed(&[83], &floats), Given::fed(&[], &[0.25f32]), Given::fed(&[], &[9u8])];
+        let columns = vec![
+            Given::fed(&[2, 3], &[-1.0f32, 0.26, 0.74, 3.0, -90.0, 7.0]),
+            Given::fed(&[3], &[0.5f32, 0.25, 2.0]),
+            Given::fed(&[3], &[1u8, 200, 3]),
+        ];
+        let zeros = vec![Given::fed(&[5], &[0.0f32; 5])];
         vec![
+            Case::new("by column", Quantize::along(1, DType::U8), columns, Tolerance::of(0.0), |_| {
+                vec![Array::new(&[2, 3], vec![0.0, 201.0, 3.0, 7.0, 0.0, 7.0])]
+            }),
+            Case::new("dynamic, of zeros", Quantize::Dynamic, zeros, Tolerance::of(0.0), |_| {
+                vec![Array::new(&[5], vec![0.0; 5]), Array::new(&[], vec![0.0]), Array::new(&[], vec![0.0])]
+            }),
             Case::new("by one scale", given, inputs, Tolerance::of(0.0), |_| {
                 vec![Array::new(&[4], vec![-1.0, 2.0, 2.0, 7.0])]
             }),

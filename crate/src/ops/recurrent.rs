@@ -4,12 +4,13 @@
 //! Where inputs meet weights is one product over all steps; what remains for a step is one product with the state,
 //! and functions of its gates.
 
+mod launches;
 #[cfg(any(test, feature = "parity"))]
 pub(super) mod parity;
 mod steps;
 
 use super::unary::UnaryFunction;
-use super::{CpuContext, Input, Known, OpDef};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
@@ -32,6 +33,9 @@ pub struct Recurrent {
     pub clip: Option<f32>,
     /// Whether tensors begin with the batch: `x [batch, seq, in]`, `y [batch, seq, dirs, h]`, states `[batch, dirs, h]`.
     pub batch_first: bool,
+    /// Whether what meets weights is rounded to 8 bits first, as [`Quantize::Dynamic`](super::quantize::Quantize) does: the
+    /// inputs of all steps at once, states at each step.
+    pub rounds: bool,
     /// How many outputs the node has.
     pub outputs: usize,
 }
@@ -148,10 +152,11 @@ impl Recurrent {
 
 impl OpDef for Recurrent {
     fn infer(&self, inputs: &Known) -> Result<Vec<TensorType>> {
-        for i in [0, 1, 2, 3, 5, 6, 7] {
-            let other = inputs.optional(i).filter(|ty| ty.dtype != DType::F32);
-            if let Some(ty) = other {
-                return fail!(UnsupportedOp, "a recurrent layer of {}: convert the model to f32", ty.dtype);
+        let dtype = inputs.dtype(0)?;
+        ensure!(dtype.is_float(), UnsupportedOp, "a recurrent layer of {dtype}");
+        for i in [1, 2, 3, 5, 6, 7] {
+            if let Some(ty) = inputs.optional(i).filter(|ty| ty.dtype != dtype) {
+                return fail!(ShapeMismatch, "input {i} is {ty}, and the sequence is {dtype}");
             }
         }
         let gates = self.cell.gates();
@@ -199,8 +204,15 @@ impl OpDef for Recurrent {
         } else {
             [s.seq, s.dirs, s.batch, s.hidden]
         };
-        let state = TensorType::f32(Shape::known(&state));
-        Ok([TensorType::f32(Shape::known(&y)), state.clone(), state].into_iter().take(self.outputs).collect())
+        let state = TensorType::new(dtype, Shape::known(&state));
+        Ok([TensorType::new(dtype, Shape::known(&y)), state.clone(), state]
+            .into_iter()
+            .take(self.outputs)
+            .collect())
+    }
+
+    fn computes_in_f32(&self, _dtype: DType) -> bool {
+        true
     }
 
     fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
@@ -261,6 +273,17 @@ impl OpDef for Recurrent {
             }
         }
         Ok(())
+    }
+
+    fn work(&self, types: &Types) -> u64 {
+        let of = |index: usize| types.input(index).unwrap_or_default();
+        let Some(s) = self.sizes(&of(0), &of(2)) else { return 0 };
+        let each = (s.input as u64 + s.hidden as u64).saturating_mul((self.cell.gates() * s.dirs) as u64);
+        each.saturating_mul(s.hidden as u64).saturating_mul(s.seq as u64 * s.batch as u64)
+    }
+
+    fn lower_gpu(&self, caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        launches::lower(self, caps, types)
     }
 }
 

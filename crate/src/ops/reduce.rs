@@ -3,7 +3,7 @@
 
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::Result;
-use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
+use crate::kernels::dispatch::{Dispatch, MAX_LINE, MAX_ROUNDS, Operand::*, params, spread};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::kernels::strided;
@@ -253,6 +253,9 @@ impl ReduceFunction {
             gone_sizes,
             gone_strides,
         };
+        if count > if self == Self::Prod { MAX_ROUNDS } else { MAX_LINE } {
+            return Lowered::too_long(count);
+        }
         let bindings = vec![(0, Input(0)), (1, Output(0))];
         if count < 64 || self == Self::Prod {
             return Lowered::one(Dispatch::of_each("reduce", &["each"], bindings, params.bytes(), n)?);

@@ -1,9 +1,12 @@
 //! A copy of a tensor with elements, or slices, replaced by others or joined with them. ONNX ScatterElements (and its
 //! elder Scatter) and ScatterND.
 
-use super::{CpuContext, Input, Known, OpDef, gather_nd::position, take::wrapped};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, gather_nd::position, take::wrapped};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::Operand;
+use crate::kernels::indexed::{Indexed, Named};
 use crate::kernels::strided;
+use crate::kernels::walk::Moved;
 use crate::kernels::window::for_each_index;
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::TensorType;
@@ -159,6 +162,36 @@ impl OpDef for Scatter {
         y.narrow(joined)
     }
 
+    /// A copy, and the updates written over it. Of updates of one place, which ONNX forbids, any may be the last.
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, indices, updates) = (types.input(0)?, types.input(1)?, types.input(2)?);
+        if self.join != ScatterJoin::Replace {
+            return Lowered::not_on_gpu("no kernel joins updates with what is there");
+        }
+        let [Some(dtype), Some(of_indices)] = [types.dtype(0), types.dtype(1)] else {
+            return Lowered::not_on_gpu("its inputs have no dtypes");
+        };
+        let named = match self.by {
+            ScatterBy::Element { axis } => Named::Along(super::axis_of(axis, x.len())?),
+            ScatterBy::Slice => {
+                Named::Slices { numbers: indices.last().copied().unwrap_or(0), batch_dims: 0 }
+            }
+        };
+        let launch = Indexed {
+            named,
+            scatter: true,
+            dtypes: [dtype, of_indices],
+            shapes: [&x, &indices, &updates],
+            operands: [Operand::Input(2), Operand::Input(1), Operand::Output(0)],
+        };
+        let strides = strided::row_major(&x);
+        let copy = Moved { shape: &x, from: (0, 0, &strides), to: (0, 0, &strides) };
+        match (copy.launch(dtype)?, launch.launch()?) {
+            (Some(copy), Some(launch)) => Ok(Lowered::Dispatches(vec![copy, launch])),
+            _ => Lowered::not_on_gpu("no kernel takes elements or indices of this dtype"),
+        }
+    }
+
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 0)]
     }
@@ -189,6 +222,27 @@ pub(super) mod parity {
         let slices = Given::fed(&[3, 1], &[2i64, 0, 2]);
         let last = ScatterBy::Element { axis: 1 };
         vec![
+            case(
+                ScatterBy::Slice,
+                ScatterJoin::Replace,
+                Given::fed(&[2, 2], &[2i32, -1, 0, 1]),
+                &[2],
+                &[11, 1],
+            ),
+            case(
+                ScatterBy::Slice,
+                ScatterJoin::Replace,
+                Given::fed(&[2, 1], &[-1i64, 0]),
+                &[2, 4],
+                &[8, 9, 10, 11, 0, 1, 2, 3],
+            ),
+            case(
+                ScatterBy::Element { axis: 0 },
+                ScatterJoin::Replace,
+                Given::fed(&[1, 3], &[2i32, 0, -1]),
+                &[1, 3],
+                &[8, 1, 10],
+            ),
             case(last, ScatterJoin::Replace, along.clone(), &[2, 2], &[2, 0, 7, 5]),
             case(ScatterBy::Element { axis: 0 }, ScatterJoin::Add, along, &[2, 2], &[8, 1, 8, 5]),
             case(

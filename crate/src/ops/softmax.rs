@@ -3,7 +3,7 @@
 
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::Result;
-use crate::kernels::dispatch::{Dispatch, Operand::*, params, spread};
+use crate::kernels::dispatch::{Dispatch, MAX_LINE, Operand::*, params, spread};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::tensor::{TensorViewMut, Wide};
@@ -100,6 +100,9 @@ impl OpDef for Softmax {
         let axis = super::axis_of(self.axis, shape.len())?;
         let n: usize = if self.flatten { shape[axis..].iter().product() } else { shape[axis] };
         let inner: usize = if self.flatten { 1 } else { shape[axis + 1..].iter().product() };
+        if n > MAX_LINE {
+            return Lowered::too_long(n);
+        }
         let rows = shape.iter().product::<usize>() / n.max(1);
         let params = Params { rows: rows as u32, n: n as u32, inner: inner as u32, function }.bytes();
         let (x, z) = spread(rows);

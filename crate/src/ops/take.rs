@@ -100,6 +100,12 @@ pub(super) mod parity {
                 vec![Array::new(shape, indices(shape).map(of).collect())]
             })
         };
-        vec![case(0, &[2, 5, 3]), case(1, &[4, 2, 3]), case(2, &[4, 5, 2])]
+        let inputs = vec![Given::noise(&[4, 3], 1), Given::fed(&[2, 2], &[3i32, -4, 1, 1])];
+        let narrow = Case::new("i32", Take { axis: 0 }, inputs, Tolerance::of(0.0), |x| {
+            let x = x[0].as_ref().expect("an input");
+            let rows = [3, 0, 1, 1].iter().flat_map(|row| (0..3).map(|i| x.at(&[*row, i])));
+            vec![Array::new(&[2, 2, 3], rows.collect())]
+        });
+        vec![narrow, case(0, &[2, 5, 3]), case(1, &[4, 2, 3]), case(2, &[4, 5, 2])]
     }
 }

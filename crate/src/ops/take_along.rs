@@ -1,7 +1,9 @@
 //! One element for each index, along one dimension. ONNX GatherElements, numpy's take_along_axis.
 
-use super::{CpuContext, Input, Known, OpDef, take::wrapped};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, take::wrapped};
 use crate::error::{Result, ensure};
+use crate::kernels::dispatch::Operand;
+use crate::kernels::indexed::{Indexed, Named};
 use crate::kernels::strided;
 use crate::tensor::TensorViewMut;
 use crate::types::{Shape, TensorType};
@@ -44,6 +46,29 @@ impl OpDef for TakeAlong {
         });
         bad.map_or(Ok(()), Err)
     }
+
+    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, indices, y) = (types.input(0)?, types.input(1)?, types.output(0)?);
+        let [Some(dtype), Some(of_indices)] = [types.dtype(0), types.dtype(1)] else {
+            return Lowered::not_on_gpu("its inputs have no dtypes");
+        };
+        let axis = super::axis_of(self.axis, x.len())?;
+        // Indices that are known are looked at now: the kernel cannot fail.
+        for index in types.ints(1)?.unwrap_or_default() {
+            wrapped(index, x[axis])?;
+        }
+        let launch = Indexed {
+            named: Named::Along(axis),
+            scatter: false,
+            dtypes: [dtype, of_indices],
+            shapes: [&x, &indices, &y],
+            operands: [Operand::Input(0), Operand::Input(1), Operand::Output(0)],
+        };
+        match launch.launch()? {
+            Some(launch) => Lowered::one(launch),
+            None => Lowered::not_on_gpu("no kernel takes elements or indices of this dtype"),
+        }
+    }
 }
 
 /// The naive reference, and cases.
@@ -71,6 +96,12 @@ pub(super) mod parity {
                 },
             )
         };
-        vec![case(0), case(1)]
+        let narrow: Vec<i32> = picks.iter().map(|pick| *pick as i32).collect();
+        let inputs =
+            vec![Given::fed(&[3, 3], &[0i64, 1, 2, 3, 4, 5, 6, 7, -8]), Given::fed(&[2, 3], &narrow)];
+        let wide = Case::new("of i64", TakeAlong { axis: 0 }, inputs, Tolerance::of(0.0), |_| {
+            vec![Array::new(&[2, 3], vec![6.0, 1.0, 5.0, 6.0, 4.0, 2.0])]
+        });
+        vec![case(0), case(1), wide]
     }
 }

@@ -1,5 +1,9 @@
 //! Elementwise functions of one tensor: ONNX's, by their names there. SiLU is `x · sigmoid(x)`.
 
+#[cfg(any(test, feature = "parity"))]
+pub(super) mod parity;
+
+use super::binary::{Binary, BinaryFunction};
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types};
 use crate::error::Result;
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
@@ -361,6 +365,9 @@ impl OpDef for Unary {
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        if let (UnaryFunction::Not, Some(DType::Bool)) = (self.function, types.dtype(0)) {
+            return Binary { function: BinaryFunction::Equal }.with_nothing(types.n_out()?);
+        }
         let (Some((function, alpha, beta)), Some(DType::F32)) = (self.function.code(), types.dtype(0)) else {
             return Lowered::not_on_gpu("no kernel has this function of this dtype");
         };
@@ -375,57 +382,6 @@ impl OpDef for Unary {
 }
 
 params!("unary": n: u32, function: u32, alpha: f32, beta: f32);
-
-/// The naive reference, and cases.
-#[cfg(any(test, feature = "parity"))]
-pub(super) mod parity {
-    use super::*;
-    use crate::ops::case::{Array, Case, Given, Tolerance};
-
-    fn reference_unary(function: UnaryFunction, x: f64) -> f64 {
-        match function {
-            UnaryFunction::Exp => x.exp(),
-            UnaryFunction::Neg => -x,
-            UnaryFunction::Reciprocal => x.recip(),
-            UnaryFunction::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-            UnaryFunction::Silu => x / (1.0 + (-x).exp()),
-            UnaryFunction::Sqrt => x.sqrt(),
-            UnaryFunction::Tanh => x.tanh(),
-            UnaryFunction::Gelu { .. } => {
-                0.5 * x * (1.0 + (0.797_884_560_802_865_4 * (x + 0.044715 * x.powi(3))).tanh())
-            }
-            UnaryFunction::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
-            UnaryFunction::Mish => x * (1.0 + x.exp()).ln().tanh(),
-            UnaryFunction::Softplus => (1.0 + x.exp()).ln(),
-            other => panic!("no case uses {other:?}"),
-        }
-    }
-
-    pub fn cases() -> Vec<Case> {
-        use UnaryFunction::*;
-        let mut cases = Vec::new();
-        let of_cpu = [Gelu { tanh: true }, HardSwish, Mish, Softplus];
-        for function in [Exp, Neg, Reciprocal, Sigmoid, Silu, Sqrt, Tanh].into_iter().chain(of_cpu) {
-            for n in [3, 63, 300] {
-                let x: Vec<f32> =
-                    (0..n).map(|i| (i as f32 - 0.4 * n as f32) * 20.0 / n as f32 + 0.013).collect();
-                let x: Vec<f32> = x.iter().map(|x| if function == Sqrt { x.abs() } else { *x }).collect();
-                cases.push(Case::new(
-                    format!("{function:?} of {n}"),
-                    Unary { function },
-                    vec![Given::fed(&[n], &x)],
-                    Tolerance::of(2e-5),
-                    |x| {
-                        let x = x[0].as_ref().expect("an input");
-                        let y = x.values.iter().map(|x| reference_unary(function, *x)).collect();
-                        vec![Array::new(&x.shape, y)]
-                    },
-                ));
-            }
-        }
-        cases
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -480,6 +436,14 @@ mod tests {
             let stays = !function.apply(f32::NAN).is_nan() || limits.iter().all(|x| x.is_nan());
             assert!(stays, "{function:?} of no number is {limits:?}");
         }
+    }
+
+    #[test]
+    fn the_shaders_cases_have_every_code_once() {
+        let mut codes: Vec<_> =
+            super::parity::functions().iter().map(|function| function.code().unwrap().0).collect();
+        codes.sort_unstable();
+        assert_eq!(codes, (0..32).collect::<Vec<_>>());
     }
 
     #[test]

@@ -4,27 +4,26 @@
 use super::network::{Port, PortDim, PortKind};
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::formats::onnx::ElementType;
-use crate::tensor::Tensor;
-use crate::types::DType;
+use crate::types::{DType, TensorType};
 use std::fmt::Write;
 
 /// Fails when a feed has no input of its name, comes twice, or is of another type or shape than its input. An input
 /// that is missing is found when the plan is known to need it.
-pub(super) fn check(ports: &[Port], feeds: &[(&str, Tensor)]) -> Result<()> {
+pub(super) fn check(ports: &[Port], feeds: &[(&str, TensorType)]) -> Result<()> {
     let mut sizes: Vec<(&str, usize, &str)> = Vec::new();
-    for (i, (name, tensor)) in feeds.iter().enumerate() {
+    for (i, (name, ty)) in feeds.iter().enumerate() {
         if feeds[..i].iter().any(|(other, _)| other == name) {
             return fail!(InvalidInput, "the input '{name}' was given twice");
         }
         let Some(port) = ports.iter().find(|port| port.name == *name) else {
             return fail!(InvalidInput, "the model has no input '{name}'. {}", listed(ports));
         };
-        if let Some(why) = mismatch(port, tensor, &mut sizes) {
+        let shape = ty.known_shape()?;
+        if let Some(why) = mismatch(port, (ty.dtype, &shape), &mut sizes) {
             return fail!(
                 ShapeMismatch,
-                "the input '{name}' came as {} {:?} and is wanted as {}: {why}. {}",
-                named(tensor.dtype()),
-                tensor.shape(),
+                "the input '{name}' came as {} {shape:?} and is wanted as {}: {why}. {}",
+                named(ty.dtype),
                 declared(port),
                 listed(ports)
             );
@@ -42,13 +41,13 @@ pub(super) fn missing(port: &Port, ports: &[Port]) -> Error {
 /// Why a tensor does not fit an input. `sizes` has what the named dimensions were so far, and of which input.
 fn mismatch<'a>(
     port: &'a Port,
-    tensor: &Tensor,
+    (dtype, shape): (DType, &[usize]),
     sizes: &mut Vec<(&'a str, usize, &'a str)>,
 ) -> Option<String> {
-    if port.dtype.is_some_and(|dtype| dtype != tensor.dtype()) {
+    if port.dtype.is_some_and(|wanted| wanted != dtype) {
         return Some("its type is another".into());
     }
-    let (dims, shape) = (port.shape.as_ref()?, tensor.shape());
+    let dims = port.shape.as_ref()?;
     if dims.len() != shape.len() {
         return Some(format!("it has {} dimensions, not {}", shape.len(), dims.len()));
     }

@@ -1,9 +1,10 @@
 //! A model in an ONNX file: tensors by name in, tensors by name out.
 
+use super::session::read_all;
 use super::{Session, check_feeds};
 use crate::backend::cpu::CpuBackend;
 use crate::backend::gpu::{GpuBackend, GpuDevice};
-use crate::backend::{Backend, Profiled};
+use crate::backend::{Backend, Held, Profiled};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::onnx::{self, DimInfo, ValueInfo, ValueType};
 use crate::graph::Graph;
@@ -106,14 +107,19 @@ impl Network {
     }
 
     /// Runs on both, twice each: a first run compiles and repacks.
-    async fn compare(&mut self, feeds: &[(&str, Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>> {
+    async fn compare(
+        &mut self,
+        feeds: &[(&str, Held)],
+        outputs: &[&str],
+        keep: &[&str],
+    ) -> Result<Vec<Held>> {
         let mut ms = [0.0; 2];
         let mut computed = Vec::new();
         for (host_only, ms) in [false, true].into_iter().zip(&mut ms) {
             self.session.use_host_only(host_only);
             for _ in 0..2 {
                 let start = clock::now();
-                computed = self.session.run(feeds.to_vec(), outputs).await?;
+                computed = self.session.run_keeping(feeds.to_vec(), outputs, keep).await?;
                 *ms = clock::now() - start;
             }
         }
@@ -169,12 +175,25 @@ impl Network {
     /// Computes the outputs named, in that order. Fails, naming the input and listing them, when one is missing,
     /// unknown, given twice, or of another type or shape than the file declares.
     pub async fn run(&mut self, feeds: Vec<(&str, Tensor)>, outputs: &[&str]) -> Result<Vec<Tensor>> {
-        check_feeds::check(&self.inputs, &feeds)?;
+        let feeds = feeds.into_iter().map(|(name, tensor)| (name, tensor.into())).collect();
+        read_all(self.run_keeping(feeds, outputs, &[]).await?).await
+    }
+
+    /// The same, where feeds may lie on the device, and the outputs named in `keep` stay on it if they are computed
+    /// there: fed to a later run, they do not cross.
+    pub async fn run_keeping(
+        &mut self,
+        feeds: Vec<(&str, Held)>,
+        outputs: &[&str],
+        keep: &[&str],
+    ) -> Result<Vec<Held>> {
+        let types: Vec<_> = feeds.iter().map(|(name, held)| (*name, held.ty())).collect();
+        check_feeds::check(&self.inputs, &types)?;
         let missing = self.inputs.iter().find(|port| feeds.iter().all(|(name, _)| *name != port.name));
         let missing = missing.map(|port| check_feeds::missing(port, &self.inputs));
         let outcome = match self.compares {
-            true => self.compare(&feeds, outputs).await,
-            false => self.session.run(feeds, outputs).await,
+            true => self.compare(&feeds, outputs, keep).await,
+            false => self.session.run_keeping(feeds, outputs, keep).await,
         };
         self.compares &= outcome.is_err();
         // An input that the outputs do not need may be missing.

@@ -1,14 +1,14 @@
 //! A graph with its weights in place, and plans made as sizes are met. Where one back end cannot do all, another
 //! stands beside it, and a run goes from one to the other.
 
-use crate::backend::{Backend, Feed, Pending, Profiled};
+use crate::backend::{Backend, Feed, Held, Pending, Profiled};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::graph::{Graph, ValueId};
 use crate::ops::Types;
 use crate::plan::{self, Crossing, Direct, PlanId, Segment, Side, Sides, Stage};
 use crate::tensor::{Chunk, Tensor};
 use crate::types::{Bindings, Dim, Shape, TensorType};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Plans kept; the oldest goes when another comes.
@@ -57,17 +57,26 @@ pub struct Session {
 struct Run {
     key: PlanKey,
     /// The elements of what the key has the types of.
-    fed: HashMap<ValueId, Tensor>,
+    fed: HashMap<ValueId, Held>,
+    /// Outputs that stay where they are computed.
+    keep: HashSet<ValueId>,
 }
 
 impl Run {
+    fn new(outputs: &[&str]) -> Self {
+        Self { key: key_of(outputs, Bindings::new()), fed: HashMap::new(), keep: HashSet::new() }
+    }
+
     /// Takes what a stage computed. What is pending, or is no bytes, is known to the next.
-    fn learn(&mut self, id: ValueId, tensor: Tensor, is_pending: bool) {
-        if is_pending || !tensor.dtype().has_bytes() {
-            self.key.known.insert(id, Arc::new(tensor));
-        } else {
-            self.key.fed.insert(id, tensor.ty());
-            self.fed.insert(id, tensor);
+    fn learn(&mut self, id: ValueId, held: Held, is_pending: bool) {
+        match held {
+            Held::Here(tensor) if is_pending || !tensor.dtype().has_bytes() => {
+                self.key.known.insert(id, Arc::new(tensor));
+            }
+            held => {
+                self.key.fed.insert(id, held.ty());
+                self.fed.insert(id, held);
+            }
         }
     }
 }
@@ -129,11 +138,24 @@ impl Session {
     /// Runs the graph on `feeds` and gives the outputs named, in that order. Fails, naming the input, when
     /// one is unknown, missing, or of a wrong type or shape.
     pub async fn run(&mut self, feeds: Vec<(&str, Tensor)>, outputs: &[&str]) -> Result<Vec<Tensor>> {
-        let mut run = Run { key: key_of(outputs, Bindings::new()), fed: HashMap::new() };
+        let feeds = feeds.into_iter().map(|(name, tensor)| (name, tensor.into())).collect();
+        read_all(self.run_keeping(feeds, outputs, &[]).await?).await
+    }
+
+    /// The same, where feeds may lie on the device, and the outputs named in `keep` stay on it if they are computed
+    /// there.
+    pub async fn run_keeping(
+        &mut self,
+        feeds: Vec<(&str, Held)>,
+        outputs: &[&str],
+        keep: &[&str],
+    ) -> Result<Vec<Held>> {
+        let mut run = Run::new(outputs);
+        run.keep = keep.iter().map(|name| self.output(name)).collect::<Result<_>>()?;
         self.forget_last();
-        for (name, tensor) in feeds {
+        for (name, held) in feeds {
             let id = self.input(name)?;
-            self.give(&mut run, id, tensor)?;
+            self.give(&mut run, id, held)?;
         }
         self.complete(run).await
     }
@@ -141,27 +163,27 @@ impl Session {
     /// Runs the graph on values for its inputs, in their order, and gives all outputs, in theirs.
     pub(super) async fn run_all(&mut self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
         let names: Vec<&str> = self.graph.outputs().iter().map(|(name, _)| &**name).collect();
-        let mut run = Run { key: key_of(&names, Bindings::new()), fed: HashMap::new() };
+        let mut run = Run::new(&names);
         self.last.clear();
         for (i, tensor) in inputs.into_iter().enumerate() {
-            self.give(&mut run, self.graph.inputs()[i], tensor)?;
+            self.give(&mut run, self.graph.inputs()[i], tensor.into())?;
         }
-        self.complete(run).await
+        read_all(self.complete(run).await?).await
     }
 
-    async fn complete(&mut self, mut run: Run) -> Result<Vec<Tensor>> {
+    async fn complete(&mut self, mut run: Run) -> Result<Vec<Held>> {
         loop {
             run.key.host_only = self.host_only;
             let index = self.stage(&run.key)?;
-            let mut computed = self.run_stage(index, &run.fed).await?;
+            let mut computed = self.run_stage(index, &run).await?;
             let (_, stage) = &self.stages[index];
             let from_device: Vec<ValueId> = computed.keys().copied().collect();
             for (id, direct) in &stage.direct {
-                let tensor = match direct {
-                    Direct::Known(tensor) => Tensor::clone(tensor),
+                let held = match direct {
+                    Direct::Known(tensor) => Tensor::clone(tensor).into(),
                     Direct::Fed(from, shape) => self.fed(&run.fed, *from)?.clone().reshaped(shape)?,
                 };
-                computed.insert(*id, tensor);
+                computed.insert(*id, held);
             }
             let values: Vec<ValueId> = stage.outputs.iter().map(|(_, id)| *id).collect();
             if stage.is_last() {
@@ -171,28 +193,36 @@ impl Session {
             for id in calls {
                 let node = self.graph.node(id).clone();
                 let name = node.name.clone();
-                let taken = node.inputs.iter().map(|id| id.and_then(|id| computed.get(&id).cloned()));
-                let outputs = self.iterate(&node, taken.collect()).await.map_err(|e| e.at(&*name))?;
+                let mut taken = Vec::with_capacity(node.inputs.len());
+                for id in &node.inputs {
+                    taken.push(match id.and_then(|id| computed.get(&id)) {
+                        Some(held) => Some(held.clone().read().await?),
+                        None => None,
+                    });
+                }
+                let outputs = self.iterate(&node, taken).await.map_err(|e| e.at(&*name))?;
                 if outputs.len() < node.outputs.len() {
                     let (given, wanted) = (outputs.len(), node.outputs.len());
                     let message = format!("its body gives {given} of the {wanted} outputs that the node has");
                     return Err(Error::new(ErrorKind::InvalidGraph, message).at(&*name));
                 }
-                node.outputs.into_iter().zip(outputs).for_each(|(id, tensor)| run.learn(id, tensor, false));
+                let learnt = node.outputs.into_iter().zip(outputs);
+                learnt.for_each(|(id, tensor)| run.learn(id, tensor.into(), false));
             }
             for id in values {
                 let is_pending = pending.contains(&id);
-                if let (true, Some(tensor)) = (is_pending || from_device.contains(&id), computed.remove(&id))
-                {
-                    run.learn(id, tensor, is_pending);
+                match computed.remove(&id) {
+                    Some(held) if is_pending => run.learn(id, held.read().await?.into(), true),
+                    Some(held) if from_device.contains(&id) => run.learn(id, held, false),
+                    _ => {}
                 }
             }
         }
     }
 
-    fn fed<'f>(&self, fed: &'f HashMap<ValueId, Tensor>, id: ValueId) -> Result<&'f Tensor> {
+    fn fed<'f>(&self, fed: &'f HashMap<ValueId, Held>, id: ValueId) -> Result<&'f Held> {
         match fed.get(&id) {
-            Some(tensor) => Ok(tensor),
+            Some(held) => Ok(held),
             None => {
                 let name = &self.graph.value(id).name;
                 fail!(InvalidInput, "the input '{name}' was not given; {}", self.inputs())
@@ -201,31 +231,38 @@ impl Session {
     }
 
     /// Runs the segments of a stage, one after the other. What crosses is in `fed` only as long as the stage runs.
-    async fn run_stage(
-        &mut self,
-        index: usize,
-        fed: &HashMap<ValueId, Tensor>,
-    ) -> Result<HashMap<ValueId, Tensor>> {
+    async fn run_stage(&mut self, index: usize, run: &Run) -> Result<HashMap<ValueId, Held>> {
         let (_, stage) = &self.stages[index];
         self.last.push(stage.segments[0].plan.id);
-        let mut computed = HashMap::new();
+        let mut computed: HashMap<ValueId, Held> = HashMap::new();
         for Segment { side, plan } in &stage.segments {
             if plan.steps.is_empty() && plan.outputs.is_empty() {
                 continue;
             }
+            let is_device = match (side, &self.host) {
+                (Side::Host, Some((host, _))) => host.is_device(),
+                _ => self.backend.is_device(),
+            };
             let mut feeds = HashMap::new();
             for id in plan.fed() {
-                let tensor = match computed.get(&id) {
-                    Some(tensor) => tensor,
-                    None => self.fed(fed, id)?,
+                if feeds.contains_key(&id) {
+                    continue;
+                }
+                let held = match computed.get(&id) {
+                    Some(held) => held,
+                    None => self.fed(&run.fed, id)?,
                 };
-                feeds.entry(id).or_insert_with(|| Feed::Tensor(tensor.clone()));
+                let held = match held {
+                    Held::There(_) if !is_device => Held::Here(held.clone().read().await?),
+                    held => held.clone(),
+                };
+                feeds.insert(id, Feed::Tensor(held));
             }
             let backend = match (side, &mut self.host) {
                 (Side::Host, Some((host, _))) => host,
                 _ => &mut self.backend,
             };
-            let outputs = backend.submit(&self.graph, plan, feeds)?.await?;
+            let outputs = backend.submit_keeping(&self.graph, plan, feeds, &run.keep)?.await?;
             computed.extend(plan.outputs.iter().map(|output| output.value).zip(outputs));
         }
         Ok(computed)
@@ -240,7 +277,7 @@ impl Session {
                 Given::Tensor(tensor) => {
                     let id = self.input(name)?;
                     self.bind(id, &tensor.ty(), &mut key)?;
-                    (id, Feed::Tensor(tensor))
+                    (id, Feed::Tensor(tensor.into()))
                 }
                 Given::Previous(output, shape) => {
                     let from = self.output(output)?;
@@ -339,12 +376,15 @@ impl Session {
     }
 
     /// Gives an input its value. One that is no bytes is known from the start.
-    fn give(&self, run: &mut Run, id: ValueId, tensor: Tensor) -> Result<()> {
-        self.bind(id, &tensor.ty(), &mut run.key)?;
-        if tensor.dtype().has_bytes() {
-            run.fed.insert(id, tensor);
-        } else {
-            run.key.known.insert(id, Arc::new(tensor));
+    fn give(&self, run: &mut Run, id: ValueId, held: Held) -> Result<()> {
+        self.bind(id, &held.ty(), &mut run.key)?;
+        match held {
+            Held::Here(tensor) if !tensor.dtype().has_bytes() => {
+                run.key.known.insert(id, Arc::new(tensor));
+            }
+            held => {
+                run.fed.insert(id, held);
+            }
         }
         Ok(())
     }
@@ -421,16 +461,25 @@ impl Session {
 }
 
 /// The tensors of these values, some of which may be asked for twice.
-fn take_all(values: &[ValueId], mut computed: HashMap<ValueId, Tensor>) -> Result<Vec<Tensor>> {
+fn take_all(values: &[ValueId], mut computed: HashMap<ValueId, Held>) -> Result<Vec<Held>> {
     let mut out = Vec::with_capacity(values.len());
     for (i, id) in values.iter().enumerate() {
         let again = values[i + 1..].contains(id);
         match if again { computed.get(id).cloned() } else { computed.remove(id) } {
-            Some(tensor) => out.push(tensor),
+            Some(held) => out.push(held),
             None => return fail!(Internal, "an output was not computed"),
         }
     }
     Ok(out)
+}
+
+/// Brings all elements here.
+pub(super) async fn read_all(all: Vec<Held>) -> Result<Vec<Tensor>> {
+    let mut tensors = Vec::with_capacity(all.len());
+    for held in all {
+        tensors.push(held.read().await?);
+    }
+    Ok(tensors)
 }
 
 fn key_of(outputs: &[&str], sizes: Bindings) -> PlanKey {

@@ -4,18 +4,18 @@
 use super::device::GpuDevice;
 use super::read_back::ReadBack;
 use super::recording::{Launch, Recording};
+use super::resident::{GpuTensor, tensor_of};
 use super::timer::Timer;
 use super::weights::GpuWeight;
-use crate::backend::{Backend, Feed, Pending, Profiled};
+use crate::backend::{Backend, Feed, Held, Pending, PendingHeld, Profiled};
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::kernels::dispatch::{Dispatch, Operand};
 use crate::ops::{Lowered, Types};
 use crate::plan::{Place, Plan, PlanId, PlanOptions, Step};
-use crate::tensor::{Chunk, Tensor};
-use crate::types::TensorType;
+use crate::tensor::Chunk;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// Steps that may be under way before the first is read.
@@ -33,6 +33,8 @@ pub struct GpuBackend {
     /// What planning has computed, by plan.
     known: HashMap<(PlanId, ValueId), wgpu::Buffer>,
     slots: Vec<wgpu::Buffer>,
+    /// Room for what the launches of one node leave to each other.
+    scratch: Vec<wgpu::Buffer>,
     recordings: HashMap<PlanId, Recording>,
     /// The outputs of the last run, with their sizes.
     last: HashMap<ValueId, (wgpu::Buffer, usize)>,
@@ -53,6 +55,7 @@ impl GpuBackend {
             kept: HashMap::new(),
             known: HashMap::new(),
             slots: Vec::new(),
+            scratch: Vec::new(),
             recordings: HashMap::new(),
             last: HashMap::new(),
             timing: false,
@@ -159,6 +162,9 @@ impl GpuBackend {
             fixed.extend(read.filter_map(Place::fixed));
         }
         fixed.into_iter().for_each(|id| self.upload(graph, id));
+        for (_, operand) in lowered.iter().flat_map(|(_, dispatch)| &dispatch.bindings) {
+            self.reserve(*operand);
+        }
         let tables: Vec<Option<(u32, wgpu::Buffer)>> = (lowered.iter_mut())
             .map(|(_, dispatch)| {
                 let (binding, bytes) = dispatch.table.take()?;
@@ -190,6 +196,19 @@ impl GpuBackend {
         Recording::new(&self.device, &launches)
     }
 
+    /// Makes scratch as large as an operand wants it. What is recorded keeps the buffer that it has.
+    fn reserve(&mut self, operand: Operand) {
+        let Operand::Scratch(number, bytes) = operand else { return };
+        for i in 0..=number {
+            let wanted = if i == number { bytes } else { 0 };
+            match self.scratch.get_mut(i) {
+                Some(buffer) if buffer.size() >= wanted as u64 => {}
+                Some(buffer) => *buffer = self.device.buffer("scratch", wanted),
+                None => self.scratch.push(self.device.buffer("scratch", wanted)),
+            }
+        }
+    }
+
     /// Brings a constant here, if it is not.
     fn upload(&mut self, graph: &Graph, id: ValueId) {
         let value = graph.value(id);
@@ -208,6 +227,7 @@ impl GpuBackend {
         let place = match (operand, operand.input()) {
             (_, Some(index)) => (*step.inputs.get(index)?)?,
             (Operand::Output(index), None) => *step.outputs.get(index)?,
+            (Operand::Scratch(number, _), None) => return self.scratch.get(number),
             _ => return None,
         };
         self.at(plan, place, operand)
@@ -237,7 +257,19 @@ impl GpuBackend {
         for (id, buffer) in &self.fed {
             let name = &graph.value(*id).name;
             match feeds.get(id) {
-                Some(Feed::Tensor(tensor)) => self.device.write(buffer, 0, &padded(tensor.bytes())),
+                Some(Feed::Tensor(Held::Here(tensor))) => {
+                    let bytes = padded(tensor.bytes());
+                    self.device.count(bytes.len(), 0);
+                    self.device.write(buffer, 0, &bytes);
+                }
+                Some(Feed::Tensor(Held::There(resident))) => {
+                    let on_gpu = resident.as_any().downcast_ref::<GpuTensor>();
+                    let Some(tensor) = on_gpu.filter(|tensor| tensor.is_on(&self.device)) else {
+                        return fail!(Internal, "what '{name}' is fed lies on another device");
+                    };
+                    let (from, bytes) = tensor.buffer();
+                    encoder.copy_buffer_to_buffer(from, 0, buffer, 0, bytes as u64);
+                }
                 Some(Feed::Previous(output)) => match self.last.get(output) {
                     Some((from, bytes)) => encoder.copy_buffer_to_buffer(from, 0, buffer, 0, *bytes as u64),
                     None => return fail!(Internal, "the run before did not compute what '{name}' is fed"),
@@ -301,6 +333,23 @@ impl Backend for GpuBackend {
     }
 
     fn submit(&mut self, graph: &Graph, plan: &Plan, feeds: HashMap<ValueId, Feed>) -> Result<Pending> {
+        let pending = self.submit_keeping(graph, plan, feeds, &HashSet::new())?;
+        Ok(Box::pin(async move {
+            let here = |held| match held {
+                Held::Here(tensor) => Ok(tensor),
+                Held::There(_) => fail!(Internal, "an output has stayed on the device"),
+            };
+            pending.await?.into_iter().map(here).collect()
+        }))
+    }
+
+    fn submit_keeping(
+        &mut self,
+        graph: &Graph,
+        plan: &Plan,
+        feeds: HashMap<ValueId, Feed>,
+        keep: &HashSet<ValueId>,
+    ) -> Result<PendingHeld> {
         self.device.check()?;
         self.prepare(graph, plan)?;
         let device = self.device.clone();
@@ -313,7 +362,8 @@ impl Backend for GpuBackend {
             None => recording.encode(&mut encoder),
         }
         let mut parts = Vec::new();
-        let mut types: Vec<TensorType> = Vec::new();
+        // What is held already, and the types of what comes back.
+        let mut outputs = Vec::with_capacity(plan.outputs.len());
         self.last.clear();
         for output in &plan.outputs {
             let Some(buffer) = self.at(plan, output.place, Operand::Input(0)).cloned() else {
@@ -321,14 +371,19 @@ impl Backend for GpuBackend {
             };
             let bytes = output.ty.n_bytes()?.next_multiple_of(4);
             self.last.insert(output.value, (buffer.clone(), bytes));
-            types.push(output.ty.clone());
-            parts.push((buffer, bytes));
+            if keep.contains(&output.value) {
+                let kept = GpuTensor::copied(&device, &mut encoder, &buffer, &output.ty)?;
+                outputs.push(Ok(Held::There(Rc::new(kept))));
+            } else {
+                outputs.push(Err(output.ty.clone()));
+                parts.push((buffer, bytes));
+            }
         }
         let stamps = timer.as_ref().and_then(|timer| timer.resolve(&mut encoder));
         parts.extend(stamps);
         if parts.is_empty() {
             device.queue.submit([encoder.finish()]);
-            return Ok(Box::pin(std::future::ready(Ok(Vec::new()))));
+            return Ok(Box::pin(std::future::ready(Ok(outputs.into_iter().flatten().collect()))));
         }
         let parts: Vec<(&wgpu::Buffer, usize)> = parts.iter().map(|(buffer, n)| (buffer, *n)).collect();
         let read = ReadBack::encode(&device, &mut encoder, &parts);
@@ -338,22 +393,20 @@ impl Backend for GpuBackend {
         Ok(Box::pin(async move {
             let bytes = read.take(&device).await?;
             let mut rest = &bytes[..];
-            let tensors = types
-                .iter()
-                .map(|ty| {
-                    let mut tensor = Tensor::zeros(ty.dtype, &ty.known_shape()?)?;
-                    let view = tensor.view_mut();
-                    let (own, after) = rest.split_at(view.bytes.len().next_multiple_of(4));
-                    view.bytes.copy_from_slice(&own[..view.bytes.len()]);
-                    rest = after;
-                    Ok(tensor)
-                })
-                .collect();
+            let outputs = outputs.into_iter().map(|output| match output {
+                Ok(held) => Ok(held),
+                Err(ty) => tensor_of(&ty, &mut rest).map(Held::Here),
+            });
+            let outputs = outputs.collect();
             if let Some(timer) = timer {
                 times.borrow_mut().insert(id, timer.times(rest, device.queue.get_timestamp_period()));
             }
-            tensors
+            outputs
         }))
+    }
+
+    fn is_device(&self) -> bool {
+        true
     }
 
     fn time_launches(&mut self, on: bool) {
@@ -396,7 +449,7 @@ impl Backend for GpuBackend {
             .chain(self.fed.values())
             .chain(self.kept.values())
             .chain(self.known.values());
-        let buffers = buffers.chain(&self.slots).map(|buffer| buffer.size() as usize);
+        let buffers = buffers.chain(&self.slots).chain(&self.scratch).map(|buffer| buffer.size() as usize);
         self.weights.values().map(GpuWeight::bytes).chain(buffers).sum()
     }
 }
@@ -410,7 +463,7 @@ impl Drop for GpuBackend {
             .chain(self.fed.values())
             .chain(self.kept.values())
             .chain(self.known.values());
-        buffers.chain(&self.slots).for_each(wgpu::Buffer::destroy);
+        buffers.chain(&self.slots).chain(&self.scratch).for_each(wgpu::Buffer::destroy);
     }
 }
 

@@ -1,11 +1,12 @@
 //! The device, its compiled pipelines, and the first error it reported.
 
 use super::weights::STAGING;
+use crate::backend::Traffic;
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::kernels::shaders::{Shader, shader};
 use crate::ops::GpuCaps;
 use crate::tensor::Chunk;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +33,9 @@ pub struct GpuDevice {
     pipelines: Rc<RefCell<HashMap<&'static str, Rc<Pipeline>>>>,
     /// Buffers for reading back that are not in use.
     staging: Rc<RefCell<Vec<wgpu::Buffer>>>,
+    /// Buffers for outputs that stay here, not in use.
+    spare: Rc<RefCell<Vec<wgpu::Buffer>>>,
+    traffic: Rc<Cell<Traffic>>,
     failure: Arc<Mutex<Option<Error>>>,
 }
 
@@ -96,6 +100,8 @@ impl GpuDevice {
             caps: GpuCaps { subgroups: None, max_binding_bytes: limits.max_storage_buffer_binding_size },
             pipelines: Rc::default(),
             staging: Rc::default(),
+            spare: Rc::default(),
+            traffic: Rc::default(),
             failure,
         })
     }
@@ -181,6 +187,36 @@ impl GpuDevice {
         if free.len() < 8 {
             free.push(buffer);
         }
+    }
+
+    /// A buffer of at least `bytes` bytes, of which the elements are anything.
+    pub(super) fn lend(&self, bytes: usize) -> wgpu::Buffer {
+        let size = bytes.next_multiple_of(16).max(16) as u64;
+        let mut spare = self.spare.borrow_mut();
+        match spare.iter().position(|buffer| buffer.size() == size) {
+            Some(index) => spare.swap_remove(index),
+            None => self.buffer("kept", bytes),
+        }
+    }
+
+    /// Takes back what was lent. Of many spare ones the oldest goes.
+    pub(super) fn give_back(&self, buffer: wgpu::Buffer) {
+        let mut spare = self.spare.borrow_mut();
+        spare.push(buffer);
+        if spare.len() > 8 {
+            spare.remove(0).destroy();
+        }
+    }
+
+    /// Bytes that runs have moved so far.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.get()
+    }
+
+    /// Counts bytes that a run moves.
+    pub(super) fn count(&self, written: usize, read: usize) {
+        let Traffic { written: before, read: read_before } = self.traffic.get();
+        self.traffic.set(Traffic { written: before + written as u64, read: read_before + read as u64 });
     }
 
     /// The pipeline of a shader variant, compiled on its first use.

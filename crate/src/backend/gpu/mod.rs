@@ -5,6 +5,7 @@ mod backend;
 mod device;
 mod read_back;
 mod recording;
+mod resident;
 mod self_test;
 #[cfg(test)]
 mod tests;

@@ -25,7 +25,9 @@ impl ReadBack {
         encoder: &mut wgpu::CommandEncoder,
         parts: &[(&wgpu::Buffer, usize)],
     ) -> Self {
-        let staging = device.staging(parts.iter().map(|(_, bytes)| bytes).sum());
+        let all = parts.iter().map(|(_, bytes)| bytes).sum();
+        device.count(0, all);
+        let staging = device.staging(all);
         let mut at = 0;
         for &(buffer, bytes) in parts {
             encoder.copy_buffer_to_buffer(buffer, 0, &staging, at, bytes as u64);

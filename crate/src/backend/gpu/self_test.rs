@@ -68,8 +68,12 @@ async fn run(backend: &mut dyn Backend, graph: &Graph, position: i32, tokens: &[
     let plan = Plan::of_sizes(graph, &outputs, &sizes, backend.plan_options())?;
     let fed =
         [Tensor::new(&[n], tokens)?, Tensor::new(&[1], &[position])?, Tensor::new(&[1], &[n as i32 - 1])?];
-    let feeds: HashMap<ValueId, Feed> =
-        graph.inputs().iter().copied().zip(fed.into_iter().map(Feed::Tensor)).collect();
+    let feeds: HashMap<ValueId, Feed> = graph
+        .inputs()
+        .iter()
+        .copied()
+        .zip(fed.into_iter().map(|tensor| Feed::Tensor(tensor.into())))
+        .collect();
     backend.submit(graph, &plan, feeds)?.await
 }
 

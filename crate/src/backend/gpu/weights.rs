@@ -60,7 +60,7 @@ impl GpuWeight {
             Operand::Levels(_) => self.buffers.first(),
             Operand::Scales(_) => self.buffers.get(1),
             Operand::Mins(_) => self.buffers.get(2),
-            Operand::Input(_) | Operand::Output(_) => None,
+            Operand::Input(_) | Operand::Output(_) | Operand::Scratch(..) => None,
         }
     }
 

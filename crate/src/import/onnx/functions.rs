@@ -2,6 +2,7 @@
 //! inputs, with the attributes that they take from it put in.
 
 use super::Import;
+use super::order::order;
 use crate::error::{Result, ensure, fail};
 use crate::formats::onnx::{Attribute, AttributeValue, Function, Graph as Subgraph, Node};
 use crate::graph::ValueId;
@@ -57,8 +58,8 @@ impl<'a> Import<'a> {
     }
 
     fn body_of(&mut self, call: &Call<'_, 'a>) -> Result<Vec<ValueId>> {
-        for (index, node) in call.function.nodes.iter().enumerate() {
-            self.node(index, &call.instance(node)?)?;
+        for index in order(&call.function.nodes) {
+            self.node(index, &call.instance(&call.function.nodes[index])?)?;
         }
         let wanted = call.function.outputs.iter().take(call.node.outputs.len());
         wanted

@@ -36,7 +36,7 @@ pub(super) fn constant(of: &mut Use) -> Result<Vec<ValueId>> {
     } else if let Some(texts) = node.strings("value_strings")? {
         Tensor::of_texts(&[texts.len()], texts.into_iter().map(Into::into).collect())?
     } else if let Some(sparse) = node.sparse_tensor("sparse_value")? {
-        sparse.decode(&external)?
+        of.import.elements(sparse.decode(&external)?)?
     } else {
         return unsupported("a constant without a value");
     };

@@ -20,6 +20,7 @@ use crate::ops::shape::Shape;
 use crate::ops::slice::Slice;
 use crate::ops::split::Split;
 use crate::ops::take::Take;
+use crate::ops::transpose::Transpose;
 use crate::ops::unary::{Unary, UnaryFunction};
 use crate::tensor::Tensor;
 use crate::types::DType;
@@ -39,8 +40,18 @@ pub(super) fn gelu(of: &mut Use) -> Result<Vec<ValueId>> {
 }
 
 pub(super) fn fused_matmul(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.flag("transBatchA")? || of.flag("transBatchB")? {
-        return unsupported("a product whose batches are transposed");
+    for (side, flag) in ["transBatchA", "transBatchB"].into_iter().enumerate() {
+        if of.flag(flag)? {
+            let x = of.input(side)?;
+            let ty = of.import.graph.value(x).ty.as_ref();
+            let Some(rank) = ty.map(|ty| ty.shape.rank()).filter(|rank| *rank > 1) else {
+                return unsupported("a product of batches that are transposed, and not known to be there");
+            };
+            // The first dimension goes behind those of the batch.
+            let order = (1..rank - 1).chain([0, rank - 1]).collect();
+            let turned = of.step(flag, Transpose { order: Some(order) }, &[Some(x)]);
+            of.inputs[side] = Some(turned);
+        }
     }
     let transposed = [of.flag("transA")?, of.flag("transB")?];
     let scale = of.node.float("alpha")?.unwrap_or(1.0);
@@ -160,10 +171,31 @@ fn attend(of: &Use, heads: (usize, usize), causal: bool, outputs: usize) -> Resu
     })
 }
 
-/// A mask `[b, t]` of keys as one of scores, with what is added to them.
-fn mask(of: &mut Use, keys: Option<ValueId>, added: Option<ValueId>) -> Result<Option<ValueId>> {
+/// A mask as one of scores, with what is added to them, and lengths of the sequences: `given` is one of keys `[b, t]`, one
+/// of scores `[b, s, t]`, or the lengths `[b]`.
+fn mask(
+    of: &mut Use,
+    given: Option<ValueId>,
+    added: Option<ValueId>,
+) -> Result<(Option<ValueId>, Option<ValueId>)> {
+    let rank = given.and_then(|id| of.import.graph.value(id).ty.as_ref().map(|ty| ty.shape.rank()));
+    match rank {
+        Some(1) => Ok((added, given)),
+        Some(2) | None => Ok((hiding(of, given, added, &[1, 2])?, None)),
+        Some(3) => Ok((hiding(of, given, added, &[1])?, None)),
+        Some(rank) => unsupported(format!("a mask of {rank} dimensions")),
+    }
+}
+
+/// A mask with these dimensions put in, with what is added to scores.
+fn hiding(
+    of: &mut Use,
+    keys: Option<ValueId>,
+    added: Option<ValueId>,
+    axes: &[i64],
+) -> Result<Option<ValueId>> {
     let Some(keys) = keys else { return Ok(added) };
-    let axes = of.list("mask.axes", &[1, 2])?;
+    let axes = of.list("mask.axes", axes)?;
     let keys = of.step("mask.bool", Cast::to(DType::Bool), &[Some(keys)]);
     let keys = of.step("mask", Reshape::Unsqueeze, &[Some(keys), Some(axes)]);
     let Some(added) = added else { return Ok(Some(keys)) };
@@ -191,12 +223,12 @@ pub(super) fn multi_head(of: &mut Use) -> Result<Vec<ValueId>> {
         }
     }
     let masks = (of.optional(4), of.optional(5));
-    let mask = mask(of, masks.0, masks.1)?;
+    let (mask, lengths) = mask(of, masks.0, masks.1)?;
     let heads = count(of, "num_heads", 0)?;
     let op = attend(of, (heads, heads), of.flag("unidirectional")?, of.node.outputs.len())?;
     let [q, k, v] = parts.map(Some);
     let past = (of.optional(6), of.optional(7));
-    of.outputs(op, &[q, k, v, mask, past.0, past.1])
+    of.outputs(op, &[q, k, v, mask, past.0, past.1, lengths])
 }
 
 /// A sequence that goes on where its past ends; several at once must be of one length.
@@ -244,15 +276,8 @@ pub(super) fn attention(of: &mut Use) -> Result<Vec<ValueId>> {
         all = of.binary("biased", BinaryFunction::Add, all, bias);
     }
     let [q, k, v] = thirds(of, "parts", all);
-    let given = of.optional(3);
-    let rank = given.and_then(|id| of.import.graph.value(id).ty.as_ref().map(|ty| ty.shape.rank()));
-    let (keys, lengths) = match rank {
-        Some(1) => (None, given),
-        Some(2) | None => (given, None),
-        Some(rank) => return unsupported(format!("a mask of {rank} dimensions")),
-    };
-    let added = of.optional(5);
-    let mask = mask(of, keys, added)?;
+    let (given, added) = (of.optional(3), of.optional(5));
+    let (mask, lengths) = mask(of, given, added)?;
     let heads = count(of, "num_heads", 0)?;
     let op = attend(of, (heads, heads), of.flag("unidirectional")?, 1)?;
     Ok(vec![of.step("attention", op, &[Some(q), Some(k), Some(v), mask, None, None, lengths])])

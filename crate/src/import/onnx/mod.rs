@@ -6,12 +6,15 @@ mod composed;
 mod control;
 mod elementwise;
 mod functions;
+mod halves;
 mod indexing;
 mod layout;
 mod microsoft;
 mod ml;
 mod network;
+mod order;
 mod quantized;
+mod quantized_gemm;
 mod recurrent;
 mod scope;
 mod signal;
@@ -44,18 +47,21 @@ pub fn build<'m>(model: &'m Model<'m>) -> Result<Graph> {
         calls: 0,
         n_nodes: 0,
         opset: opset(model),
+        widens: halves::can_widen(model),
         missing: Vec::new(),
     };
     for input in &model.graph.inputs {
         if model.graph.initializers.iter().all(|tensor| tensor.name != input.name) {
             let ty = type_of(input).map_err(|e| e.at(input.name))?;
             let id = import.graph.input(input.name, ty);
+            let id = import.given(input.name, id);
             import.bind(input.name, id);
         }
     }
     let outputs = import.contents(&model.graph);
     import.refuse_missing()?;
     for (output, id) in model.graph.outputs.iter().zip(outputs?) {
+        let id = import.wanted(output, id);
         import.graph.output(output.name, id);
     }
     Ok(import.graph)
@@ -120,6 +126,8 @@ pub(super) struct Import<'a> {
     /// Nodes so far, those of functions counted wherever they are called.
     n_nodes: usize,
     opset: i64,
+    /// Whether floats of 16 bits become f32.
+    widens: bool,
     /// Operators that are not supported, each with its first node.
     missing: Vec<(String, String)>,
 }
@@ -266,7 +274,8 @@ impl Use<'_, '_> {
 
     /// A tensor attribute's elements.
     fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
-        self.node.tensor(name)?.map(|tensor| tensor.decode(&external)).transpose()
+        let tensor = self.node.tensor(name)?.map(|tensor| tensor.decode(&external)).transpose()?;
+        tensor.map(|tensor| self.import.elements(tensor)).transpose()
     }
 
     /// An integer attribute that says yes or no; no where it is left out.
@@ -277,7 +286,7 @@ impl Use<'_, '_> {
     /// The dtype that an attribute names by its number.
     fn dtype(&self, name: &str) -> Result<DType> {
         let number = self.node.int(name)?.and_then(|number| i32::try_from(number).ok()).unwrap_or(0);
-        dtype_of(ElementType::from_number(number)?)
+        Ok(self.import.dtype(dtype_of(ElementType::from_number(number)?)?))
     }
 }
 

@@ -48,14 +48,14 @@ pub(super) fn quantize_dynamic(of: &mut Use) -> Result<Vec<ValueId>> {
 }
 
 /// Numbers that integers stand for, as f32: inputs `at`, `at + 1` and `at + 2` are integers, scale and zero.
-fn numbers(of: &mut Use, name: &str, at: usize, axis: i64) -> Result<ValueId> {
+pub(super) fn numbers(of: &mut Use, name: &str, at: usize, axis: i64) -> Result<ValueId> {
     let (x, scale) = (of.input(at)?, of.input(at + 1)?);
     let scale = of.step(&format!("{name}_scale"), Cast::to(DType::F32), &[Some(scale)]);
     Ok(of.step(name, Dequantize::along(axis), &[Some(x), Some(scale), of.optional(at + 2)]))
 }
 
 /// Numbers as integers: inputs `at` and `at + 1` are scale and zero.
-fn integers(of: &mut Use, y: ValueId, at: usize, axis: i64) -> Result<Vec<ValueId>> {
+pub(super) fn integers(of: &mut Use, y: ValueId, at: usize, axis: i64) -> Result<Vec<ValueId>> {
     let (scale, zero) = (of.input(at)?, of.optional(at + 1));
     let scale = of.step("y_scale", Cast::to(DType::F32), &[Some(scale)]);
     of.outputs(Quantize::along(axis, DType::U8), &[Some(y), Some(scale), zero])

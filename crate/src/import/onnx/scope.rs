@@ -2,6 +2,7 @@
 //! its own, which takes what it uses from outside as inputs, and constants as they are.
 
 use super::functions::Around;
+use super::order::order;
 use super::{Import, external};
 use crate::error::{Result, ensure, fail};
 use crate::formats::onnx::Graph as Subgraph;
@@ -85,15 +86,17 @@ impl<'a> Import<'a> {
     /// Imports constants and nodes. Gives the values of the outputs.
     pub(super) fn contents(&mut self, graph: &Subgraph<'a>) -> Result<Vec<ValueId>> {
         for initializer in &graph.initializers {
-            let id = self.graph.constant(initializer.name, initializer.decode(&external)?);
+            let tensor = self.elements(initializer.decode(&external)?)?;
+            let id = self.graph.constant(initializer.name, tensor);
             self.bind(initializer.name, id);
         }
         for sparse in &graph.sparse_initializers {
-            let id = self.graph.constant(sparse.values.name, sparse.decode(&external)?);
+            let tensor = self.elements(sparse.decode(&external)?)?;
+            let id = self.graph.constant(sparse.values.name, tensor);
             self.bind(sparse.values.name, id);
         }
-        for (index, node) in graph.nodes.iter().enumerate() {
-            self.node(index, node)?;
+        for index in order(&graph.nodes) {
+            self.node(index, &graph.nodes[index])?;
         }
         let output = |name: &'a str| match self.lookup(name)? {
             Some(id) => Ok(id),

@@ -2,8 +2,8 @@
 
 use super::{
     Use, attention as a, composed as c, control as flow, elementwise as e, indexing as i, layout as l,
-    microsoft as o, ml as m, network as n, quantized as q, recurrent as r, signal as s, trees as t,
-    vision as v,
+    microsoft as o, ml as m, network as n, quantized as q, quantized_gemm as g, recurrent as r, signal as s,
+    trees as t, vision as v,
 };
 use crate::error::Result;
 use crate::graph::ValueId;
@@ -249,6 +249,7 @@ const MICROSOFT: &[(&str, Spelling)] = &[
     ("Attention", o::attention),
     ("BiasGelu", o::gelu),
     ("DequantizeLinear", q::dequantize),
+    ("DynamicQuantizeLSTM", r::quantized_lstm),
     ("DynamicQuantizeMatMul", q::dynamic_matmul),
     ("EmbedLayerNormalization", o::embed),
     ("FastGelu", o::gelu),
@@ -261,6 +262,7 @@ const MICROSOFT: &[(&str, Spelling)] = &[
     ("MatMulIntegerToFloat", q::integer_to_float),
     ("MatMulNBits", o::matmul_bits),
     ("MultiHeadAttention", o::multi_head),
+    ("QGemm", g::qgemm),
     ("QLinearAdd", q::qlinear),
     ("QLinearAveragePool", q::qlinear),
     ("QLinearConcat", q::qlinear_concat),

@@ -17,10 +17,21 @@ fn activation(activation: Activation, x: f64) -> f64 {
     }
 }
 
+/// As DynamicQuantizeLinear and back.
+fn rounded(x: &[f64]) -> Vec<f64> {
+    let (low, high) = x.iter().fold((0.0f64, 0.0f64), |(low, high), x| (low.min(*x), high.max(*x)));
+    let step = if high > low { (high - low) / 255.0 } else { 1.0 };
+    let zero = (-low / step).round_ties_even();
+    x.iter().map(|x| (((x / step).round_ties_even() + zero).clamp(0.0, 255.0) - zero) * step).collect()
+}
+
+/// With `rounds`, of a batch of one.
 fn reference_recurrent(op: &Recurrent, given: &[Option<Array>]) -> Vec<Array> {
     let array = |i: usize| given.get(i).and_then(Option::as_ref);
     let (x, w, r) = (array(0).expect("x"), array(1).expect("w"), array(2).expect("r"));
     let (dirs, hidden) = (r.shape[0], r.shape[2]);
+    let met = |x: &[f64]| if op.rounds { rounded(x) } else { x.to_vec() };
+    let x = &Array::new(&x.shape, met(&x.values));
     let (first, second, input) = (x.shape[0], x.shape[1], x.shape[2]);
     let (seq, batch) = if op.batch_first { (second, first) } else { (first, second) };
     let state_shape = if op.batch_first { [batch, dirs, hidden] } else { [dirs, batch, hidden] };
@@ -51,6 +62,7 @@ fn reference_recurrent(op: &Recurrent, given: &[Option<Array>]) -> Vec<Array> {
                 array(3).map_or(0.0, |bias| bias.at(&[d, (gates + gate) * hidden + j]))
             };
             let from_h = |gate: usize, j: usize, h: &[f64]| -> f64 {
+                let h = met(h);
                 (0..hidden).map(|i| h[i] * r.at(&[d, gate * hidden + j, i])).sum()
             };
             let peep =
@@ -159,6 +171,7 @@ pub fn cases() -> Vec<Case> {
                     activations: activations.clone(),
                     clip: None,
                     batch_first,
+                    rounds: false,
                     outputs,
                 };
                 add(op.clone(), [3, 2, 5, 9], None, false);
@@ -175,11 +188,16 @@ pub fn cases() -> Vec<Case> {
             activations,
             clip: Some(0.6),
             batch_first: false,
+            rounds: false,
             outputs,
         };
         add(op.clone(), [7, 3, 4, 6], None, is_lstm);
         let relu = vec![unary(Relu); cell.functions()];
-        add(Recurrent { activations: relu, clip: None, outputs: 1, ..op }, [2, 1, 3, 4], None, false);
+        add(Recurrent { activations: relu, clip: None, outputs: 1, ..op.clone() }, [2, 1, 3, 4], None, false);
+        if is_lstm {
+            let op = Recurrent { activations: defaults(cell), clip: None, rounds: true, ..op };
+            add(op, [4, 1, 5, 6], None, false);
+        }
     }
     cases
 }

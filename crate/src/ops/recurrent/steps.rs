@@ -8,6 +8,7 @@ use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::ops::CpuContext;
 use crate::types::DType;
+use std::borrow::Cow;
 
 /// Rows of activations from which on a weight is worth packing for one run.
 const WORTH_PACKING: usize = 16;
@@ -50,6 +51,15 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// Numbers rounded to 255 steps from the least to the largest, zero among them.
+fn rounded(x: &[f32]) -> Vec<f32> {
+    let (low, high) = (math::smallest::<S>(x).min(0.0), math::largest::<S>(x).max(0.0));
+    let step = if high > low { (high - low) / 255.0 } else { 1.0 };
+    let zero = (-low / step).clamp(0.0, 255.0).round_ties_even();
+    let level = |x: f32| ((x / step).round_ties_even() + zero).clamp(0.0, 255.0);
+    x.iter().map(|x| (level(*x) - zero) * step).collect()
+}
+
 /// One direction of a layer, with what it works on.
 pub(super) struct Layer<'a> {
     pub cx: &'a CpuContext<'a>,
@@ -78,7 +88,8 @@ impl Layer<'_> {
         // What the inputs give to all gates of all steps, with both biases.
         let steps = seq * batch;
         let mut given = zeros(steps, n)?;
-        Matrix::new(self.w, input, steps, steps)?.multiply(self.cx, self.x, steps, input, &mut given);
+        let x = self.met(self.x);
+        Matrix::new(self.w, input, steps, steps)?.multiply(self.cx, &x, steps, input, &mut given);
         let mut late_bias = vec![0.0; hidden];
         if let Some(bias) = &self.bias {
             let (of_input, of_state) = bias.split_at(n);
@@ -98,7 +109,7 @@ impl Layer<'_> {
         let mut last = zeros(batch, hidden)?;
         let reverse = self.op.direction == Direction::Reverse || self.dir == 1;
         for step in 0..self.lengths.iter().copied().max().unwrap_or(0) {
-            first.multiply(self.cx, h, batch, hidden, &mut products);
+            first.multiply(self.cx, &self.met(h), batch, hidden, &mut products);
             let running = |b: usize| {
                 let length = self.lengths[b];
                 let at = if reverse { (length.max(1) - 1).checked_sub(step) } else { Some(step) };
@@ -142,7 +153,7 @@ impl Layer<'_> {
             }
             if let Cell::Gru { .. } = self.op.cell {
                 if resets_state {
-                    later.multiply(self.cx, &kept, batch, hidden, &mut last);
+                    later.multiply(self.cx, &self.met(&kept), batch, hidden, &mut last);
                 }
                 for b in (0..batch).filter(|b| running(*b).is_some()) {
                     let (zr, new) = gates[b * n..][..n].split_at_mut(2 * hidden);
@@ -169,6 +180,11 @@ impl Layer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What meets weights of what is given.
+    fn met<'x>(&self, x: &'x [f32]) -> Cow<'x, [f32]> {
+        if self.op.rounds { rounded(x).into() } else { x.into() }
     }
 
     /// A step of an LSTM, from its gates before their functions.

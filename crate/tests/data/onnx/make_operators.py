@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 import onnxruntime
-from onnx import ValueInfoProto, helper, numpy_helper
+from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
 
 MS, ML = "com.microsoft", "ai.onnx.ml"
 random = np.random.default_rng(7)
@@ -29,6 +29,20 @@ def plain(array):
     return {"dtype": array.dtype.name, "shape": list(array.shape), "data": [None if x != x else round(x, 7) for x in kept.ravel().tolist()]}
 
 
+def add(name, model, inputs):
+    """A model with its inputs, and what ONNX Runtime makes of them."""
+    model = model.SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    outputs = [output.name for output in session.get_outputs()]
+    got = zip(outputs, session.run(None, inputs))
+    cases.append({
+        "name": name,
+        "model": model.hex(),
+        "inputs": {name: plain(x) for name, x in inputs.items()},
+        "outputs": {name: plain(np.asarray(y)) for name, y in got},
+    })
+
+
 def case(op, inputs, n_outputs=1, domain=MS, wanted=None, constants=(), **attributes):
     """`inputs` by position, None where left out; those whose position is in `constants` are initializers."""
     names = [f"x{i}" if x is not None else "" for i, x in enumerate(inputs)]
@@ -42,15 +56,8 @@ def case(op, inputs, n_outputs=1, domain=MS, wanted=None, constants=(), **attrib
         [numpy_helper.from_array(inputs[i], names[i]) for i in constants],
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MS, 1), helper.make_opsetid(ML, 3)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    got = session.run(None, {names[i]: inputs[i] for i in fed})
-    cases.append({
-        "name": f"{op} {len(cases)}",
-        "model": model.hex(),
-        "inputs": {names[i]: plain(inputs[i]) for i in fed},
-        "outputs": {name: plain(np.asarray(y)) for name, y in zip([n for n in outputs if n], got)},
-    })
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    add(f"{op} {len(cases)}", model, {names[i]: inputs[i] for i in fed})
 
 
 f32, u8, i64 = np.float32, np.uint8, np.int64
@@ -135,6 +142,32 @@ for kernel in ["LINEAR", "POLY", "RBF", "SIGMOID"]:
     ml("SVMRegressor", [rows], support_vectors=vectors, coefficients=noise(4).tolist(), n_supports=4, rho=[0.2], kernel_type=kernel, kernel_params=[0.5, 0.1, 2.0])
 ml("SVMClassifier", [rows], 2, support_vectors=vectors, coefficients=noise(8).tolist(), vectors_per_class=[1, 2, 1], rho=[0.1, -0.2, 0.05], kernel_type="RBF", kernel_params=[0.5, 0.0, 0.0], classlabels_ints=[4, 7, 9])
 ml("SVMClassifier", [rows], 2, support_vectors=vectors, coefficients=noise(4).tolist(), vectors_per_class=[2, 2], rho=[0.1], kernel_type="RBF", kernel_params=[0.5, 0.0, 0.0], classlabels_ints=[0, 1])
+
+# What was found to be missing from models as tools write them.
+case("QGemm", [levels(3, 4), np.array(0.02, f32), np.array(120, u8), levels(5, 4), np.array(0.01, f32), np.array(130, u8), np.arange(5, dtype=np.int32) * 90, np.array(0.05, f32), np.array(100, u8)], constants=(3, 6), transB=1, alpha=0.5)
+case("QGemm", [levels(3, 4), np.array(0.02, f32), np.array(120, u8), levels(4, 5, dtype=np.int8), noise(5) ** 2, np.zeros(5, np.int8)], constants=(3,))
+case("FusedMatMul", [noise(3, 2, 4), noise(2, 4, 5)], transBatchA=1, alpha=0.5)
+case("FusedMatMul", [noise(2, 3, 4), noise(5, 2, 4)], transBatchB=1, transB=1)
+case("MultiHeadAttention", [noise(2, 3, 8), noise(2, 4, 8), noise(2, 4, 8), None, np.array([2, 4], np.int32)], num_heads=2)
+case("MultiHeadAttention", [noise(2, 3, 8), noise(2, 4, 8), noise(2, 4, 8), None, (random.uniform(size=(2, 3, 4)) > 0.3).astype(np.int32)], num_heads=2)
+quantized = lambda dirs, rows, columns: [levels(dirs, rows, columns, dtype=np.int8), (noise(dirs, columns) * 0.01) ** 2 + f32(0.005), np.zeros((dirs, columns), np.int8)]
+(w, ws, wz), (r, rs, rz) = quantized(2, 5, 24), quantized(2, 6, 24)
+case("DynamicQuantizeLSTM", [noise(4, 1, 5), w, r, noise(2, 48), None, noise(2, 1, 6), noise(2, 1, 6), None, ws, wz, rs, rz], 3, constants=(1, 2, 8, 9, 10, 11), hidden_size=6, direction="bidirectional")
+
+# Half of it in 16 bits, of numbers that these hold, and a cast after the node that needs it, as converters leave them.
+whole = lambda *shape: (random.integers(-8, 9, shape) / 4).astype(f32)
+halves = helper.make_graph(
+    [
+        helper.make_node("MatMul", ["half", "w"], ["product"]),
+        helper.make_node("Cast", ["product"], ["y0"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["x0"], ["half"], to=TensorProto.FLOAT16),
+    ],
+    "halves",
+    [helper.make_tensor_value_info("x0", TensorProto.FLOAT, [2, 4])],
+    [helper.make_tensor_value_info("y0", TensorProto.FLOAT, [2, 3])],
+    [numpy_helper.from_array(whole(4, 3).astype(np.float16), "w")],
+)
+add("halves", helper.make_model(halves, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), {"x0": whole(2, 4)})
 
 text = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
 pathlib.Path(__file__).with_name("operators.json").write_text(f"[\n{text}\n]\n")
