@@ -119,3 +119,28 @@ fn operators_that_are_not_supported_are_all_named() {
         assert!(message.contains(part), "{message}");
     }
 }
+
+#[test]
+fn sizes_of_one_name_may_differ_where_that_does_no_harm() {
+    // Two inputs whose dimension has one name: what is added wants one size, or a single element.
+    let sum = b"\x0a\x01a\x0a\x01b\x12\x01y\x22\x03Add";
+    let message = |tag: u8, content: &[u8]| [&[tag, content.len() as u8], content].concat();
+    let value = |name: &str| {
+        let dim = message(0x0a, &message(0x12, b"n"));
+        let tensor = [b"\x08\x01".to_vec(), message(0x12, &dim)].concat();
+        [message(0x0a, name.as_bytes()), message(0x12, &message(0x0a, &tensor))].concat()
+    };
+    let graph = [
+        message(0x0a, sum),
+        message(0x5a, &value("a")),
+        message(0x5a, &value("b")),
+        message(0x62, &value("y")),
+    ];
+    let bytes = [b"\x08\x08".to_vec(), message(0x3a, &graph.concat()), message(0x42, b"\x10\x11")].concat();
+    let mut network = network(&bytes).unwrap();
+    let ones = |n: usize| Tensor::new(&[n], &vec![1f32; n]).unwrap();
+    let got = block_on(network.run(vec![("a", ones(3)), ("b", ones(1))], &["y"])).unwrap();
+    assert_eq!(got[0].view().to_floats().unwrap(), [2.0; 3]);
+    let error = block_on(network.run(vec![("a", ones(3)), ("b", ones(2))], &["y"])).unwrap_err();
+    assert!(error.to_string().contains("n is 2 here and 3 in 'a'"), "{error}");
+}

@@ -8,8 +8,10 @@ use crate::types::{DType, TensorType};
 use std::fmt::Write;
 
 /// Fails when a feed has no input of its name, comes twice, or is of another type or shape than its input. An input
-/// that is missing is found when the plan is known to need it.
-pub(super) fn check(ports: &[Port], feeds: &[(&str, TensorType)]) -> Result<()> {
+/// that is missing is found when the plan is known to need it. Dimensions of one name that differ are only given back,
+/// as the error of a run that fails: exporters give one name to dimensions that need not agree.
+pub(super) fn check(ports: &[Port], feeds: &[(&str, TensorType)]) -> Result<Option<Error>> {
+    let mut clash = None;
     let mut sizes: Vec<(&str, usize, &str)> = Vec::new();
     for (i, (name, ty)) in feeds.iter().enumerate() {
         if feeds[..i].iter().any(|(other, _)| other == name) {
@@ -19,17 +21,20 @@ pub(super) fn check(ports: &[Port], feeds: &[(&str, TensorType)]) -> Result<()> 
             return fail!(InvalidInput, "the model has no input '{name}'. {}", listed(ports));
         };
         let shape = ty.known_shape()?;
-        if let Some(why) = mismatch(port, (ty.dtype, &shape), &mut sizes) {
-            return fail!(
-                ShapeMismatch,
-                "the input '{name}' came as {} {shape:?} and is wanted as {}: {why}. {}",
-                named(ty.dtype),
-                declared(port),
-                listed(ports)
-            );
+        let refused = |why: String| {
+            let (came, wanted) = (named(ty.dtype), declared(port));
+            let message =
+                format!("the input '{name}' came as {came} {shape:?} and is wanted as {wanted}: {why}.");
+            Error::new(ErrorKind::ShapeMismatch, format!("{message} {}", listed(ports)))
+        };
+        if let Some(why) = mismatch(port, (ty.dtype, &shape)) {
+            return Err(refused(why));
+        }
+        if let Some(why) = disagreement(port, &shape, &mut sizes) {
+            clash.get_or_insert(refused(why));
         }
     }
-    Ok(())
+    Ok(clash)
 }
 
 /// The error for an input that was not given.
@@ -38,12 +43,8 @@ pub(super) fn missing(port: &Port, ports: &[Port]) -> Error {
     Error::new(ErrorKind::InvalidInput, message)
 }
 
-/// Why a tensor does not fit an input. `sizes` has what the named dimensions were so far, and of which input.
-fn mismatch<'a>(
-    port: &'a Port,
-    (dtype, shape): (DType, &[usize]),
-    sizes: &mut Vec<(&'a str, usize, &'a str)>,
-) -> Option<String> {
+/// Why a tensor does not fit an input.
+fn mismatch(port: &Port, (dtype, shape): (DType, &[usize])) -> Option<String> {
     if port.dtype.is_some_and(|wanted| wanted != dtype) {
         return Some("its type is another".into());
     }
@@ -51,20 +52,28 @@ fn mismatch<'a>(
     if dims.len() != shape.len() {
         return Some(format!("it has {} dimensions, not {}", shape.len(), dims.len()));
     }
-    for (i, (dim, &size)) in dims.iter().zip(shape).enumerate() {
-        match dim {
-            PortDim::Known(n) if *n != size => return Some(format!("its dimension {i} is {size}, not {n}")),
-            PortDim::Named(name) => match sizes.iter().find(|(known, ..)| known == name) {
-                Some((_, n, of)) if *n != size => {
-                    return Some(format!("{name} is {size} here and {n} in '{of}'"));
-                }
-                Some(_) => {}
-                None => sizes.push((name, size, &port.name)),
-            },
-            _ => {}
+    dims.iter().zip(shape).enumerate().find_map(|(i, (dim, size))| match dim {
+        PortDim::Known(n) if n != size => Some(format!("its dimension {i} is {size}, not {n}")),
+        _ => None,
+    })
+}
+
+/// Which dimension of a name is not what it was. `sizes` has what they were so far, and of which input.
+fn disagreement<'a>(
+    port: &'a Port,
+    shape: &[usize],
+    sizes: &mut Vec<(&'a str, usize, &'a str)>,
+) -> Option<String> {
+    port.shape.as_ref()?.iter().zip(shape).find_map(|(dim, &size)| {
+        let PortDim::Named(name) = dim else { return None };
+        match sizes.iter().find(|(known, ..)| known == name) {
+            Some((_, n, of)) => (*n != size).then(|| format!("{name} is {size} here and {n} in '{of}'")),
+            None => {
+                sizes.push((name, size, &port.name));
+                None
+            }
         }
-    }
-    None
+    })
 }
 
 /// A dtype as ONNX and JavaScript call it.

@@ -188,7 +188,7 @@ impl Network {
         keep: &[&str],
     ) -> Result<Vec<Held>> {
         let types: Vec<_> = feeds.iter().map(|(name, held)| (*name, held.ty())).collect();
-        check_feeds::check(&self.inputs, &types)?;
+        let clash = check_feeds::check(&self.inputs, &types)?;
         let missing = self.inputs.iter().find(|port| feeds.iter().all(|(name, _)| *name != port.name));
         let missing = missing.map(|port| check_feeds::missing(port, &self.inputs));
         let outcome = match self.compares {
@@ -196,9 +196,9 @@ impl Network {
             false => self.session.run_keeping(feeds, outputs, keep).await,
         };
         self.compares &= outcome.is_err();
-        // An input that the outputs do not need may be missing.
-        match (outcome, missing) {
-            (Err(error), Some(missing)) if is_about_inputs(&error) => Err(missing),
+        // An input that the outputs do not need may be missing; sizes of one name may differ where that does no harm.
+        match (outcome, missing.or(clash)) {
+            (Err(error), Some(likelier)) if is_about_inputs(&error) => Err(likelier),
             (outcome, _) => outcome,
         }
     }

@@ -27,6 +27,9 @@ pub(super) fn lower(op: &Recurrent, caps: &GpuCaps, types: &Types) -> Result<Low
     let Some(s) = op.sizes(&types.input(0)?, &types.input(2)?) else {
         return Lowered::not_on_gpu("it is no recurrent layer");
     };
+    if op.rounds {
+        return Lowered::not_on_gpu("no kernel rounds what meets its weights");
+    }
     if s.seq > MAX_ROUNDS {
         return Lowered::too_long(s.seq);
     }
