@@ -10,7 +10,8 @@ use crate::types::{DType, Dim, Shape, TensorType};
 
 /// `(q, k, v, mask?) → y`, all f32 but for a mask of bool. Each of q, k and v is `[batch, heads, rows, depth]` or, with
 /// the heads side by side, `[batch, rows, heads · depth]`; k and v have `kv_heads`. The mask broadcasts to `[batch, heads,
-/// queries, keys]`: f32 is added to the scores, bool says which keys are seen. A query that sees none gives zeros.
+/// queries, keys]`: f32 is added to the scores, bool says which keys are seen. A query that sees none gives zeros. A batch
+/// of 1 stands for as many as the others have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FullAttention {
     /// Heads of queries.
@@ -57,8 +58,16 @@ impl FullAttention {
     }
 }
 
-/// Where the heads of a tensor lie.
+/// Where the heads of a tensor lie. One item is all of a batch.
 fn heads_of(shape: &[usize], heads: usize) -> Result<(Parts<usize>, Heads)> {
+    let (parts, mut of) = heads_of_items(shape, heads)?;
+    if parts[0] == 1 {
+        of.batch = 0;
+    }
+    Ok((parts, of))
+}
+
+fn heads_of_items(shape: &[usize], heads: usize) -> Result<(Parts<usize>, Heads)> {
     match *shape {
         [batch, _, rows, depth] => {
             Ok(([batch, rows, depth], Heads { batch: heads * rows * depth, head: rows * depth, row: depth }))
@@ -83,14 +92,20 @@ impl OpDef for FullAttention {
         let [batch, queries, depth] = self.parts(inputs.ty(0)?, self.heads)?;
         let [k_batch, keys, k_depth] = self.parts(inputs.ty(1)?, self.kv_heads)?;
         let [v_batch, v_rows, v_depth] = self.parts(inputs.ty(2)?, self.kv_heads)?;
+        let mask_batch =
+            inputs.optional(3).filter(|mask| mask.shape.rank() == 4).map(|mask| &mask.shape.0[0]);
+        let batches = [&k_batch, &v_batch].into_iter().chain(mask_batch);
+        let whole = batches.fold(&batch, |all, own| if *all == Dim::Known(1) { own } else { all }).clone();
+        let goes = |own: &Dim| *own == whole || *own == Dim::Known(1);
         ensure!(
-            batch == k_batch && batch == v_batch && depth == k_depth && keys == v_rows,
+            goes(&k_batch) && goes(&v_batch) && depth == k_depth && keys == v_rows,
             ShapeMismatch,
             "queries {}, keys {} and values {} do not go together",
             inputs.ty(0)?,
             inputs.ty(1)?,
             inputs.ty(2)?
         );
+        let batch = whole;
         if let Some(mask) = inputs.optional(3) {
             let scores = [batch.clone(), Dim::Known(self.heads), queries.clone(), keys];
             let fits = mask.shape.rank() <= 4
@@ -110,11 +125,11 @@ impl OpDef for FullAttention {
 
     fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (q, k, v) = (inputs[0].tensor()?, inputs[1].tensor()?, inputs[2].tensor()?);
-        let ([batch, queries, depth], of_q) = heads_of(q.shape, self.heads)?;
+        let ([_, queries, depth], of_q) = heads_of(q.shape, self.heads)?;
         let ([_, keys, _], of_k) = heads_of(k.shape, self.kv_heads)?;
         let ([_, _, value_depth], of_v) = heads_of(v.shape, self.kv_heads)?;
         let y = &mut outputs[0];
-        let (_, of_y) = heads_of(y.shape, self.heads)?;
+        let ([batch, ..], of_y) = heads_of(y.shape, self.heads)?;
         let mask = inputs.get(3).map_or(Ok(None), Input::optional)?;
         let scoring =
             Scoring { scale: self.scale, causal: self.causal.then_some(0), mask: mask.map(mask_of).transpose()? };
@@ -132,10 +147,10 @@ impl OpDef for FullAttention {
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
         let [q, k, v, y] = [types.input(0)?, types.input(1)?, types.input(2)?, types.output(0)?];
-        let ([batch, queries, depth], of_q) = heads_of(&q, self.heads)?;
+        let ([_, queries, depth], of_q) = heads_of(&q, self.heads)?;
         let ([_, keys, _], of_k) = heads_of(&k, self.kv_heads)?;
         let ([_, _, value_depth], of_v) = heads_of(&v, self.kv_heads)?;
-        let (_, of_y) = heads_of(&y, self.heads)?;
+        let ([batch, ..], of_y) = heads_of(&y, self.heads)?;
         if depth.max(value_depth) > MAX_DEPTH {
             return Lowered::not_on_gpu("no kernel has heads of so many elements");
         }
@@ -223,9 +238,10 @@ pub(super) mod parity {
         let rows = |x: &Array| if x.shape.len() == 4 { x.shape[2] } else { x.shape[1] };
         let depth =
             |x: &Array, heads: usize| if x.shape.len() == 4 { x.shape[3] } else { x.shape[2] / heads };
-        let at = |x: &Array, heads: usize, [b, h, s, i]: [usize; 4]| match x.shape.len() {
-            4 => x.at(&[b, h, s, i]),
-            _ => x.at(&[b, s, h * depth(x, heads) + i]),
+        let item = |x: &Array, b: usize| if x.shape[0] == 1 { 0 } else { b };
+        let at = |x: &Array, heads: usize, [b, h, s, i]: [usize; 4]| match (x.shape.len(), item(x, b)) {
+            (4, b) => x.at(&[b, h, s, i]),
+            (_, b) => x.at(&[b, s, h * depth(x, heads) + i]),
         };
         let score = |b: usize, h: usize, s: usize, t: usize| {
             let kv = h * op.kv_heads / op.heads;
@@ -247,11 +263,9 @@ pub(super) mod parity {
             }
         };
         let (heads, n) = (op.heads, depth(v, op.kv_heads));
-        let shape = if op.merged {
-            vec![q.shape[0], rows(q), heads * n]
-        } else {
-            vec![q.shape[0], heads, rows(q), n]
-        };
+        let masked = mask.as_ref().filter(|mask| mask.shape.len() == 4).map_or(1, |mask| mask.shape[0]);
+        let batch = q.shape[0].max(masked);
+        let shape = if op.merged { vec![batch, rows(q), heads * n] } else { vec![batch, heads, rows(q), n] };
         let of = |index: Vec<usize>| {
             let [b, h, s, i] = match index[..] {
                 [b, s, i] => [b, i / n, s, i % n],
@@ -290,6 +304,8 @@ pub(super) mod parity {
         let causal = FullAttention { causal: true, ..merged.clone() };
         add("causal", causal, [&[1, 2, 20, 4], &[1, 2, 20, 4], &[1, 2, 20, 4]], Given::Absent);
         let grouped = FullAttention { heads: 4, kv_heads: 2, ..op.clone() };
+        let one: [&[usize]; 3] = [&[1, 9, 10], &[1, 11, 10], &[1, 11, 14]];
+        add("one item under many masks", merged.clone(), one, Given::noise(&[3, 1, 1, 11], 4));
         add("grouped", grouped, [&[1, 4, 3, 8], &[1, 2, 6, 8], &[1, 2, 6, 8]], Given::Absent);
         let mut seen = Tensor::zeros(DType::Bool, &[2, 1, 9, 11]).expect("a small tensor");
         // The first query of all sees nothing.

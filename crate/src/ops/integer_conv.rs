@@ -66,7 +66,7 @@ impl OpDef for IntegerConv {
         Ok(vec![TensorType::new(dtype, Shape::known(&[&[x[0], w[0]], &out[..]].concat()))])
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
         let (packed, shape) = match &inputs[1] {
             Input::IntegerFilters(filters) => (Some(*filters), filters.shape()),
@@ -82,7 +82,7 @@ impl OpDef for IntegerConv {
             let numbers = shifted(x, &[zero]);
             let filters = shifted(inputs[1].tensor()?, zeros.as_deref().unwrap_or(&[0]));
             let mut sums = vec![0.0f32; y.len()];
-            conv::depthwise(&numbers, &filters, &mut sums, &sizes, &Epilogue::default())?;
+            conv::depthwise(cx.threads, &numbers, &filters, &mut sums, &sizes, &Epilogue::default())?;
             let outputs: usize = out.iter().product::<usize>().max(1);
             let all = sums.chunks_exact_mut(outputs).zip(y.bytes.chunks_exact_mut(outputs * size));
             for (i, (sums, y)) in all.enumerate() {
@@ -116,7 +116,7 @@ impl OpDef for IntegerConv {
             numbers.extend(sums.iter().map(|sum| *sum as f32));
             finish.filter(&mut numbers, filter, y);
         };
-        conv::integer::conv(image, filters, zeros.as_deref(), &sizes, &mut put)
+        conv::integer::conv(cx.threads, image, filters, zeros.as_deref(), &sizes, &mut put)
     }
 
     fn work(&self, types: &Types) -> u64 {

@@ -41,7 +41,7 @@ impl OpDef for IntegerProduct {
         Ok(vec![TensorType { dtype, shape: Shape(dims) }])
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let a = inputs[0].tensor()?;
         let packed;
         let b = match &inputs[1] {
@@ -65,7 +65,7 @@ impl OpDef for IntegerProduct {
         let signed = a.dtype == crate::types::DType::I8;
         let all = IntegerRows { bytes: a.bytes, signed, zeros: &a_zeros };
         if finish.is_plain() {
-            return multiply(all, b, b_zeros.as_deref(), outputs[0].bytes, then);
+            return multiply(cx.threads, all, b, b_zeros.as_deref(), outputs[0].bytes, then);
         }
         let size = outputs[0].dtype.block_bytes();
         let rows = (NUMBERS / n.max(1)).next_multiple_of(4);
@@ -75,7 +75,7 @@ impl OpDef for IntegerProduct {
             let many = y.len() / size / n.max(1);
             let zeros = if all.zeros.len() == 1 { all.zeros } else { &all.zeros[first..][..many] };
             let part = IntegerRows { bytes: &a.bytes[first * k..][..many * k], zeros, ..all };
-            multiply(part, b, b_zeros.as_deref(), bytemuck::cast_slice_mut(numbers), then)?;
+            multiply(cx.threads, part, b, b_zeros.as_deref(), bytemuck::cast_slice_mut(numbers), then)?;
             finish.apply(numbers, y);
         }
         Ok(())

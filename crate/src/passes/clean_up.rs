@@ -8,6 +8,7 @@ use crate::ops::Op;
 use crate::ops::binary::BinaryFunction;
 use crate::ops::cast::Cast;
 use crate::ops::choose::Choose;
+use crate::ops::expand::Expand;
 use crate::ops::hint::Int;
 use crate::ops::reshape::Reshape;
 use crate::ops::transpose::Transpose;
@@ -24,6 +25,7 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
         match &node.op {
             Op::Reshape(_) => reshape(graph, node),
             Op::Transpose(transpose) => transposed(graph, node, transpose),
+            Op::Binary(_) => unexpanded(graph, node),
             _ => Ok(None),
         }
     })
@@ -72,6 +74,23 @@ fn neutral(graph: &Graph, node: &Node) -> Option<ValueId> {
         Add if is(b, a, 0.0) => Some(b),
         Mul if is(b, a, 1.0) => Some(b),
         _ => None,
+    }
+}
+
+/// An operand before it is repeated, where the other has all the dimensions.
+fn unexpanded(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
+    let shape = |value: ValueId| Some(&graph.value(value).ty.as_ref()?.shape);
+    let found = [(0, 1), (1, 0)].into_iter().find_map(|(i, other)| {
+        let (_, expand) = graph.producer(node.input(i)?)?;
+        let Op::Expand(Expand::Broadcast) = expand.op else { return None };
+        let mut inputs = node.inputs.clone();
+        inputs[i] = Some(expand.input(0)?);
+        let whole = shape(node.input(i)?)?;
+        (whole == shape(node.input(other)?)? && shape(node.outputs[0])? == whole).then_some(inputs)
+    });
+    match found {
+        Some(inputs) => graph.emit1(&node.name, node.op.clone(), &inputs).map(Some),
+        None => Ok(None),
     }
 }
 

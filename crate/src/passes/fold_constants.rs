@@ -94,6 +94,12 @@ fn ints(graph: &Graph, id: NodeId) -> Result<Option<Vec<Tensor>>> {
     let shape = if ty.shape.rank() == 0 { vec![] } else { vec![ints.len()] };
     let tensor = match ty.dtype {
         DType::I64 => Tensor::new(&shape, &ints)?,
+        DType::Bool => {
+            let mut tensor = Tensor::zeros(DType::Bool, &shape)?;
+            let holds = ints.iter().map(|int| u8::from(*int != 0));
+            tensor.view_mut().bytes.iter_mut().zip(holds).for_each(|(byte, holds)| *byte = holds);
+            tensor
+        }
         DType::I32 => {
             let Ok(ints) = ints.into_iter().map(i32::try_from).collect::<std::result::Result<Vec<_>, _>>()
             else {

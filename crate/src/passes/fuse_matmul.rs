@@ -27,6 +27,7 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
             Ok(None)
         }
         Op::Unary(_) => activation(graph, node),
+        Op::Reshape(_) => in_rows(graph, node),
         _ => Ok(None),
     })
 }
@@ -111,6 +112,27 @@ fn residual(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
     });
     match found {
         Some(inputs) => emit(graph, node, MatMul::default(), inputs),
+        None => Ok(None),
+    }
+}
+
+/// A product of rows that are put together before it, and taken apart as they were after it.
+fn in_rows(graph: &mut Graph, node: &Node) -> Result<Option<ValueId>> {
+    let found = node.input(0).and_then(|y| {
+        let Node { op: op @ Op::MatMul(_), inputs, .. } = sole(graph, y)? else { return None };
+        let (_, before) = graph.producer(inputs.first().copied()??)?;
+        let (Op::Reshape(_), Some(x)) = (&before.op, before.input(0)) else { return None };
+        let free = inputs.get(3).copied().flatten().is_none();
+        let (own, flat, wanted) =
+            (dims(graph, x)?, dims(graph, before.outputs[0])?, dims(graph, node.outputs[0])?);
+        let same_rows = own.len() == wanted.len() && own[..own.len() - 1] == wanted[..wanted.len() - 1];
+        let same_columns = own.last() == flat.last() && wanted.last() == dims(graph, y)?.last();
+        let mut inputs = inputs.clone();
+        inputs[0] = Some(x);
+        (free && own.len() > 1 && same_rows && same_columns).then(|| (op.clone(), inputs))
+    });
+    match found {
+        Some((op, inputs)) => graph.emit1(&node.name, op, &inputs).map(Some),
         None => Ok(None),
     }
 }

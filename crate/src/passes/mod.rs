@@ -4,6 +4,7 @@
 mod activations;
 mod attention;
 mod clean_up;
+mod columns;
 mod common;
 mod dead_code;
 mod fold_constants;
@@ -14,8 +15,11 @@ mod fuse_qkv;
 mod fuse_swiglu;
 mod integers;
 mod matching;
+mod permuted;
 mod products;
 mod scale_shift;
+mod transposes;
+mod turns;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, Source, ValueId};
@@ -27,21 +31,28 @@ use crate::types::{Shape, TensorType};
 type Pass = fn(&mut Graph) -> Result<usize>;
 
 /// The passes, in the order they run: what is known first, then functions and norms spelt out, since what they are part of
-/// is seen by them; gates before residuals, since both take over a product's output.
+/// is seen by them; transposes sink before what follows a convolution comes to it; gates before residuals, since both take
+/// over a product's output.
 const PASSES: &[(&str, Pass)] = &[
     ("dead_code", dead_code::run),
     ("fold_constants", fold_constants::run_but_weights),
     ("integers", integers::run),
     ("clean_up", clean_up::run),
+    ("turns", turns::run),
+    ("parts", columns::parts),
     ("common", common::run),
     ("activations", activations::run),
     ("fuse_norms", fuse_norms::run),
+    ("transposes", transposes::run),
+    ("transposed_twice", clean_up::run),
     ("fuse_conv", fuse_conv::run),
     ("scale_shift", scale_shift::run),
     ("fuse_qkv", fuse_qkv::run),
     ("fuse_swiglu", fuse_swiglu::run),
     ("fuse_matmul", fuse_matmul::run),
+    ("narrow", columns::narrow),
     ("attention", attention::run),
+    ("masks_once", common::run),
     ("products", products::run),
 ];
 

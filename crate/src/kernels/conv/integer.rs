@@ -7,6 +7,7 @@ use super::{Sizes, product_of};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::gemm::integer;
 use crate::kernels::gemm::tile::WIDE;
+use crate::kernels::threads::Threads;
 
 /// Bytes of the panels that are in work.
 const PANELS: usize = 96 << 10;
@@ -72,6 +73,7 @@ pub struct IntegerImage<'a> {
 /// `y [n, groups · each, out…]`. `zeros` are taken away from the filters' numbers: one for all or one a filter; none where
 /// all are 0. Fails when memory does not suffice.
 pub fn conv(
+    threads: Threads,
     image: IntegerImage,
     filters: &IntegerFilters,
     zeros: Option<&[i32]>,
@@ -138,7 +140,7 @@ pub fn conv(
                 let panels = &mut panels[..filled * taps.len() / 2];
                 pack_windows(from, &starts[column..][..wide], &taps, panels);
                 let sums = &mut sums[..each * wide];
-                integer::sums(filters.group(group), panels, (each, k, wide), sums);
+                integer::sums(threads, filters.group(group), panels, (each, k, wide), sums);
                 let zeros = zeros.map(|zeros| (zeros, column_sums(panels, k, wide)));
                 for (i, sums) in sums.chunks_exact_mut(wide).enumerate() {
                     let filter = group * each + i;

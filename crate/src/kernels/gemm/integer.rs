@@ -5,6 +5,8 @@
 use super::tile::{TALL, WIDE};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::simd::{Best, Simd};
+use crate::kernels::threads::{Places, Threads};
+use std::ops::Range;
 
 /// Two i16 side by side, the first in the low half.
 fn pair(first: i16, second: i16) -> u32 {
@@ -73,6 +75,8 @@ impl IntegerMatrix {
     }
 }
 
+/// Multiplications that are worth handing to another thread: some microseconds.
+const WORTH: usize = 1 << 17;
 /// Bytes of packed rows that stay in the cache while all panels go by.
 const CACHED: usize = 1 << 17;
 
@@ -104,6 +108,7 @@ pub enum Finish<'a> {
 /// `y = (a - zeros) · (b - b_zeros)`, `[m, n]` words of four bytes. `b_zeros` has one number a column, filled up to a
 /// multiple of eight, or is left out where all are 0. Fails when memory does not suffice.
 pub fn multiply(
+    threads: Threads,
     a: IntegerRows,
     b: &IntegerMatrix,
     b_zeros: Option<&[i32]>,
@@ -150,7 +155,7 @@ pub fn multiply(
                 Best::bits(bias.map_or(product, |bias| Best::add(product, Best::load(&bias[h]))))
             })
         };
-        blocks(&packed, &b.words, (rows, k, n), y, &end);
+        blocks(threads, &packed, &b.words, (rows, k, n), y, &end);
     }
     Ok(())
 }
@@ -166,14 +171,15 @@ fn pack_row<'a>(row: &[u8], signed: bool, zero: i16, to: impl Iterator<Item = &'
 
 /// All tiles of a block of rows.
 fn blocks(
+    threads: Threads,
     rows: &[u32],
     panels: &[u32],
     (m, k, n): (usize, usize, usize),
     y: &mut [u8],
-    end: &impl Fn(usize, usize, [<Best as Simd>::I; 2]) -> [<Best as Simd>::I; 2],
+    end: &(impl Fn(usize, usize, [<Best as Simd>::I; 2]) -> [<Best as Simd>::I; 2] + Sync),
 ) {
-    let pairs = k.div_ceil(2);
-    let mut block = |row: usize, column: usize| {
+    let (pairs, y) = (k.div_ceil(2), Places::new(y));
+    let block = |row: usize, column: usize| {
         let tall = (m - row).min(TALL);
         let rows: &[[i8; 4]] = bytemuck::cast_slice(&rows[row * pairs..][..tall * pairs]);
         let panel: &[[u8; 16]] = bytemuck::cast_slice(&panels[column * pairs..][..WIDE * pairs]);
@@ -183,7 +189,10 @@ fn blocks(
             Best::store_i(sum[0], &mut both[0]);
             Best::store_i(sum[1], &mut both[1]);
             let wide = (n - column).min(WIDE);
-            y[((row + r) * n + column) * 4..][..wide * 4].copy_from_slice(&both.as_flattened()[..wide * 4]);
+            let at = ((row + r) * n + column) * 4;
+            // SAFETY: each tile belongs to one thread.
+            let y = unsafe { y.range(at..at + wide * 4) };
+            y.copy_from_slice(&both.as_flattened()[..wide * 4]);
         };
         match tall {
             1 => tile::<Best, 1, 4>(rows, panel, &mut put),
@@ -192,14 +201,24 @@ fn blocks(
             _ => tile::<Best, TALL, 1>(rows, panel, &mut put),
         }
     };
-    if panels.len() > rows.len() {
-        for column in (0..n).step_by(WIDE) {
-            (0..m).step_by(TALL).for_each(|row| block(row, column));
+    let part = |rows: Range<usize>, columns: Range<usize>| {
+        if columns.len() > rows.len() {
+            for column in columns.step_by(WIDE) {
+                rows.clone().step_by(TALL).for_each(|row| block(row, column));
+            }
+        } else {
+            for row in rows.step_by(TALL) {
+                columns.clone().step_by(WIDE).for_each(|column| block(row, column));
+            }
         }
+    };
+    // The longer side is shared out, by whole tiles.
+    if n >= m {
+        let grain = WORTH / (WIDE * m * k).max(1) + 1;
+        threads.for_each(n.div_ceil(WIDE), grain, |all| part(0..m, all.start * WIDE..n.min(all.end * WIDE)));
     } else {
-        for row in (0..m).step_by(TALL) {
-            (0..n).step_by(WIDE).for_each(|column| block(row, column));
-        }
+        let grain = WORTH / (TALL * n * k).max(1) + 1;
+        threads.for_each(m.div_ceil(TALL), grain, |all| part(all.start * TALL..m.min(all.end * TALL), 0..n));
     }
 }
 
@@ -226,8 +245,8 @@ pub fn pairs<const N: usize>(first: &[i16; N], second: &[i16; N]) -> [u32; N] {
 }
 
 /// `y [m, n]`: rows that [`pack_rows`] packed times panels of columns `[n / 8][k / 2][8]` pairs.
-pub fn sums(rows: &[u32], panels: &[u32], sizes: (usize, usize, usize), y: &mut [i32]) {
-    blocks(rows, panels, sizes, bytemuck::cast_slice_mut(y), &|_, _, sum| sum);
+pub fn sums(threads: Threads, rows: &[u32], panels: &[u32], sizes: (usize, usize, usize), y: &mut [i32]) {
+    blocks(threads, rows, panels, sizes, bytemuck::cast_slice_mut(y), &|_, _, sum| sum);
 }
 
 /// The tile of `R` rows; `U` steps have sums of their own, so that few rows do not wait for each other's additions.

@@ -4,6 +4,7 @@ use super::Hint;
 use crate::ops::Op;
 use crate::ops::binary::BinaryFunction;
 use crate::ops::shape::Shape;
+use crate::ops::unary::UnaryFunction;
 use crate::tensor::Tensor;
 use crate::types::{DType, Dim};
 
@@ -25,7 +26,7 @@ impl Int {
     /// The integers of a constant, where they are few.
     pub fn of(tensor: &Tensor) -> Option<Vec<Self>> {
         let few = tensor.shape().len() <= 1 && tensor.view().len() <= MAX;
-        let dtype = matches!(tensor.dtype(), DType::I64 | DType::I32);
+        let dtype = matches!(tensor.dtype(), DType::I64 | DType::I32 | DType::Bool);
         let ints = (few && dtype).then(|| tensor.view().to_ints().ok()).flatten()?;
         Some(ints.into_iter().map(Self::Known).collect())
     }
@@ -54,9 +55,14 @@ impl Int {
     }
 
     fn join(function: BinaryFunction, a: &Self, b: &Self) -> Self {
-        use BinaryFunction::{Add, Div, Max, Min, Mul, Sub};
+        use BinaryFunction::{Add, And, Div, Max, Min, Mul, Or, Sub};
+        if function.compares() && !matches!(function, And | Or) {
+            return Self::compared(function, a, b);
+        }
         if let (Self::Known(a), Self::Known(b)) = (a, b) {
             let known = match function {
+                And => Some((*a != 0 && *b != 0).into()),
+                Or => Some((*a != 0 || *b != 0).into()),
                 Add => a.checked_add(*b),
                 Sub => a.checked_sub(*b),
                 Mul => a.checked_mul(*b),
@@ -83,9 +89,31 @@ impl Int {
             _ => Self::Any,
         }
     }
+
+    /// Whether a comparison holds: a size is no negative number.
+    fn compared(function: BinaryFunction, a: &Self, b: &Self) -> Self {
+        use BinaryFunction::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
+        use std::cmp::Ordering;
+        let order = match (a, b) {
+            (Self::Known(a), Self::Known(b)) => a.cmp(b),
+            (Self::Size(a), Self::Size(b)) if a == b => Ordering::Equal,
+            (Self::Size(_), Self::Known(..0)) => Ordering::Greater,
+            (Self::Known(..0), Self::Size(_)) => Ordering::Less,
+            _ => return Self::Any,
+        };
+        let holds = match function {
+            Equal => order.is_eq(),
+            Greater => order.is_gt(),
+            GreaterOrEqual => order.is_ge(),
+            Less => order.is_lt(),
+            LessOrEqual => order.is_le(),
+            _ => return Self::Any,
+        };
+        Self::Known(holds.into())
+    }
 }
 
-/// What is known of the integers of each output.
+/// What is known of the integers of each output. Of bools, they are 1 where it holds, and 0.
 pub(super) fn of(op: &Op, inputs: &[Option<Hint>]) -> Vec<Vec<Int>> {
     let mut outputs = found(op, inputs).unwrap_or_default();
     if outputs.iter().any(|ints| ints.len() > MAX) {
@@ -156,6 +184,28 @@ fn found(op: &Op, inputs: &[Option<Hint>]) -> Option<Vec<Vec<Int>>> {
             let of = |ints: &Vec<Int>, i: usize| ints[if ints.len() == 1 { 0 } else { i }].clone();
             (fits(a) && fits(b))
                 .then(|| vec![(0..n).map(|i| Int::join(binary.function, &of(a, i), &of(b, i))).collect()])
+        }
+        Op::Unary(unary) if unary.function == UnaryFunction::Not => {
+            let not = |int: &Int| int.known().map_or(Int::Any, |n| Int::Known((n == 0).into()));
+            one(ints(0)?.iter().map(not).collect())
+        }
+        Op::Fill(_) => {
+            let (wanted, value) = (numbers(0)?, ints(1)?);
+            let n = wanted.iter().try_fold(1usize, |n, size| n.checked_mul(usize::try_from(*size).ok()?))?;
+            let &[ref value] = &value[..] else { return None };
+            (wanted.len() <= 1 && n <= MAX).then(|| vec![vec![value.clone(); n]])
+        }
+        Op::Select(_) if (0..3).all(|i| rank(i).is_some_and(|rank| rank <= 1)) => {
+            let all = [ints(0)?, ints(1)?, ints(2)?];
+            let n = all.iter().map(|ints| ints.len()).find(|n| *n != 1).unwrap_or(1);
+            all.iter().all(|ints| [1, n].contains(&ints.len())).then_some(())?;
+            let of = |ints: &Vec<Int>, i: usize| ints[if ints.len() == 1 { 0 } else { i }].clone();
+            let chosen = |i| match of(all[0], i) {
+                Int::Known(condition) => of(all[if condition != 0 { 1 } else { 2 }], i),
+                _ if of(all[1], i) == of(all[2], i) => of(all[1], i),
+                _ => Int::Any,
+            };
+            one((0..n).map(chosen).collect())
         }
         _ => None,
     }

@@ -347,17 +347,36 @@ fn whole(dims: &[Dim], fresh: &mut dyn FnMut() -> Dim) -> Dim {
 
 /// The product of some dimensions over that of others, where it comes out: what both have goes first.
 fn quotient(of: &[Dim], by: &[Dim]) -> Option<Dim> {
-    let mut symbols: Vec<&Dim> = of.iter().filter(|dim| dim.known().is_none()).collect();
-    for dim in by.iter().filter(|dim| dim.known().is_none()) {
+    let (of, n) = factors(of)?;
+    let (by, divisor) = factors(by)?;
+    let mut symbols = of;
+    for dim in by {
         let at = symbols.iter().position(|own| *own == dim)?;
         symbols.swap_remove(at);
     }
-    let product = |dims: &[Dim]| dims.iter().filter_map(Dim::known).try_fold(1usize, usize::checked_mul);
-    let (n, by) = (product(of)?, product(by)?);
-    (by > 0 && n.is_multiple_of(by)).then_some(())?;
+    (divisor > 0 && n.is_multiple_of(divisor)).then_some(())?;
     match symbols[..] {
-        [] => Some(Dim::Known(n / by)),
-        [one] if n / by > 0 => Some(one.times(n / by)),
+        [] => Some(Dim::Known(n / divisor)),
+        [one] if n / divisor > 0 => Some(one.times(n / divisor)),
         _ => None,
     }
+}
+
+/// The dimensions of a product that are no numbers, and the product of those that are.
+fn factors(dims: &[Dim]) -> Option<(Vec<&Dim>, usize)> {
+    let (mut symbols, mut n) = (Vec::new(), 1usize);
+    for dim in dims {
+        n = match dim {
+            Dim::Known(own) => n.checked_mul(*own)?,
+            Dim::Times(symbol, own) => {
+                symbols.push(&**symbol);
+                n.checked_mul(*own)?
+            }
+            symbol => {
+                symbols.push(symbol);
+                n
+            }
+        };
+    }
+    Some((symbols, n))
 }

@@ -1,7 +1,9 @@
 //! Each pass where it fires, and where it must not.
 
 mod integers;
+mod layouts;
 mod networks;
+mod spellings;
 
 use super::*;
 use crate::ops::binary::{Binary, BinaryFunction};

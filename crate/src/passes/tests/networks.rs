@@ -27,9 +27,9 @@ use crate::tensor::Tensor;
 use crate::types::{DType, Dim, Shape as Dims, TensorType};
 
 /// A network on its way, with one input `x`.
-struct Net {
-    graph: Graph,
-    x: ValueId,
+pub(super) struct Net {
+    pub(super) graph: Graph,
+    pub(super) x: ValueId,
     fed: Vec<usize>,
 }
 
@@ -42,35 +42,40 @@ fn noise(dims: &[usize], seed: usize) -> Tensor {
 
 impl Net {
     /// Of an input whose named sizes are open, fed with these.
-    fn new(dims: &[&str], fed: &[usize]) -> Self {
+    pub(super) fn new(dims: &[&str], fed: &[usize]) -> Self {
         let dim = |dim: &&str| dim.parse().map_or_else(|_| Dim::symbol(dim), Dim::Known);
         let mut graph = Graph::new();
         let x = graph.input("x", TensorType::f32(Dims(dims.iter().map(dim).collect())));
         Self { graph, x, fed: fed.to_vec() }
     }
 
-    fn op(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
+    pub(super) fn op(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
         let inputs: Vec<_> = inputs.iter().copied().map(Some).collect();
         self.graph.defer("node", op, &inputs, &["node"])[0]
     }
 
-    fn unary(&mut self, function: UnaryFunction, x: ValueId) -> ValueId {
+    pub(super) fn unary(&mut self, function: UnaryFunction, x: ValueId) -> ValueId {
         self.op(Unary { function }, &[x])
     }
 
-    fn binary(&mut self, function: crate::ops::binary::BinaryFunction, a: ValueId, b: ValueId) -> ValueId {
+    pub(super) fn binary(
+        &mut self,
+        function: crate::ops::binary::BinaryFunction,
+        a: ValueId,
+        b: ValueId,
+    ) -> ValueId {
         self.op(Binary { function }, &[a, b])
     }
 
-    fn scalar(&mut self, value: f32) -> ValueId {
+    pub(super) fn scalar(&mut self, value: f32) -> ValueId {
         self.graph.constant("scalar", Tensor::new(&[], &[value]).unwrap())
     }
 
-    fn ints(&mut self, values: &[i64]) -> ValueId {
+    pub(super) fn ints(&mut self, values: &[i64]) -> ValueId {
         self.graph.constant("ints", Tensor::new(&[values.len()], values).unwrap())
     }
 
-    fn noise(&mut self, dims: &[usize], seed: usize) -> ValueId {
+    pub(super) fn noise(&mut self, dims: &[usize], seed: usize) -> ValueId {
         self.graph.constant("noise", noise(dims, seed))
     }
 
@@ -90,7 +95,7 @@ impl Net {
     }
 
     /// The names of the operators after all passes, once the outputs are found to be what they were.
-    fn rewritten(mut self, outputs: &[ValueId]) -> Vec<&'static str> {
+    pub(super) fn rewritten(mut self, outputs: &[ValueId]) -> Vec<&'static str> {
         for (i, output) in outputs.iter().enumerate() {
             self.graph.output(&format!("y{i}"), *output);
         }
@@ -111,11 +116,11 @@ fn sliding(pad: usize) -> Sliding {
     Sliding { strides: None, dilations: None, padding: Padding::Given(vec![pad; 4]) }
 }
 
-fn conv(pad: usize, groups: usize) -> Conv {
+pub(super) fn conv(pad: usize, groups: usize) -> Conv {
     Conv { sliding: sliding(pad), groups, transposed: None, activation: None }
 }
 
-fn image() -> Net {
+pub(super) fn image() -> Net {
     Net::new(&["b", "4", "h", "w"], &[2, 4, 5, 6])
 }
 
@@ -244,7 +249,7 @@ fn what_comes_before_a_convolution_goes_into_it_where_no_padding_is_beside_it() 
     }
 }
 
-fn rows() -> Net {
+pub(super) fn rows() -> Net {
     Net::new(&["b", "s", "64"], &[2, 5, 64])
 }
 
