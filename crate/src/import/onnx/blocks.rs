@@ -1,5 +1,6 @@
 //! Constant matrices of few bits, in blocks that have a scale and a zero each. What a [block format](crate::quant) holds stays
-//! in it, so that a product is that of quantised weights; all others become f32.
+//! in it, so that a product is that of quantised weights; all others become f32. Formats keep scales, and their products with
+//! zeros, in 16 bits: a level may be off by 2⁻¹¹ of itself.
 
 use super::attention::count;
 use super::{Use, unsupported};
