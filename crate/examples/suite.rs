@@ -35,7 +35,7 @@ fn ms_since(start: Instant) -> f64 {
 
 fn value(path: &Path, ty: &str) -> Result<Tensor> {
     let bytes = fs::read(path).expect("a stored value");
-    let outside = |_: &str, _: u64, _: Option<u64>| panic!("a value has its data inside");
+    let outside = |_: &str, _: u64, _: usize| panic!("a value has its data inside");
     match ty.split('(').next() {
         Some("sequence") => onnx::parse_sequence(&bytes)?.decode(&outside),
         Some("optional") => onnx::parse_optional(&bytes)?.decode(&outside),

@@ -63,7 +63,8 @@ fn quantised_networks_compute_what_the_reference_runtime_does() {
         let wanted = if name.starts_with("convnet") { [4, 1, 0, 0] } else { [0, 6, 0, 0] };
         let (before, after) = (steps(&case, plain), steps(&case, rewritten));
         eprintln!("{name}: {counts:?}, {before:.2} steps without rewrites, {after:.2} with them");
-        if counts != wanted || !(after < 1.01) || !(before < 1.01) {
+        let near = |steps: f32| steps < 1.01;
+        if counts != wanted || !near(after) || !near(before) {
             failed.push(format!("{name}: {counts:?}, {before} and {after} steps"));
         }
     }

@@ -293,7 +293,7 @@ struct Running<'a>(&'a Pool);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let inside = |gate: u32| gate % LOOP != 0;
+        let inside = |gate: u32| !gate.is_multiple_of(LOOP);
         let mut gate = self.0.gate.fetch_and(!OPEN, Ordering::AcqRel);
         let mut spins = 0;
         while inside(gate) {

@@ -5,8 +5,8 @@
 use super::{CpuContext, Input, Known, OpDef};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::kernels::product::{Matrix, Multiplier};
-use crate::kernels::threads::Threads;
 use crate::kernels::strided;
+use crate::kernels::threads::Threads;
 use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
 
@@ -252,7 +252,12 @@ fn join(
         let mut products = Multiplier::new((m, k, n), 1.0)?;
         for (i, y) in values.chunks_exact_mut((m * n).max(1)).enumerate() {
             let left = Matrix { values: &a[i * m * k..][..m * k], steps: (k, 1) };
-            products.multiply(threads, left, Matrix { values: &b[i * k * n..][..k * n], steps: (n, 1) }, &mut sums);
+            products.multiply(
+                threads,
+                left,
+                Matrix { values: &b[i * k * n..][..k * n], steps: (n, 1) },
+                &mut sums,
+            );
             y.iter_mut().zip(&sums).for_each(|(y, sum)| *y = f64::from(*sum));
         }
     }

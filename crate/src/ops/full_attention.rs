@@ -131,8 +131,11 @@ impl OpDef for FullAttention {
         let y = &mut outputs[0];
         let ([batch, ..], of_y) = heads_of(y.shape, self.heads)?;
         let mask = inputs.get(3).map_or(Ok(None), Input::optional)?;
-        let scoring =
-            Scoring { scale: self.scale, causal: self.causal.then_some(0), mask: mask.map(mask_of).transpose()? };
+        let scoring = Scoring {
+            scale: self.scale,
+            causal: self.causal.then_some(0),
+            mask: mask.map(mask_of).transpose()?,
+        };
         let sizes =
             Sizes { batch, heads: self.heads, kv_heads: self.kv_heads, queries, keys, depth, value_depth };
         let (k, v) = (Rows::F32(k.data()?), Rows::F32(v.data()?));

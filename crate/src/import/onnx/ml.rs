@@ -275,7 +275,8 @@ fn probit(of: &mut Use, scores: ValueId) -> Result<ValueId> {
     use BinaryFunction::{Add, Mul, Sub};
     let [one, two, half] = [("one", 1.0), ("two", 2.0), ("half", 0.5)].map(|(name, x)| number(of, name, x));
     let (one, two, half) = (one?, two?, half?);
-    let (first, second) = (number(of, "first", 2.0 / (3.14159 * 0.147))?, number(of, "second", 1.0 / 0.147)?);
+    let (first, second) =
+        (number(of, "first", 2.0 / (std::f32::consts::PI * 0.147))?, number(of, "second", 1.0 / 0.147)?);
     let twice = of.binary("twice", Mul, scores, two);
     let x = of.binary("centred", Sub, twice, one);
     let (rest, more) = (of.binary("rest", Sub, one, x), of.binary("more", Add, one, x));

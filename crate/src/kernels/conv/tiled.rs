@@ -157,8 +157,9 @@ fn transform<S: Simd>(
                     let one =
                         |[a, b, c, d]: [S::F; 4]| [S::sub(a, c), S::add(b, c), S::sub(c, b), S::sub(b, d)];
                     let rows = d.map(one);
-                    for column in 0..4 {
-                        let line = one(std::array::from_fn(|row| rows[row][column]));
+                    let columns: [[S::F; 4]; 4] =
+                        std::array::from_fn(|column| one(std::array::from_fn(|row| rows[row][column])));
+                    for (column, line) in columns.into_iter().enumerate() {
                         for (row, x) in line.into_iter().enumerate() {
                             let first = (4 * row + column) * apart + at + 4 * half;
                             // SAFETY: each panel belongs to one thread.

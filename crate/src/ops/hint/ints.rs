@@ -192,7 +192,7 @@ fn found(op: &Op, inputs: &[Option<Hint>]) -> Option<Vec<Vec<Int>>> {
         Op::Fill(_) => {
             let (wanted, value) = (numbers(0)?, ints(1)?);
             let n = wanted.iter().try_fold(1usize, |n, size| n.checked_mul(usize::try_from(*size).ok()?))?;
-            let &[ref value] = &value[..] else { return None };
+            let [value] = &value[..] else { return None };
             (wanted.len() <= 1 && n <= MAX).then(|| vec![vec![value.clone(); n]])
         }
         Op::Select(_) if (0..3).all(|i| rank(i).is_some_and(|rank| rank <= 1)) => {
