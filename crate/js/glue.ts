@@ -92,6 +92,8 @@ export interface Glue {
 
 /** The same for a variant with threads. */
 export interface ThreadGlue extends Glue {
+  /** Counts this worker as a thread that is about to `serve`. */
+  enterThread(): void;
   /** Makes this worker a thread; does not return. */
   serve(): void;
   /** After a trap inside `serve`. */

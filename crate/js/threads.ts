@@ -62,6 +62,7 @@ export async function beThread({ compiled, memory }: ThreadStart): Promise<void>
   try {
     glue = threadGlue(compiled.variant);
     await glue.default({ module_or_path: compiled.module, memory });
+    glue.enterThread();
     answer({ ready: true });
   } catch (thrown) {
     return answer({ error: toPlain(thrown).message });

@@ -13,6 +13,7 @@ declare module "homefire-glue/simd-threads" {
   const glue: import("./glue.js").Glue["default"];
   export default glue;
   export const Loader: import("./glue.js").Glue["Loader"];
+  export const enterThread: import("./glue.js").ThreadGlue["enterThread"];
   export const serve: import("./glue.js").ThreadGlue["serve"];
   export const threadEnded: import("./glue.js").ThreadGlue["threadEnded"];
 }
@@ -20,6 +21,7 @@ declare module "homefire-glue/relaxed-threads" {
   const glue: import("./glue.js").Glue["default"];
   export default glue;
   export const Loader: import("./glue.js").Glue["Loader"];
+  export const enterThread: import("./glue.js").ThreadGlue["enterThread"];
   export const serve: import("./glue.js").ThreadGlue["serve"];
   export const threadEnded: import("./glue.js").ThreadGlue["threadEnded"];
 }

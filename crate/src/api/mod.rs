@@ -33,6 +33,13 @@ pub fn start() {
     console_error_panic_hook::set_once();
 }
 
+/// Counts a thread that is about to [`serve`].
+#[cfg(target_feature = "atomics")]
+#[wasm_bindgen(js_name = enterThread)]
+pub fn enter_thread() {
+    crate::kernels::threads::enter();
+}
+
 /// Makes the calling worker a thread of the pool; it does not return.
 #[cfg(target_feature = "atomics")]
 #[wasm_bindgen]

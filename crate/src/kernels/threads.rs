@@ -171,7 +171,12 @@ static POOL: Pool = Pool {
     wake: Condvar::new(),
 };
 
-/// Makes the calling thread one of the pool; it does not return.
+/// Counts a thread that is about to [`serve`].
+pub fn enter() {
+    POOL.servers.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Makes the calling thread, which has [entered](enter), one of the pool; it does not return.
 pub fn serve() -> ! {
     POOL.serve()
 }
@@ -187,6 +192,7 @@ pub fn ended() {
 #[cfg(not(target_arch = "wasm32"))]
 pub fn spawn(n: usize) {
     for _ in 0..n {
+        enter();
         std::thread::spawn(|| serve());
     }
 }
@@ -227,7 +233,6 @@ impl Pool {
     }
 
     fn serve(&self) -> ! {
-        self.servers.fetch_add(1, Ordering::Relaxed);
         let mut last = 0;
         loop {
             let gate = self.find_loop(last);
