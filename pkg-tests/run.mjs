@@ -22,7 +22,11 @@ const url = '/models/smollm2-135m-q4_1.gguf';
 let passed = 0;
 let failed = 0;
 
+/** `node pkg-tests/run.mjs TEXT` runs only the checks whose name has the text. */
+const only = process.argv[2] ?? '';
+
 async function check(name, work) {
+  if (!name.includes(only)) return;
   const start = Date.now();
   try {
     const note = await work();
