@@ -1,12 +1,13 @@
-//! Causal attention over a cache. Many queries go the way of [`attend`]. Few go one query head at a time, with an online
-//! softmax: keys are read in tiles of 32; each tile's scores shift the running maximum, and what is accumulated is
-//! scaled to it.
+//! Causal attention over a cache, one query head at a time, with an online softmax: keys are read in tiles of 32; each
+//! tile's scores shift the running maximum, and what is accumulated is scaled to it. Keys are cut into parts at fixed
+//! places, whose results are then weighed against each other in order. So what becomes of a query does not depend on which
+//! others come with it, and a prompt that is partly in the cache already gives the same answer.
 
-use super::full_attention::{Heads, Rows, Scoring, Sizes, attend, decode_halves};
 use super::math::{self, exp_scalar as exp};
 use super::simd::{Best as S, Simd};
-use super::threads::Threads;
-use crate::error::Result;
+use super::threads::{Places, Threads};
+use half::f16;
+use std::ops::Range;
 
 /// Sizes of the heads.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +22,22 @@ pub struct AttentionShape {
     pub scale: f32,
 }
 
-/// Rows from which on queries go eight together.
+/// The elements of cached keys, or of values.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Rows<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+}
+
+/// Queries from which on these are shared out among threads; the parts of the keys of fewer are.
 const MANY: usize = 4;
+/// Queries that go together.
+const TOGETHER: usize = 32;
 /// Keys that are read together.
 const TILE: usize = 32;
-/// Keys that another thread may take, and the most such parts.
-const PART: usize = 128;
-const PARTS: usize = 8;
+/// Keys of a part.
+const PART: usize = 4 * TILE;
 /// Multiplications that are worth handing to another thread: some microseconds.
 const WORTH: usize = 1 << 14;
 
@@ -37,91 +47,123 @@ pub fn attention(
     threads: Threads,
     shape: &AttentionShape,
     q: &[f32],
-    [k, v]: [Rows; 2],
-    position: usize,
-    out: &mut [f32],
-) -> Result<()> {
-    let AttentionShape { n_heads, n_kv_heads, head_dim, .. } = *shape;
-    let queries = q.len() / (n_heads * head_dim).max(1);
-    if queries < MANY {
-        few(threads, shape, q, [k, v], position, out);
-        return Ok(());
-    }
-    let sizes = Sizes {
-        batch: 1,
-        heads: n_heads,
-        kv_heads: n_kv_heads,
-        queries,
-        keys: position + queries,
-        depth: head_dim,
-        value_depth: head_dim,
-    };
-    let scoring = Scoring { scale: shape.scale, causal: Some(position), mask: None };
-    let rows = |heads: usize| Heads { batch: 0, head: head_dim, row: heads * head_dim };
-    let (of_q, of_kv) = (rows(n_heads), rows(n_kv_heads));
-    attend(threads, sizes, &scoring, (q, of_q), [(k, of_kv), (v, of_kv)], (out, of_q))
-}
-
-/// Attention of few queries: the keys of a head are cut into parts, whose results are then weighed against each other.
-fn few(
-    threads: Threads,
-    shape: &AttentionShape,
-    q: &[f32],
-    [k, v]: [Rows; 2],
+    cache: [Rows; 2],
     position: usize,
     out: &mut [f32],
 ) {
     let AttentionShape { n_heads, n_kv_heads, head_dim, .. } = *shape;
     let group = n_heads / n_kv_heads.max(1);
-    let q_stride = n_heads * head_dim;
-    let rows = q.len() / q_stride.max(1);
-    let keys = position + rows;
-    let parts = keys.div_ceil(PART).clamp(1, PARTS);
-    // Of each part and head: the largest score, the sum of weights, and the weighted sum of values.
+    let rows = q.len() / (n_heads * head_dim).max(1);
+    let work = Causal { shape, q, cache, position, keys: position + rows };
+    let parts = work.keys.div_ceil(PART);
+    // Of a query and a head: the largest score, the sum of weights, and the weighted sum of values.
     let each = head_dim + 2;
-    let own = rows * group * each;
-    let mut sums = vec![0.0; parts * n_kv_heads * own];
-    let grain = WORTH / (keys / parts * head_dim * (rows * group + 1)).max(1) + 1;
-    threads.for_rows(&mut sums, own, grain, |first, sums| {
-        let mut keys_of_tile = vec![0.0f32; TILE * head_dim];
-        let mut values_of_tile = vec![0.0f32; TILE * head_dim];
-        for (unit, sums) in (first..).zip(sums.chunks_exact_mut(own.max(1))) {
-            let (kv_head, part) = (unit / parts, unit % parts);
-            sums.iter_mut().step_by(each).for_each(|largest| *largest = f32::NEG_INFINITY);
-            let tiles = keys.div_ceil(TILE);
-            for tile in tiles * part / parts..tiles * (part + 1) / parts {
-                let start = tile * TILE;
-                let len = TILE.min(keys - start);
-                load_tile(k, shape, kv_head, start, len, &mut keys_of_tile);
-                load_tile(v, shape, kv_head, start, len, &mut values_of_tile);
-                for row in start.saturating_sub(position)..rows {
-                    let seen = (position + row + 1 - start).min(len);
-                    for head in 0..group {
-                        let at = row * q_stride + (kv_head * group + head) * head_dim;
-                        let sums = &mut sums[(row * group + head) * each..][..each];
-                        let query = &q[at..at + head_dim];
-                        accumulate(shape.scale, query, &keys_of_tile, &values_of_tile, seen, sums);
-                    }
-                }
+    let out = Places::new(out);
+    let finish = |row: usize, head: usize, total: &[f32]| {
+        let at = (row * n_heads + head) * head_dim;
+        // SAFETY: each query of a head is finished once.
+        let out = unsafe { out.range(at..at + head_dim) };
+        let inverse = 1.0 / total[1];
+        out.iter_mut().zip(&total[2..]).for_each(|(y, x)| *y = x * inverse);
+    };
+    if rows < MANY {
+        let own = rows * group * each;
+        let mut sums = vec![0.0; parts * n_kv_heads * own];
+        let grain = WORTH / (PART * head_dim * (rows * group + 1)).max(1) + 1;
+        threads.for_rows(&mut sums, own, grain, |first, sums| {
+            let mut tiles = work.tiles();
+            for (unit, sums) in (first..).zip(sums.chunks_exact_mut(own.max(1))) {
+                work.part(&mut tiles, unit / parts, 0..rows, unit % parts, sums);
+            }
+        });
+        for (head, row) in (0..n_heads).flat_map(|head| (0..rows).map(move |row| (head, row))) {
+            let of_part =
+                |part: usize| (head / group * parts + part) * own + (row * group + head % group) * each;
+            let (total, later) = sums[of_part(0)..].split_at_mut(each);
+            for part in 1..parts {
+                merge(total, &later[of_part(part) - of_part(0) - each..][..each]);
+            }
+            finish(row, head, total);
+        }
+        return;
+    }
+    let blocks = rows.div_ceil(TOGETHER);
+    let grain = WORTH / (TOGETHER * group * work.keys * head_dim).max(1) + 1;
+    threads.for_each(n_kv_heads * blocks, grain, |units| {
+        let mut tiles = work.tiles();
+        let (mut totals, mut sums) = (Vec::new(), Vec::new());
+        for unit in units {
+            let (kv_head, first) = (unit / blocks, unit % blocks * TOGETHER);
+            let block = first..rows.min(first + TOGETHER);
+            let own = block.len() * group * each;
+            totals.resize(own, 0.0);
+            sums.resize(own, 0.0);
+            work.part(&mut tiles, kv_head, block.clone(), 0, &mut totals);
+            for part in 1..(position + block.end).div_ceil(PART) {
+                work.part(&mut tiles, kv_head, block.clone(), part, &mut sums);
+                totals.chunks_exact_mut(each).zip(sums.chunks_exact(each)).for_each(|(a, b)| merge(a, b));
+            }
+            for (i, total) in totals.chunks_exact(each).enumerate() {
+                finish(first + i / group, kv_head * group + i % group, total);
             }
         }
     });
-    for (i, out) in out.chunks_exact_mut(head_dim.max(1)).enumerate() {
-        let (row, head) = (i / n_heads, i % n_heads);
-        let of_part = |part: usize| {
-            let at = (head / group * parts + part) * own + (row * group + head % group) * each;
-            &sums[at..at + each]
-        };
-        let largest = (0..parts).map(|part| of_part(part)[0]).fold(f32::NEG_INFINITY, f32::max);
-        let shrink = |part: usize| match of_part(part)[0] {
-            f32::NEG_INFINITY => 0.0,
-            of_part => exp(of_part - largest),
-        };
-        let inverse = 1.0 / (0..parts).map(|part| of_part(part)[1] * shrink(part)).sum::<f32>();
-        out.fill(0.0);
-        for part in 0..parts {
-            let weight = shrink(part) * inverse;
-            out.iter_mut().zip(&of_part(part)[2..]).for_each(|(y, x)| *y += weight * x);
+}
+
+/// Takes the sums of a later part into those of earlier ones.
+fn merge(total: &mut [f32], part: &[f32]) {
+    if part[0] == f32::NEG_INFINITY {
+        return;
+    }
+    let largest = total[0].max(part[0]);
+    let (of_total, of_part) = (exp(total[0] - largest), exp(part[0] - largest));
+    total[0] = largest;
+    total[1..].iter_mut().zip(&part[1..]).for_each(|(a, b)| *a = *a * of_total + b * of_part);
+}
+
+/// What an attention reads.
+struct Causal<'a> {
+    shape: &'a AttentionShape,
+    q: &'a [f32],
+    cache: [Rows<'a>; 2],
+    position: usize,
+    keys: usize,
+}
+
+impl Causal<'_> {
+    /// Room for a tile of keys and one of values.
+    fn tiles(&self) -> [Vec<f32>; 2] {
+        [0; 2].map(|_| vec![0.0; TILE * self.shape.head_dim])
+    }
+
+    /// The sums of some queries of the heads that one head of keys serves, over one part of the keys:
+    /// `[queries][group][head_dim + 2]`.
+    fn part(
+        &self,
+        tiles: &mut [Vec<f32>; 2],
+        kv_head: usize,
+        queries: Range<usize>,
+        part: usize,
+        sums: &mut [f32],
+    ) {
+        let AttentionShape { n_heads, n_kv_heads, head_dim, scale } = *self.shape;
+        let (group, each) = (n_heads / n_kv_heads.max(1), head_dim + 2);
+        sums.fill(0.0);
+        sums.iter_mut().step_by(each).for_each(|largest| *largest = f32::NEG_INFINITY);
+        for start in (part * PART..self.keys.min((part + 1) * PART)).step_by(TILE) {
+            let len = TILE.min(self.keys - start);
+            for (rows, tile) in self.cache.iter().zip(tiles.iter_mut()) {
+                load_tile(*rows, self.shape, kv_head, start, len, tile);
+            }
+            let [keys, values] = &*tiles;
+            for row in queries.start.max(start.saturating_sub(self.position))..queries.end {
+                let seen = (self.position + row + 1 - start).min(len);
+                for head in 0..group {
+                    let at = (row * n_heads + kv_head * group + head) * head_dim;
+                    let sums = &mut sums[((row - queries.start) * group + head) * each..][..each];
+                    accumulate(scale, &self.q[at..at + head_dim], keys, values, seen, sums);
+                }
+            }
         }
     }
 }
@@ -136,6 +178,26 @@ fn load_tile(rows: Rows, shape: &AttentionShape, head: usize, start: usize, len:
             Rows::F16(rows) => decode_halves(&rows[at..at + d], to),
         }
     }
+}
+
+/// f16 to f32 by moving the bits and multiplying by 2^112, which also decodes subnormals; infinities do not matter here.
+fn decode_halves(from: &[f16], to: &mut [f32]) {
+    let decode = |bits: &[i16; 4]| {
+        // The sign is extended to where it belongs, and its copies are masked away.
+        let moved = S::shift_left(S::widen_i16(bits), 13);
+        let kept = S::and(moved, S::splat_i32(0x8fff_e000_u32.cast_signed()));
+        S::mul(S::from_bits(kept), S::splat(f32::from_bits(0x7780_0000)))
+    };
+    let (vectors, rest) = to.as_chunks_mut::<4>();
+    let (halves, last) = bytemuck::cast_slice::<f16, i16>(from).as_chunks::<4>();
+    for (to, from) in vectors.iter_mut().zip(halves) {
+        S::store(decode(from), to);
+    }
+    let (mut four, mut floats) = ([0; 4], [0.0; 4]);
+    let n = rest.len().min(last.len());
+    four[..n].copy_from_slice(&last[..n]);
+    S::store(decode(&four), &mut floats);
+    rest[..n].copy_from_slice(&floats[..n]);
 }
 
 /// Adds the first `seen` rows of a tile to one query's running softmax: the largest score, the sum of weights, and the
@@ -198,7 +260,7 @@ fn columns<const V: usize>(shrink: f32, weights: &[f32], values: &[f32], d: usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use half::f16;
+    use crate::kernels::threads::pool;
 
     fn noise(n: usize, seed: u32) -> Vec<f32> {
         let mut x = seed;
@@ -253,8 +315,7 @@ mod tests {
             let (k, v) =
                 (noise(context * n_kv_heads * head_dim, 2), noise(context * n_kv_heads * head_dim, 3));
             let mut out = vec![f32::NAN; q.len()];
-            attention(Threads::single(), &shape, &q, [Rows::F32(&k), Rows::F32(&v)], position, &mut out)
-                .unwrap();
+            attention(Threads::single(), &shape, &q, [Rows::F32(&k), Rows::F32(&v)], position, &mut out);
             let error = |want: &[f64]| {
                 out.iter().zip(want).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max)
             };
@@ -268,9 +329,25 @@ mod tests {
             let wide = |x: &[f16]| x.iter().map(|x| x.to_f32()).collect::<Vec<_>>();
             let want = reference_attention(&shape, &q, &wide(&k16), &wide(&v16), position);
             let cache = [Rows::F16(&k16), Rows::F16(&v16)];
-            attention(Threads::single(), &shape, &q, cache, position, &mut out).unwrap();
+            attention(Threads::single(), &shape, &q, cache, position, &mut out);
             let error = out.iter().zip(&want).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
             assert!(error < 1e-5);
+        }
+    }
+
+    #[test]
+    fn a_query_does_not_see_who_comes_with_it() {
+        let shape = AttentionShape { n_heads: 6, n_kv_heads: 2, head_dim: 20, scale: 0.3 };
+        let (rows, stride) = (150, 120);
+        let (q, k, v) = (noise(rows * stride, 1), noise(rows * 40, 2), noise(rows * 40, 3));
+        let cache = [Rows::F32(&k), Rows::F32(&v)];
+        let mut all = vec![f32::NAN; q.len()];
+        attention(Threads::single(), &shape, &q, cache, 0, &mut all);
+        for (first, n) in [(149, 1), (140, 3), (131, 7), (60, 90), (1, 40)] {
+            let own = first * stride..(first + n) * stride;
+            let mut some = vec![f32::NAN; n * stride];
+            attention(pool(), &shape, &q[own.clone()], cache, first, &mut some);
+            assert_eq!(some, all[own], "{n} queries from {first} on");
         }
     }
 

@@ -9,7 +9,6 @@ use super::math;
 use super::simd::{Best as S, Simd};
 use super::threads::{Places, Threads};
 use crate::error::{Result, fail};
-use half::f16;
 
 /// Heads of rows in a tensor: row `s` of head `h` of batch `b` begins at `b · batch + h · head + s · row`.
 #[derive(Clone, Copy, Debug)]
@@ -70,18 +69,10 @@ pub struct Sizes {
 pub struct Scoring<'a> {
     /// By what products are multiplied.
     pub scale: f32,
-    /// Where there is a number `p`, query `i` sees keys up to `p + i` only.
-    pub causal: Option<usize>,
+    /// Whether query `i` sees keys up to `i` only.
+    pub causal: bool,
     /// The mask, where there is one.
     pub mask: Option<Mask<'a>>,
-}
-
-/// The elements of keys, or of values.
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Rows<'a> {
-    F32(&'a [f32]),
-    F16(&'a [f16]),
 }
 
 /// Multiplications that are worth handing to another thread: some microseconds.
@@ -93,7 +84,7 @@ pub fn attend(
     s: Sizes,
     scoring: &Scoring,
     q: (&[f32], Heads),
-    [k, v]: [(Rows, Heads); 2],
+    [k, v]: [(&[f32], Heads); 2],
     (y, of_y): (&mut [f32], Heads),
 ) -> Result<()> {
     let heads = s.batch * s.heads;
@@ -125,7 +116,6 @@ struct Work {
     sizes: Sizes,
     /// The item and the head of keys that are packed.
     packed: Option<[usize; 2]>,
-    decoded: Vec<f32>,
     keys: Vec<f32>,
     values: Vec<f32>,
     panel: Vec<f32>,
@@ -147,7 +137,6 @@ impl Work {
         Ok(Self {
             sizes,
             packed: None,
-            decoded: Vec::new(),
             keys: room(s.keys, s.depth)?,
             values: room(s.keys, s.value_depth)?,
             panel: room(s.depth, WIDE)?,
@@ -157,17 +146,15 @@ impl Work {
     }
 
     /// Packs the keys and values that head `h` of item `b` attends to.
-    fn pack(&mut self, [b, h]: [usize; 2], (k, of_k): (Rows, Heads), (v, of_v): (Rows, Heads)) {
+    fn pack(&mut self, [b, h]: [usize; 2], (k, of_k): (&[f32], Heads), (v, of_v): (&[f32], Heads)) {
         let s = self.sizes;
         let head = h / (s.heads / s.kv_heads.max(1)).max(1);
         if self.packed.replace([b, head]) == Some([b, head]) {
             return;
         }
-        let one = Threads::single();
-        let (k, row) = k.rows((of_k.at(b, head), of_k.row), (s.keys, s.depth), &mut self.decoded);
-        tile::pack_rows(one, k, (row, 1), (s.keys, s.depth), &mut self.keys);
-        let (v, row) = v.rows((of_v.at(b, head), of_v.row), (s.keys, s.value_depth), &mut self.decoded);
-        tile::pack_rows(one, v, (1, row), (s.value_depth, s.keys), &mut self.values);
+        let (one, k, v) = (Threads::single(), &k[of_k.at(b, head)..], &v[of_v.at(b, head)..]);
+        tile::pack_rows(one, k, (of_k.row, 1), (s.keys, s.depth), &mut self.keys);
+        tile::pack_rows(one, v, (1, of_v.row), (s.value_depth, s.keys), &mut self.values);
     }
 
     /// The results of eight queries from `first` on.
@@ -189,17 +176,16 @@ impl Work {
         let scale = S::splat(scoring.scale);
         math::map::<S>(&mut self.panel, |x| S::mul(x, scale));
         // Keys that none of the queries sees need no scores.
-        let seen = scoring.causal.map_or(s.keys, |p| s.keys.min((p + first + n).next_multiple_of(TALL)));
+        let seen = if scoring.causal { s.keys.min((first + n).next_multiple_of(TALL)) } else { s.keys };
         tile::multiply(one, &self.keys, &self.panel, (seen, s.depth, WIDE), &mut self.scores, WIDE, &plain);
         let (lines, _) = self.scores.as_chunks_mut::<WIDE>();
         let (lines, unseen) = lines.split_at_mut(seen);
         if let Some(mask) = scoring.mask {
             mask.apply(lines, [b, h, first], n);
         }
-        if let Some(position) = scoring.causal {
-            for (key, line) in lines.iter_mut().enumerate().skip(position + first) {
-                let hidden = (key - position - first).min(n);
-                line[..hidden].fill(f32::NEG_INFINITY);
+        if scoring.causal {
+            for (key, line) in lines.iter_mut().enumerate().skip(first) {
+                line[..(key - first).min(n)].fill(f32::NEG_INFINITY);
             }
         }
         let shares = softmax(lines);
@@ -214,47 +200,6 @@ impl Work {
             y.iter_mut().zip(lines).for_each(|(y, line)| *y = line[i] * share);
         }
     }
-}
-
-impl<'a> Rows<'a> {
-    /// `n` rows of `len` elements, the first at `at`, as f32, and how far they are apart; halves are decoded.
-    fn rows(
-        self,
-        (at, row): (usize, usize),
-        (n, len): (usize, usize),
-        decoded: &'a mut Vec<f32>,
-    ) -> (&'a [f32], usize) {
-        match self {
-            Self::F32(values) => (&values[at..], row),
-            Self::F16(halves) => {
-                decoded.resize(n * len, 0.0);
-                for (i, out) in decoded.chunks_exact_mut(len.max(1)).enumerate() {
-                    decode_halves(&halves[at + i * row..][..len], out);
-                }
-                (decoded, len)
-            }
-        }
-    }
-}
-
-/// f16 to f32 by moving the bits and multiplying by 2^112, which also decodes subnormals; infinities do not matter here.
-pub fn decode_halves(from: &[f16], to: &mut [f32]) {
-    let decode = |bits: &[i16; 4]| {
-        // The sign is extended to where it belongs, and its copies are masked away.
-        let moved = S::shift_left(S::widen_i16(bits), 13);
-        let kept = S::and(moved, S::splat_i32(0x8fff_e000_u32.cast_signed()));
-        S::mul(S::from_bits(kept), S::splat(f32::from_bits(0x7780_0000)))
-    };
-    let (vectors, rest) = to.as_chunks_mut::<4>();
-    let (halves, last) = bytemuck::cast_slice::<f16, i16>(from).as_chunks::<4>();
-    for (to, from) in vectors.iter_mut().zip(halves) {
-        S::store(decode(from), to);
-    }
-    let (mut four, mut floats) = ([0; 4], [0.0; 4]);
-    let n = rest.len().min(last.len());
-    four[..n].copy_from_slice(&last[..n]);
-    S::store(decode(&four), &mut floats);
-    rest[..n].copy_from_slice(&floats[..n]);
 }
 
 impl Mask<'_> {

@@ -4,7 +4,7 @@
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
-use crate::kernels::full_attention::{Heads, Mask, MaskValues, Rows, Scoring, Sizes, attend};
+use crate::kernels::full_attention::{Heads, Mask, MaskValues, Scoring, Sizes, attend};
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -131,15 +131,12 @@ impl OpDef for FullAttention {
         let y = &mut outputs[0];
         let ([batch, ..], of_y) = heads_of(y.shape, self.heads)?;
         let mask = inputs.get(3).map_or(Ok(None), Input::optional)?;
-        let scoring = Scoring {
-            scale: self.scale,
-            causal: self.causal.then_some(0),
-            mask: mask.map(mask_of).transpose()?,
-        };
+        let scoring =
+            Scoring { scale: self.scale, causal: self.causal, mask: mask.map(mask_of).transpose()? };
         let sizes =
             Sizes { batch, heads: self.heads, kv_heads: self.kv_heads, queries, keys, depth, value_depth };
-        let (k, v) = (Rows::F32(k.data()?), Rows::F32(v.data()?));
-        attend(cx.threads, sizes, &scoring, (q.data()?, of_q), [(k, of_k), (v, of_v)], (y.data()?, of_y))
+        let (k, v) = ((k.data()?, of_k), (v.data()?, of_v));
+        attend(cx.threads, sizes, &scoring, (q.data()?, of_q), [k, v], (y.data()?, of_y))
     }
 
     fn work(&self, types: &Types) -> u64 {
