@@ -34,6 +34,8 @@ pub enum Rows<'a> {
 const MANY: usize = 4;
 /// Queries that go together.
 const TOGETHER: usize = 32;
+/// Queries of a tile that are computed at once, so that no addition waits for the one before.
+const ABREAST: usize = 3;
 /// Keys that are read together.
 const TILE: usize = 32;
 /// Keys of a part.
@@ -156,12 +158,19 @@ impl Causal<'_> {
                 load_tile(*rows, self.shape, kv_head, start, len, tile);
             }
             let [keys, values] = &*tiles;
-            for row in queries.start.max(start.saturating_sub(self.position))..queries.end {
+            let of_query = |i: usize| {
+                let (row, head) = (queries.start + i / group, kv_head * group + i % group);
                 let seen = (self.position + row + 1 - start).min(len);
-                for head in 0..group {
-                    let at = (row * n_heads + kv_head * group + head) * head_dim;
-                    let sums = &mut sums[((row - queries.start) * group + head) * each..][..each];
-                    accumulate(scale, &self.q[at..at + head_dim], keys, values, seen, sums);
+                (&self.q[(row * n_heads + head) * head_dim..][..head_dim], seen)
+            };
+            let first_row = queries.end.min(queries.start.max(start.saturating_sub(self.position)));
+            let first = (first_row - queries.start) * group;
+            for (i, sums) in sums[first * each..].chunks_mut(ABREAST * each).enumerate() {
+                let i = first + i * ABREAST;
+                match sums.len() / each {
+                    3 => accumulate(scale, [0, 1, 2].map(|j| of_query(i + j)), keys, values, sums),
+                    2 => accumulate(scale, [0, 1].map(|j| of_query(i + j)), keys, values, sums),
+                    _ => accumulate(scale, [of_query(i)], keys, values, sums),
                 }
             }
         }
@@ -200,61 +209,120 @@ fn decode_halves(from: &[f16], to: &mut [f32]) {
     rest[..n].copy_from_slice(&floats[..n]);
 }
 
-/// Adds the first `seen` rows of a tile to one query's running softmax: the largest score, the sum of weights, and the
-/// weighted sum of values.
-#[inline]
-fn accumulate(scale: f32, query: &[f32], keys: &[f32], values: &[f32], seen: usize, sums: &mut [f32]) {
-    let (state, sum) = sums.split_at_mut(2);
-    let d = query.len();
-    let mut scores = [f32::NEG_INFINITY; TILE];
-    let (fours, rest) = scores[..seen].as_chunks_mut::<4>();
-    let done = fours.len() * 4;
-    for (i, four) in fours.iter_mut().enumerate() {
-        *four = math::dot::<S, 4>(&keys[i * 4 * d..], query);
-    }
-    for (i, score) in rest.iter_mut().enumerate() {
-        [*score] = math::dot::<S, 1>(&keys[(done + i) * d..], query);
-    }
-    scores[..seen].iter_mut().for_each(|score| *score *= scale);
-    let largest = state[0].max(math::largest::<S>(&scores));
-    let top = S::splat(largest);
-    math::map::<S>(&mut scores, |score| math::exp_negative::<S>(S::sub(score, top)));
-    let shrink = if state[0] == f32::NEG_INFINITY { 0.0 } else { exp(state[0] - largest) };
-    (state[0], state[1]) = (largest, state[1] * shrink + math::sum::<S>(&scores, |x| x));
-    weighted_sum(shrink, &scores[..seen], values, sum);
-}
-
-/// `sum = shrink · sum + Σ weights[i] · values[i, ·]`.
-fn weighted_sum(shrink: f32, weights: &[f32], values: &[f32], sum: &mut [f32]) {
-    let d = sum.len();
-    let mut at = 0;
-    while d - at >= 16 {
-        columns::<4>(shrink, weights, &values[at..], d, &mut sum[at..]);
-        at += 16;
-    }
-    while d - at >= 4 {
-        columns::<1>(shrink, weights, &values[at..], d, &mut sum[at..]);
-        at += 4;
-    }
-    for (i, x) in sum.iter_mut().enumerate().skip(at) {
-        let added: f32 = weights.iter().zip(values[i..].iter().step_by(d)).map(|(w, v)| w * v).sum();
-        *x = *x * shrink + added;
-    }
-}
-
-/// The first `4 · V` columns of [`weighted_sum`], whose rows are `d` apart; few columns would wait for each addition.
+/// Adds the rows of a tile that each of `H` queries sees to its running softmax: the largest score, the sum of weights,
+/// and the weighted sum of values. What becomes of a query is the same in any company.
 #[inline(always)]
-fn columns<const V: usize>(shrink: f32, weights: &[f32], values: &[f32], d: usize, sum: &mut [f32]) {
-    let (sum, _) = sum.as_chunks_mut::<4>();
-    let mut totals: [_; V] = std::array::from_fn(|v| S::mul(S::load(&sum[v]), S::splat(shrink)));
-    for (i, weight) in weights.iter().enumerate() {
-        let (row, _) = values[i * d..][..4 * V].as_chunks::<4>();
-        let weight = S::splat(*weight);
-        for (total, value) in totals.iter_mut().zip(row) {
-            *total = S::mul_add(weight, S::load(value), *total);
+fn accumulate<const H: usize>(
+    scale: f32,
+    queries: [(&[f32], usize); H],
+    keys: &[f32],
+    values: &[f32],
+    sums: &mut [f32],
+) {
+    let each = sums.len() / H;
+    let seen = queries.map(|(_, seen)| seen);
+    let most = seen.into_iter().fold(0, usize::max);
+    let mut scores = [[f32::NEG_INFINITY; TILE]; H];
+    dots(queries.map(|(query, _)| query), keys, most, &mut scores);
+    let mut shrink = [0.0; H];
+    for (h, (scores, sums)) in scores.iter_mut().zip(sums.chunks_exact_mut(each)).enumerate() {
+        scores[..seen[h]].iter_mut().for_each(|score| *score *= scale);
+        scores[seen[h]..].fill(f32::NEG_INFINITY);
+        let largest = sums[0].max(math::largest::<S>(scores));
+        let top = S::splat(largest);
+        math::map::<S>(scores, |score| math::exp_negative::<S>(S::sub(score, top)));
+        shrink[h] = if sums[0] == f32::NEG_INFINITY { 0.0 } else { exp(sums[0] - largest) };
+        (sums[0], sums[1]) = (largest, sums[1] * shrink[h] + math::sum::<S>(scores, |x| x));
+    }
+    weighted_sums(shrink, &scores, most, values, sums);
+}
+
+/// The products of queries with the first `n` rows of a tile, and perhaps up to three more.
+#[inline(always)]
+fn dots<const H: usize>(queries: [&[f32]; H], keys: &[f32], n: usize, scores: &mut [[f32; TILE]; H]) {
+    let d = queries[0].len();
+    let split = queries.map(|query| query[..d].as_chunks::<4>());
+    for first in (0..n).step_by(4) {
+        let rows: [_; 4] = std::array::from_fn(|i| keys[(first + i) * d..][..d].as_chunks::<4>());
+        let mut totals = [[S::splat(0.0); 4]; H];
+        for i in 0..d / 4 {
+            let row = rows.map(|(vectors, _)| S::load(&vectors[i]));
+            for (totals, (query, _)) in totals.iter_mut().zip(&split) {
+                let query = S::load(&query[i]);
+                totals.iter_mut().zip(row).for_each(|(total, row)| *total = S::mul_add(row, query, *total));
+            }
+        }
+        for ((scores, totals), (_, rest)) in scores.iter_mut().zip(totals).zip(&split) {
+            for ((score, total), (_, row)) in scores[first..].iter_mut().zip(totals).zip(&rows) {
+                let mut lanes = [0.0; 4];
+                S::store(total, &mut lanes);
+                let [a, b, c, d] = lanes;
+                *score = (a + b) + (c + d) + rest.iter().zip(*row).map(|(q, k)| q * k).sum::<f32>();
+            }
         }
     }
-    totals.into_iter().zip(sum).for_each(|(total, sum)| S::store(total, sum));
+}
+
+/// `sums[h] = shrink[h] · sums[h] + Σ weights[h][i] · values[i, ·]`, of the first `n` rows; a sum comes after two numbers.
+#[inline(always)]
+fn weighted_sums<const H: usize>(
+    shrink: [f32; H],
+    weights: &[[f32; TILE]; H],
+    n: usize,
+    values: &[f32],
+    sums: &mut [f32],
+) {
+    let each = sums.len() / H;
+    let d = each - 2;
+    let mut at = 0;
+    while d - at >= 16 && H == 1 {
+        columns::<4, H>(shrink, weights, n, (values, d), sums, at);
+        at += 16;
+    }
+    while d - at >= 8 {
+        columns::<2, H>(shrink, weights, n, (values, d), sums, at);
+        at += 8;
+    }
+    while d - at >= 4 {
+        columns::<1, H>(shrink, weights, n, (values, d), sums, at);
+        at += 4;
+    }
+    for h in 0..H {
+        for (i, x) in sums[h * each..][2..each].iter_mut().enumerate().skip(at) {
+            let values = values[i..].iter().step_by(d);
+            let added: f32 = weights[h][..n].iter().zip(values).map(|(w, v)| w * v).sum();
+            *x = *x * shrink[h] + added;
+        }
+    }
+}
+
+/// `4 · V` columns of [`weighted_sums`], from column `at` on.
+#[inline(always)]
+fn columns<const V: usize, const H: usize>(
+    shrink: [f32; H],
+    weights: &[[f32; TILE]; H],
+    n: usize,
+    (values, d): (&[f32], usize),
+    sums: &mut [f32],
+    at: usize,
+) {
+    let each = d + 2;
+    let mut totals: [[_; V]; H] = std::array::from_fn(|h| {
+        let (vectors, _) = sums[h * each + 2 + at..][..4 * V].as_chunks::<4>();
+        std::array::from_fn(|v| S::mul(S::load(&vectors[v]), S::splat(shrink[h])))
+    });
+    for i in 0..n {
+        let (row, _) = values[i * d + at..][..4 * V].as_chunks::<4>();
+        let row: [_; V] = std::array::from_fn(|v| S::load(&row[v]));
+        for (totals, weights) in totals.iter_mut().zip(weights) {
+            let weight = S::splat(weights[i]);
+            totals.iter_mut().zip(row).for_each(|(total, value)| *total = S::mul_add(weight, value, *total));
+        }
+    }
+    for (h, totals) in totals.into_iter().enumerate() {
+        let (vectors, _) = sums[h * each + 2 + at..][..4 * V].as_chunks_mut::<4>();
+        totals.into_iter().zip(vectors).for_each(|(total, sum)| S::store(total, sum));
+    }
 }
 
 #[cfg(test)]

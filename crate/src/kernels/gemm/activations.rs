@@ -2,6 +2,8 @@
 //! levels, which offsets and mins of the weights are multiplied with.
 
 use super::pack::{BLOCK, Layout};
+use crate::kernels::math;
+use crate::kernels::simd::{Best as S, Simd};
 use crate::kernels::threads::{Places, Threads};
 use crate::quant::AffineLayout;
 
@@ -42,15 +44,22 @@ impl QuantizedRows {
 
 fn quantize(blocks: &[[f32; BLOCK]], levels: &mut [[i8; BLOCK]], scales: &mut [f32], sums: &mut [[i32; 2]]) {
     for (((x, levels), scale), sums) in blocks.iter().zip(levels).zip(scales).zip(sums) {
-        let largest = x.iter().fold(0.0f32, |a, x| if x.abs() > a { x.abs() } else { a });
+        let (x, _) = x.as_chunks::<4>();
+        let x: [_; BLOCK / 4] = std::array::from_fn(|i| S::load(&x[i]));
+        let mut lanes = [0.0; 4];
+        let largest = x.iter().fold(S::splat(0.0), |largest, x| S::max(largest, math::abs::<S>(*x)));
+        S::store(largest, &mut lanes);
+        let largest = lanes.into_iter().fold(0.0, f32::max);
         *scale = largest / 127.0;
-        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        for (level, x) in levels.iter_mut().zip(x) {
-            // Adding and taking away 1.5 · 2²³ rounds to the nearest integer, ties to even.
-            *level = ((x * inverse + 12_582_912.0) - 12_582_912.0) as i8;
-        }
-        for (sum, half) in sums.iter_mut().zip(levels.chunks_exact(16)) {
-            *sum = half.iter().map(|&level| i32::from(level)).sum();
+        let inverse = S::splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        let (halves, _) = bytemuck::cast_slice_mut::<i8, u8>(levels).as_chunks_mut::<16>();
+        for (half, (levels, sum)) in halves.iter_mut().zip(sums).enumerate() {
+            let whole = std::array::from_fn(|i| S::nearest(S::mul(x[half * 4 + i], inverse)));
+            let whole = S::to_signed_bytes(whole);
+            S::store_i(whole, levels);
+            let mut fours = [0; 16];
+            S::store_i(S::widen_dot(S::dot_i16(S::zero_i(), whole, S::splat_4(&[1; 4])), 1), &mut fours);
+            *sum = bytemuck::cast::<_, [i32; 4]>(fours).iter().sum();
         }
     }
 }

@@ -6,7 +6,9 @@
 //! `scale · (dot − offset · Σa)` is exact in integers; mins add `min · Σa`.
 //!
 //! A tile is one panel of eight rows by one or four rows of activations. Both are read front to back by
-//! pointers: the layouts are those of [`PackedMatrix`] and [`QuantizedRows::tiles`].
+//! pointers: the layouts are those of [`PackedMatrix`] and [`QuantizedRows::tiles`]. One row of activations alone waits for
+//! the weights to come from memory: it goes through several panels side by side, far apart from each other, so that
+//! as many of the processor's prefetchers are at work.
 
 use super::QuantizedRows;
 use super::pack::{BLOCK, PackedMatrix, ROWS};
@@ -16,6 +18,8 @@ use crate::quant::AffineLayout;
 
 /// Rows of activations in a full tile.
 const COLUMNS: usize = 4;
+/// Panels that one row of activations goes through side by side.
+const STREAMS: usize = 6;
 /// Multiplications that are worth handing to another thread: a microsecond.
 const WORTH: usize = 1 << 15;
 
@@ -55,28 +59,36 @@ fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool>(
     let (n, out) = (weight.n(), Places::new(out));
     let grain = WORTH / (ROWS * m * weight.k()) + 1;
     threads.for_each(weight.n_panels(), grain, |panels| {
+        let put = |panel: usize, row: usize, sums: [S::F; 2]| {
+            let mut both = [[0.0; 4]; 2];
+            S::store(sums[0], &mut both[0]);
+            S::store(sums[1], &mut both[1]);
+            let first = panel * ROWS;
+            let at = row * n + first;
+            let width = (n - first).min(ROWS);
+            // SAFETY: the columns of a panel belong to one thread.
+            let out = unsafe { out.range(at..at + width) };
+            out.copy_from_slice(&both.as_flattened()[..width]);
+        };
+        if m == 1 {
+            let each = panels.len().div_ceil(STREAMS);
+            for first in panels.start..panels.start + each {
+                // The last streams may have one panel less, or none.
+                let count = (panels.end - first).div_ceil(each);
+                let streams: [&[u128]; STREAMS] =
+                    std::array::from_fn(|i| weight.panel(first + i.min(count - 1) * each));
+                let sums = side_by_side::<S, BITS, GROUPS, OFFSET>(&streams[..count], tiles, weight.k());
+                sums.into_iter().take(count).enumerate().for_each(|(i, sums)| put(first + i * each, 0, sums));
+            }
+            return;
+        }
         for panel in panels {
             let units = weight.panel(panel);
-            let first = panel * ROWS;
-            let width = (n - first).min(ROWS);
-            let put = |row: usize, sums: [S::F; 2]| {
-                let mut both = [[0.0; 4]; 2];
-                S::store(sums[0], &mut both[0]);
-                S::store(sums[1], &mut both[1]);
-                let at = row * n + first;
-                // SAFETY: the columns of a panel belong to one thread.
-                let out = unsafe { out.range(at..at + width) };
-                out.copy_from_slice(&both.as_flattened()[..width]);
-            };
-            if m == 1 {
-                put(0, tile::<S, BITS, GROUPS, OFFSET, 1>(units, tiles, weight.k())[0]);
-                continue;
-            }
             let tile_words = tiles.len() / m.div_ceil(COLUMNS);
             for (t, words) in tiles.chunks_exact(tile_words).enumerate() {
                 let sums = tile::<S, BITS, GROUPS, OFFSET, COLUMNS>(units, words, weight.k());
                 for (c, sums) in sums.into_iter().enumerate().take(m - t * COLUMNS) {
-                    put(t * COLUMNS + c, sums);
+                    put(panel, t * COLUMNS + c, sums);
                 }
             }
         }
@@ -128,6 +140,60 @@ unsafe fn block<S: Simd, const BITS: usize, const GROUPS: usize, const Q: usize,
     })
 }
 
+/// Sixteen-byte units of a block's scales and mins, and of all of it.
+const fn block_units(bits: usize, groups: usize, offset: bool) -> (usize, usize) {
+    let factors = groups * 2 * if offset { 1 } else { 2 };
+    (factors, factors + if bits == 4 { 8 } else { 16 })
+}
+
+/// Adds the products of a block of a panel with a block of `C` rows of activations to their sums, `[row][quad]`.
+///
+/// # Safety
+/// `units` is valid for a block of a panel, `a` for a block of a tile of `C` rows.
+#[inline(always)]
+unsafe fn add_block<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, const C: usize>(
+    units: *const u128,
+    a: *const u32,
+    total: &mut [[S::F; 2]; C],
+) {
+    let (factor_units, _) = block_units(BITS, GROUPS, OFFSET);
+    // SAFETY: all that is read is in the two blocks; units are aligned for f32.
+    unsafe {
+        let factors = units.cast::<[f32; 4]>();
+        let levels = factors.add(factor_units).cast::<[u8; 16]>();
+        let (scales, terms) = (a.add(8 * C).cast::<f32>(), a.add(9 * C));
+        let mut add = |dots: [S::I; C], group: usize, quad: usize| {
+            let factor = S::load(&*factors.add(group * 2 + quad));
+            for (c, dot) in dots.into_iter().enumerate() {
+                let scale = S::mul(factor, S::splat(*scales.add(c)));
+                let term = terms.add(group * C + c);
+                let sum = &mut total[c][quad];
+                if OFFSET {
+                    let dot = S::add_i32(dot, S::splat_i32(*term.cast::<i32>()));
+                    *sum = S::mul_add(S::to_f32(dot), scale, *sum);
+                } else {
+                    let min = S::load(&*factors.add((GROUPS + group) * 2 + quad));
+                    *sum = S::mul_add(min, S::splat(*term.cast::<f32>()), *sum);
+                    *sum = S::mul_add(S::to_f32(dot), scale, *sum);
+                }
+            }
+        };
+        if C == 1 || (BITS == 4 && GROUPS == 1) {
+            let dots = block::<S, BITS, GROUPS, 2, C>(levels, a.cast());
+            for (group, dots) in dots.into_iter().enumerate() {
+                add(dots[0], group, 0);
+                add(dots[1], group, 1);
+            }
+        } else {
+            // More sums than registers: one quad at a time.
+            for quad in 0..2 {
+                let dots = block::<S, BITS, GROUPS, 1, C>(levels.add(quad), a.cast());
+                dots.into_iter().enumerate().for_each(|(group, dots)| add(dots[0], group, quad));
+            }
+        }
+    }
+}
+
 /// The sums of a panel by `C` rows of activations: `[row][quad]`.
 #[inline(always)]
 fn tile<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, const C: usize>(
@@ -135,49 +201,39 @@ fn tile<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, con
     words: &[u32],
     k: usize,
 ) -> [[S::F; 2]; C] {
-    let n_blocks = k / BLOCK;
-    let factor_units = GROUPS * 2 * if OFFSET { 1 } else { 2 };
-    let units = factor_units + if BITS == 4 { 8 } else { 16 };
-    let block_words = C * (9 + GROUPS);
+    let (_, units) = block_units(BITS, GROUPS, OFFSET);
+    let (n_blocks, block_words) = (k / BLOCK, C * (9 + GROUPS));
     assert!(panel.len() >= n_blocks * units && words.len() >= n_blocks * block_words);
     let mut total = [[S::splat(0.0); 2]; C];
     for i in 0..n_blocks {
-        // SAFETY: both slices have `n_blocks` such blocks, asserted above; units are aligned for f32.
+        // SAFETY: both slices have `n_blocks` such blocks, asserted above.
         unsafe {
-            let factors = panel.as_ptr().add(i * units).cast::<[f32; 4]>();
-            let levels = factors.add(factor_units).cast::<[u8; 16]>();
-            let a = words.as_ptr().add(i * block_words);
-            let (scales, terms) = (a.add(8 * C).cast::<f32>(), a.add(9 * C));
-            let mut add = |dots: [S::I; C], group: usize, quad: usize| {
-                let factor = S::load(&*factors.add(group * 2 + quad));
-                for (c, dot) in dots.into_iter().enumerate() {
-                    let scale = S::mul(factor, S::splat(*scales.add(c)));
-                    let term = terms.add(group * C + c);
-                    let sum = &mut total[c][quad];
-                    if OFFSET {
-                        let dot = S::add_i32(dot, S::splat_i32(*term.cast::<i32>()));
-                        *sum = S::mul_add(S::to_f32(dot), scale, *sum);
-                    } else {
-                        let min = S::load(&*factors.add((GROUPS + group) * 2 + quad));
-                        *sum = S::mul_add(min, S::splat(*term.cast::<f32>()), *sum);
-                        *sum = S::mul_add(S::to_f32(dot), scale, *sum);
-                    }
-                }
-            };
-            if C == 1 || (BITS == 4 && GROUPS == 1) {
-                let dots = block::<S, BITS, GROUPS, 2, C>(levels, a.cast());
-                for (group, dots) in dots.into_iter().enumerate() {
-                    add(dots[0], group, 0);
-                    add(dots[1], group, 1);
-                }
-            } else {
-                // More sums than registers: one quad at a time.
-                for quad in 0..2 {
-                    let dots = block::<S, BITS, GROUPS, 1, C>(levels.add(quad), a.cast());
-                    dots.into_iter().enumerate().for_each(|(group, dots)| add(dots[0], group, quad));
-                }
-            }
+            let (panel, words) = (panel.as_ptr().add(i * units), words.as_ptr().add(i * block_words));
+            add_block::<S, BITS, GROUPS, OFFSET, C>(panel, words, &mut total);
         }
     }
     total
+}
+
+/// The sums of up to [`STREAMS`] panels by one row of activations, `[panel][quad]`: a block of each in turn.
+#[inline(always)]
+fn side_by_side<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool>(
+    panels: &[&[u128]],
+    words: &[u32],
+    k: usize,
+) -> [[S::F; 2]; STREAMS] {
+    let (_, units) = block_units(BITS, GROUPS, OFFSET);
+    let (n_blocks, block_words) = (k / BLOCK, 9 + GROUPS);
+    assert!(words.len() >= n_blocks * block_words && panels.iter().all(|p| p.len() >= n_blocks * units));
+    let mut totals = [[[S::splat(0.0); 2]; 1]; STREAMS];
+    for i in 0..n_blocks {
+        for (panel, total) in panels.iter().zip(&mut totals) {
+            // SAFETY: all slices have `n_blocks` such blocks, asserted above.
+            unsafe {
+                let (panel, words) = (panel.as_ptr().add(i * units), words.as_ptr().add(i * block_words));
+                add_block::<S, BITS, GROUPS, OFFSET, 1>(panel, words, total);
+            }
+        }
+    }
+    totals.map(|[sums]| sums)
 }

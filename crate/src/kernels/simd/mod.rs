@@ -92,4 +92,6 @@ pub trait Simd: Copy {
     fn widen_i16(from: &[i16; 4]) -> Self::I;
     /// Sixteen whole numbers of 0 to 255 as bytes; what is no number is 0.
     fn to_bytes(x: [Self::F; 4]) -> Self::I;
+    /// Sixteen whole numbers of -128 to 127 as signed bytes.
+    fn to_signed_bytes(x: [Self::F; 4]) -> Self::I;
 }

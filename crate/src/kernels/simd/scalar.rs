@@ -175,4 +175,8 @@ impl Simd for Scalar {
     fn to_bytes(x: [Self::F; 4]) -> Self::I {
         std::array::from_fn(|i| x[i / 4][i % 4] as u8)
     }
+    #[inline(always)]
+    fn to_signed_bytes(x: [Self::F; 4]) -> Self::I {
+        std::array::from_fn(|i| (x[i / 4][i % 4] as i8).cast_unsigned())
+    }
 }

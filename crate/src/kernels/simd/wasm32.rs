@@ -183,4 +183,12 @@ impl Simd for Wasm {
         let x = x.map(|x| i32x4_trunc_sat_f32x4(x));
         u8x16_narrow_i16x8(i16x8_narrow_i32x4(x[0], x[1]), i16x8_narrow_i32x4(x[2], x[3]))
     }
+    #[inline(always)]
+    fn to_signed_bytes(x: [v128; 4]) -> v128 {
+        #[cfg(target_feature = "relaxed-simd")]
+        let x = x.map(|x| i32x4_relaxed_trunc_f32x4(x));
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        let x = x.map(|x| i32x4_trunc_sat_f32x4(x));
+        i8x16_narrow_i16x8(i16x8_narrow_i32x4(x[0], x[1]), i16x8_narrow_i32x4(x[2], x[3]))
+    }
 }
