@@ -39,7 +39,7 @@ const ABREAST: usize = 3;
 /// Keys that are read together.
 const TILE: usize = 32;
 /// Keys of a part.
-const PART: usize = 4 * TILE;
+const PART: usize = 2 * TILE;
 /// Multiplications that are worth handing to another thread: some microseconds.
 const WORTH: usize = 1 << 14;
 

@@ -7,6 +7,7 @@
 //!
 //! On the web a worker becomes a thread by calling [`serve`] on the shared memory; elsewhere [`spawn`] starts threads.
 
+use super::clock;
 use crate::error::Result;
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
@@ -45,7 +46,8 @@ impl Threads {
         let count = self.count();
         // Tests have small cases, and share them out all the same.
         let grain = if cfg!(test) { 1 } else { grain.max(1) };
-        let most = if count == 1 { 1 } else { (n / grain).min(count * PIECES) };
+        let each = if n / grain < count * PIECES * LONG { 1 } else { PIECES };
+        let most = if count == 1 { 1 } else { (n / grain).min(count * each) };
         // As many for each thread.
         let pieces = if most > count { most - most % count } else { most };
         if pieces <= 1 || !POOL.run(pieces, &|i| work(n * i / pieces..n * (i + 1) / pieces)) {
@@ -123,8 +125,12 @@ impl<'a, T> Places<'a, T> {
 
 /// Pieces of a loop for each thread: more even out threads that are slower, fewer read memory in longer runs.
 const PIECES: usize = 2;
-/// Looks for work before a thread sleeps: some tens of microseconds.
-const SPINS: usize = 20_000;
+/// Grains of a piece from which on a thread gets several: what is read in long runs comes faster from memory.
+const LONG: usize = 8;
+/// Milliseconds for which a thread looks for work before it sleeps: longer than what comes between two loops of a run.
+const PATIENCE: f64 = 0.1;
+/// Looks between those at the clock.
+const SPINS: usize = 4_000;
 /// In [`Pool::gate`]: a loop may be joined.
 const OPEN: u32 = 1 << 31;
 /// In [`Pool::gate`]: one loop more.
@@ -251,12 +257,15 @@ impl Pool {
     /// The gate when a loop other than the last is open.
     fn find_loop(&self, last: u32) -> u32 {
         let open = |gate: u32| gate & OPEN != 0 && gate / LOOP != last;
-        for _ in 0..SPINS {
-            let gate = self.gate.load(Ordering::Relaxed);
-            if open(gate) {
-                return gate;
+        let end = clock::now() + PATIENCE;
+        while clock::now() < end {
+            for _ in 0..SPINS {
+                let gate = self.gate.load(Ordering::Relaxed);
+                if open(gate) {
+                    return gate;
+                }
+                std::hint::spin_loop();
             }
-            std::hint::spin_loop();
         }
         let mut guard = self.locked();
         self.sleepers.fetch_add(1, Ordering::SeqCst);

@@ -213,10 +213,12 @@ fn write_block_row(
             factors[(groups + group) * ROWS + row] = source.mins[index * groups + group];
         }
     }
-    let levels: &mut [u8] = bytemuck::cast_slice_mut(levels);
-    for (column, level) in source.levels[index * BLOCK..][..BLOCK].iter().enumerate() {
-        let (place, high) = level_place(affine, row, column);
-        levels[place] |= if high { level << 4 } else { *level };
+    let words: &mut [u32] = bytemuck::cast_slice_mut(levels);
+    let (fours, _) = source.levels[index * BLOCK..][..BLOCK].as_chunks::<4>();
+    let fours: [u32; BLOCK / 4] = std::array::from_fn(|i| u32::from_ne_bytes(fours[i]));
+    let (low, high) = fours.split_at(if affine.bits == 4 { 4 } else { 8 });
+    for (step, four) in low.iter().enumerate() {
+        words[step * ROWS + row] = four | high.get(step).map_or(0, |four| four << 4);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::quant::AffineLayout;
 /// Rows of activations in a full tile.
 const COLUMNS: usize = 4;
 /// Panels that one row of activations goes through side by side.
-const STREAMS: usize = 6;
+const STREAMS: usize = 8;
 /// Multiplications that are worth handing to another thread: a microsecond.
 const WORTH: usize = 1 << 15;
 
