@@ -73,7 +73,8 @@ fn split(bytes: &[u8], sizes: &[usize]) -> Vec<Vec<u8>> {
 
 /// Loads as the package does: all headers, then all files, in chunks.
 fn load(files: &[&[u8]], chunk: usize) -> Result<TextModel, Error> {
-    let mut loader = Loader::new(LoaderOptions { context_length: Some(64), exact: true });
+    let mut loader =
+        Loader::new(LoaderOptions { context_length: Some(64), exact: true, ..Default::default() });
     if files.len() > 1 {
         for file in files {
             loader.begin_file(Some(file.len() as u64));
