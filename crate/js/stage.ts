@@ -15,7 +15,8 @@ export type Task =
   | { task: "open"; compiled: Compiled; options: StageOptions }
   /** How fast is it now? */
   | { task: "trial"; ms: number }
-  | { task: "part"; index: number; of: number; from: MessagePort; to: MessagePort }
+  /** The ports to the stages before and after it, where there are. */
+  | { task: "part"; index: number; of: number; from: MessagePort | undefined; to: MessagePort | undefined }
   | { task: "beginFile"; bytes: number | undefined; name: string | undefined }
   | { task: "pushHeader"; bytes: Uint8Array }
   /** Bytes that begin at `at` in the file; those before them that did not come are not wanted. */
@@ -25,11 +26,12 @@ export type Task =
   | { task: "endOfFile"; at: number }
   | { task: "finish" }
   | { task: "profile" };
-export type StageTask = Task & { call: "stage" };
-export type TaskAnswer = { value: unknown } | { error: PlainError };
-
 /** What goes from part to part: activations, or the failure of a part before. `lost`: it will not recover. */
 export type Passed = { position: number; hidden: Float32Array; rows: Int32Array } | { error: PlainError; lost: boolean };
+/** From the first worker to a stage: a task, or what is passed to the first stage. */
+export type ToStage = { call: "stage" } & (Task | { pass: Passed });
+/** And back: the answer to a task, or what the last stage passes on. */
+export type FromStage = { value: unknown } | { error: PlainError } | { pass: Passed };
 
 /** How fast a worker computed, from when to when. */
 export interface Trial {
@@ -50,21 +52,26 @@ export function tried(glue: Glue, ms: number): Trial {
 let glue: Glue;
 let loader: WasmLoader | undefined;
 let layers: WasmLayers | undefined;
-let ports: { from: MessagePort; to: MessagePort };
+let to: MessagePort | undefined;
+/** What is passed on for ever, after a fault inside the wasm: nothing in it can be relied on. */
+let broken: Passed | undefined;
 /** Where in the file the next bytes are. */
 let next = 0;
 let queue = Promise.resolve();
 
-/** Does a task after those before it, and answers it. */
-export function work(task: StageTask): void {
+/** Computes what is passed to it, or does a task after those before it and answers it. */
+export function work(message: ToStage): void {
+  if ("pass" in message) return pass(message.pass);
   queue = queue.then(async () => {
     try {
-      self.postMessage({ value: await done(task) } satisfies TaskAnswer);
+      answer({ value: await done(message) });
     } catch (thrown) {
-      self.postMessage({ error: toPlain(thrown) } satisfies TaskAnswer);
+      answer({ error: toPlain(thrown) });
     }
   });
 }
+
+const answer = (message: FromStage, transfer: Transferable[] = []): void => self.postMessage(message, { transfer });
 
 async function done(task: Task): Promise<unknown> {
   if (task.task === "open") {
@@ -76,7 +83,8 @@ async function done(task: Task): Promise<unknown> {
   if (task.task === "profile") return layers?.profile();
   if (!loader) throw new Error("the layers are loaded");
   if (task.task === "part") {
-    ports = task;
+    to = task.to;
+    if (task.from) task.from.onmessage = ({ data }: MessageEvent<Passed>) => pass(data);
     loader.share(task.index, task.of);
   } else if (task.task === "beginFile") {
     loader.beginFile(task.bytes, task.name);
@@ -94,7 +102,6 @@ async function done(task: Task): Promise<unknown> {
     layers = loader.finishLayers();
     loader.free();
     loader = undefined;
-    pass(layers);
   }
   return undefined;
 }
@@ -104,21 +111,23 @@ function skipTo(loader: WasmLoader, at: number): void {
   next = at;
 }
 
-/** Passes on what comes, computed. */
-function pass(layers: WasmLayers): void {
-  const { from, to } = ports;
-  let broken: Passed | undefined;
-  from.onmessage = ({ data }: MessageEvent<Passed>) => {
-    if (broken || "error" in data) return to.postMessage(broken ?? data);
-    const { position, rows } = data;
-    try {
-      const hidden = layers.run(position, data.hidden, rows);
-      to.postMessage({ position, hidden, rows } satisfies Passed, [hidden.buffer]);
-    } catch (thrown) {
-      const failed: Passed = { error: toPlain(thrown), lost: thrown instanceof WebAssembly.RuntimeError };
-      // After a fault inside the wasm nothing in it can be relied on.
-      if (failed.lost) broken = failed;
-      to.postMessage(failed);
-    }
-  };
+/** Passes on what comes, computed: to the next stage, or back to the first worker. */
+function pass(passed: Passed): void {
+  const [next, transfer] = computed(passed);
+  if (to) to.postMessage(next, transfer);
+  else answer({ pass: next }, transfer);
+}
+
+function computed(passed: Passed): [Passed, Transferable[]] {
+  if (broken || "error" in passed) return [broken ?? passed, []];
+  const { position, rows } = passed;
+  try {
+    if (!layers) throw new Error("there are no layers yet");
+    const hidden = layers.run(position, passed.hidden, rows);
+    return [{ position, hidden, rows }, [hidden.buffer]];
+  } catch (thrown) {
+    const failed: Passed = { error: toPlain(thrown), lost: thrown instanceof WebAssembly.RuntimeError };
+    if (failed.lost) broken = failed;
+    return [failed, []];
+  }
 }

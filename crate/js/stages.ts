@@ -1,11 +1,11 @@
 // Stages: workers that have a language model's later layers, each in a memory of its own. They need no shared memory, so
 // they serve pages that are not cross-origin isolated. The first worker streams the files and hands each stage the bytes
-// that it wants; then activations go round by messages, from this worker through all stages and back (`stage.ts`).
+// that it wants; then activations go by messages from this worker through all stages and back (`stage.ts`).
 import { fromPlain, HomefireError, toPlain } from "./errors.js";
 import type { Glue, WasmLoader } from "./glue.js";
 import type { Sink } from "./loader.js";
 import type { Compiled } from "./messages.js";
-import { type Passed, type StageOptions, type Task, type TaskAnswer, type Trial, tried } from "./stage.js";
+import { type FromStage, type Passed, type StageOptions, type Task, type ToStage, type Trial, tried } from "./stage.js";
 import type { Profile } from "./types.js";
 
 /** Workers that share one model at most, the first included. */
@@ -13,7 +13,7 @@ const MOST = 4;
 /** Bytes of a file from which on a token takes so long that two messages more do not count. */
 const WORTH_BYTES = 32 << 20;
 /** Pieces of a file that may be on their way to one stage. */
-const IN_FLIGHT = 4;
+const IN_FLIGHT = 2;
 /** How long a load waits for stages to start. */
 const PATIENCE_MS = 3000;
 /** How often it is tried whether workers compute at once, and for how long at least. */
@@ -29,33 +29,48 @@ class Stage {
   /** The bytes that it wants: file, start, end, and so on; nothing while headers are read. */
   wanted: Float64Array | undefined;
 
-  constructor(compiled: Compiled, options: StageOptions, died: (error: HomefireError) => void) {
+  constructor(compiled: Compiled, options: StageOptions, passed: (what: Passed) => void, died: (error: HomefireError) => void) {
     // This very script, as it was loaded: no bundler needs to know of another.
     this.worker = new Worker(self.location.href, { type: "module", name: "homefire-stage" });
-    this.worker.onmessage = ({ data }: MessageEvent<TaskAnswer>) => {
+    this.worker.onmessage = ({ data }: MessageEvent<FromStage>) => {
+      if ("pass" in data) return passed(data.pass);
       const asked = this.open.shift();
       if ("error" in data) asked?.reject(fromPlain(data.error));
       else asked?.resolve(data.value);
     };
     this.worker.onerror = (event) => {
       event.preventDefault();
-      this.dead = lost(event.message || "its script could not be loaded");
+      const why = event.message || "its script could not be loaded";
+      this.dead = this.started ? lost(why) : new HomefireError("internal", why);
       for (const { reject } of this.open.splice(0)) reject(this.dead);
       died(this.dead);
     };
-    this.ready = this.ask({ task: "open", compiled, options });
+    this.ready = this.ask({ task: "open", compiled, options }).then(() => {
+      this.started = true;
+    });
+    this.ready.catch(() => undefined);
   }
 
   /** Settles when it has started. */
-  readonly ready: Promise<unknown>;
+  readonly ready: Promise<void>;
+  private started = false;
 
   ask(task: Task, transfer: Transferable[] = []): Promise<unknown> {
     if (this.dead) return Promise.reject(this.dead);
     const answer = new Promise((resolve, reject) => this.open.push({ resolve, reject }));
     // Whoever waits for it hears of a failure; nobody need wait.
     answer.catch(() => undefined);
-    this.worker.postMessage({ call: "stage", ...task }, transfer);
+    this.post(task, transfer);
     return answer;
+  }
+
+  /** Passes it activations; what comes of them is passed on from there. */
+  pass(activations: Extract<Passed, { hidden: unknown }>): void {
+    this.post({ pass: activations }, [activations.hidden.buffer]);
+  }
+
+  private post(what: Task | { pass: Passed }, transfer: Transferable[]): void {
+    this.worker.postMessage({ call: "stage", ...what } satisfies ToStage, transfer);
   }
 
   /** Sends bytes of a file that begin at `at`, once there is room. */
@@ -82,7 +97,6 @@ export class Stages {
   private stages: Stage[] = [];
   private dead: HomefireError | undefined;
   private readonly waiting: { resolve: (rows: Float32Array) => void; reject: (error: HomefireError) => void }[] = [];
-  private next: MessagePort | undefined;
 
   /**
    * Starts workers, and tries whether they compute at once: as many stay as make it faster. Gives none, and the reason, where
@@ -90,11 +104,10 @@ export class Stages {
    */
   static async start(count: number, glue: Glue, compiled: Compiled, options: StageOptions): Promise<Stages | string> {
     const all = new Stages();
-    const died = (error: HomefireError): void => all.fail(error);
     let late: ReturnType<typeof setTimeout> | undefined;
     try {
       const started = Array.from({ length: Math.min(count, MOST) - 1 }, () => {
-        const stage = new Stage(compiled, options, died);
+        const stage = new Stage(compiled, options, (what) => all.back(what), (error) => all.fail(error));
         all.stages.push(stage);
         return stage.ready;
       });
@@ -103,7 +116,8 @@ export class Stages {
       });
       await Promise.race([Promise.all(started), patience]);
       const gain = await all.tried(glue);
-      const useful = Math.min(all.stages.length, Math.round(gain) - 1);
+      // A worker is worth having if it computes at least three tenths of what one alone does.
+      const useful = Math.min(all.stages.length, Math.floor(gain + 0.7) - 1);
       if (useful < 1) {
         all.close();
         return `several workers compute ${gain.toFixed(2)} times as much as one`;
@@ -124,38 +138,45 @@ export class Stages {
     return this.stages.length + 1;
   }
 
-  /** How many times as much all workers compute as this one alone, at the best of some short trials. */
+  /** How many times as much all workers compute together as this one alone, over some short trials of either. */
   private async tried(glue: Glue): Promise<number> {
     tried(glue, TRIAL_MS);
-    let [alone, gain] = [0, 0];
-    // While a page loads, other work comes between: what can be seen once is true.
-    for (let round = 0; round < TRIALS && gain < this.count - 0.4; round++) {
-      alone = Math.max(alone, tried(glue, TRIAL_MS).rate);
+    const [alone, together] = [{ products: 0, ms: 0 }, { products: 0, ms: 0 }];
+    let gain = 0;
+    // While a page loads, other work comes between; it hits either.
+    for (let round = 1; round <= TRIALS && (round <= 2 || gain < this.count - 0.5); round++) {
+      const { rate, start, end } = tried(glue, TRIAL_MS);
+      alone.products += rate * (end - start);
+      alone.ms += end - start;
+      const fair = alone.products / alone.ms;
       const others = this.stages.map((stage) => stage.ask({ task: "trial", ms: 2 * TRIAL_MS }));
       const all = [tried(glue, 2 * TRIAL_MS), ...((await Promise.all(others)) as Trial[])];
       const common = Math.min(...all.map(({ end }) => end)) - Math.max(...all.map(({ start }) => start));
-      if (common < TRIAL_MS) continue;
-      // Outside the time that all have in common, each is taken to have been as fast as it can be.
-      const computed = all.map(({ rate, start, end }) => rate * (end - start) - alone * (end - start - common));
-      gain = Math.max(gain, computed.reduce((sum, n) => sum + n, 0) / (alone * common));
+      if (common < TRIAL_MS / 2) continue;
+      // Outside the time that all have in common, each is taken to have been as fast as one alone.
+      for (const { rate, start, end } of all) together.products += rate * (end - start) - fair * (end - start - common);
+      together.ms += common;
+      gain = together.products / together.ms / fair;
     }
     return gain;
   }
 
-  /** Tells every stage its part, and the ports that lead to and from it. */
+  /** Tells every stage its part, and those beside each other how to reach each other. */
   private connect(): void {
-    const ring = this.stages.map(() => new MessageChannel());
-    const back = new MessageChannel();
+    let from: MessagePort | undefined;
     this.stages.forEach((stage, i) => {
-      const [from, to] = [(ring[i] as MessageChannel).port2, (ring[i + 1] ?? back).port1];
-      void stage.ask({ task: "part", index: i + 1, of: this.count, from, to }, [from, to]);
+      const { port1, port2 } = new MessageChannel();
+      const to = i + 1 < this.stages.length ? port1 : undefined;
+      void stage.ask({ task: "part", index: i + 1, of: this.count, from, to }, [from, to].filter((port) => port !== undefined));
+      from = port2;
     });
-    this.next = ring[0]?.port1;
-    back.port2.onmessage = ({ data }: MessageEvent<Passed>) => {
-      const sent = this.waiting.shift();
-      if ("error" in data) sent?.reject(data.lost ? lost(data.error.message) : fromPlain(data.error));
-      else sent?.resolve(data.hidden);
-    };
+  }
+
+  /** Takes what the last stage passes on: the answer to the oldest activations that were sent. */
+  private back(what: Passed): void {
+    const sent = this.waiting.shift();
+    if ("error" in what) sent?.reject(what.lost ? lost(what.error.message) : fromPlain(what.error));
+    else sent?.resolve(what.hidden);
   }
 
   private fail(error: HomefireError): void {
@@ -178,24 +199,27 @@ export class Stages {
         void all({ task: "beginFile", bytes, name });
       },
       pushHeader: async (chunk) => {
-        const state = await loader.pushHeader(chunk);
-        await all({ task: "pushHeader", bytes: chunk });
+        const there = all({ task: "pushHeader", bytes: chunk });
+        there.catch(() => undefined);
+        const state = loader.pushHeader(chunk);
+        await there;
         return state;
       },
       push: async (chunk) => {
-        await loader.push(chunk);
+        // The stages first: they work while this worker does.
         for (const stage of stages) {
           for (const [start, end] of piecesOf(stage.wanted, file, at, chunk.length)) {
             await stage.push(at + start, chunk.slice(start, end) as Uint8Array<ArrayBuffer>);
           }
         }
+        await loader.push(chunk);
         at += chunk.length;
         // With the header whole, each knows what it wants.
         if (stages[0]?.wanted || !loader.progress().expectedBytes) return;
         for (const stage of stages) stage.wanted = (await stage.ask({ task: "wanted" })) as Float64Array;
       },
       endOfFile: async () => {
-        await loader.endOfFile();
+        loader.endOfFile();
         for (const stage of stages) await stage.settle();
         await all({ task: "endOfFile", at });
         file++;
@@ -210,11 +234,14 @@ export class Stages {
 
   /** Sends activations through all stages. What was sent first is answered first. */
   readonly send = (position: number, hidden: Float32Array, rows: Int32Array): Promise<Float32Array> => {
-    if (this.dead) return Promise.reject(this.dead);
-    return new Promise((resolve, reject) => {
+    const answer = new Promise<Float32Array>((resolve, reject) => {
+      if (this.dead) return reject(this.dead);
       this.waiting.push({ resolve, reject });
-      this.next?.postMessage({ position, hidden, rows } satisfies Passed, [hidden.buffer]);
+      this.stages[0]?.pass({ position, hidden, rows });
     });
+    // Of chunks after one that failed nobody wants to hear.
+    answer.catch(() => undefined);
+    return answer;
   };
 
   /** What one token launches in them, in order. */

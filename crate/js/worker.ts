@@ -5,7 +5,7 @@ import { HomefireError, toPlain } from "./errors.js";
 import type { DeviceHere, WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
 import { chunkOf, readParts } from "./loader.js";
 import type { Call, Compiled, Event, ModelCall, Prompt, WireEmbed, WireGenerate, WireLoad } from "./messages.js";
-import { type StageTask, work } from "./stage.js";
+import { type ToStage, work } from "./stage.js";
 import { sharing, Stages } from "./stages.js";
 import { renderChat } from "./template.js";
 import { beThread, noThreads, startThreads, threadCount, type ThreadStart } from "./threads.js";
@@ -15,7 +15,7 @@ import type { WireRun, WireValue } from "./wire.js";
 
 interface Scope {
   postMessage(event: Event, transfer?: Transferable[]): void;
-  onmessage: ((message: MessageEvent<Call | ThreadStart | StageTask>) => void) | null;
+  onmessage: ((message: MessageEvent<Call | ThreadStart | ToStage>) => void) | null;
   fetch: typeof fetch;
 }
 const scope = self as unknown as Scope;
@@ -307,7 +307,8 @@ async function generate(id: number, hosted: Hosted, prompt: Prompt, options: Wir
         scope.postMessage({ id, piece: { text, ids: Array.from(ids), ...(logprobs ? { logprobs } : {}) } });
       }
       if (done) return scope.postMessage({ id, done });
-      await turn();
+      // A token of a model with stages has waited for a message already.
+      if (ids.length === 0 || !hosted.stages) await turn();
       if (cancelled.has(id)) throw new HomefireError("cancelled", "The generation was cancelled.");
     }
   } finally {

@@ -333,7 +333,8 @@ impl Model for TextModel {
         let outputs: &[&str] = match want {
             Want::Argmax => &["argmax"],
             Want::TopK(_) => &["top_logits", "top_ids"],
-            Want::Nothing | Want::Logits => &["logits"],
+            Want::Nothing => &["hidden"],
+            Want::Logits => &["logits"],
         };
         if want == Want::Nothing && self.later.is_some() {
             self.send(ids, start, Rows::Last).await?;

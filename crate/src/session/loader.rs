@@ -304,7 +304,7 @@ impl Loading {
         let mut session = Session::new(graph.clone(), backend);
         // A GPU compiles its kernels while the weights come.
         if let (Kind::Language(..), true) = (&kind, options.part.is_whole()) {
-            for (outputs, n) in [(&["argmax"][..], 1), (&["logits"], 64), (&["top_logits", "top_ids"], 1)] {
+            for (outputs, n) in [(&["argmax"][..], 1), (&["hidden"], 64), (&["top_logits", "top_ids"], 1)] {
                 session.prepare(outputs, token_sizes(n))?;
             }
         }

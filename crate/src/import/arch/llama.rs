@@ -164,9 +164,7 @@ pub fn build(gguf: &Gguf, options: ArchOptions) -> Result<LanguageModel> {
         let rows = b.graph.input("rows", many("n"));
         x = b.graph.apply1("wanted_rows", Gather, &[x, rows])?;
     }
-    if !part.is_whole() {
-        b.graph.output("hidden", x);
-    }
+    b.graph.output("hidden", x);
     if let Some(embedding) = embedding {
         let wanted = if part.is_whole() { x } else { b.graph.input("wanted", hidden("n")) };
         head(&mut b, &config, wanted, embedding, vocabulary_size)?;

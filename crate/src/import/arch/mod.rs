@@ -12,13 +12,13 @@ use std::ops::Range;
 
 /// A language model's graph with what the token loop needs to know of it.
 pub struct LanguageModel {
-    /// Inputs `tokens` i32 `[s]`, `position` i32 `[1]`, `rows` i32 `[n]`. Outputs, of those rows: `logits` f32
-    /// `[n, vocabulary]`, `argmax` i32 `[n]`, and the largest logits in order, `top_logits` f32 and `top_ids`
-    /// i32 `[n, k]`.
+    /// Inputs `tokens` i32 `[s]`, `position` i32 `[1]`, `rows` i32 `[n]`. Outputs, of those rows: `hidden` f32
+    /// `[n, hidden_dim]`, what the last layer gives; `logits` f32 `[n, vocabulary]`, `argmax` i32 `[n]`, and the largest
+    /// logits in order, `top_logits` f32 and `top_ids` i32 `[n, k]`.
     ///
-    /// The graph of a [part](ArchOptions::part) hands on its output `hidden` f32 `[s, hidden_dim]`, of the last part only
-    /// the `rows`. The first makes it of `tokens`, the others of their input `hidden`; what the last one gives is
-    /// the first one's input `wanted` f32 `[n, hidden_dim]`, of which it makes the other outputs.
+    /// Of a [part](ArchOptions::part) that is not the last, `hidden` is `[s, hidden_dim]`, and the input of that name of the
+    /// next part, which takes it instead of `tokens`. What the last part gives is the first one's input `wanted`, of which it
+    /// makes the other outputs.
     pub graph: Graph,
     /// Tokens that the KV cache holds.
     pub context_length: usize,
