@@ -43,24 +43,25 @@ class Stage {
       const why = event.message || "its script could not be loaded";
       this.dead = this.started ? lost(why) : new HomefireError("internal", why);
       for (const { reject } of this.open.splice(0)) reject(this.dead);
-      died(this.dead);
+      if (this.started) died(this.dead);
     };
     this.ready = this.ask({ task: "open", compiled, options }).then(() => {
       this.started = true;
     });
-    this.ready.catch(() => undefined);
   }
 
   /** Settles when it has started. */
   readonly ready: Promise<void>;
-  private started = false;
+  started = false;
 
   ask(task: Task, transfer: Transferable[] = []): Promise<unknown> {
-    if (this.dead) return Promise.reject(this.dead);
-    const answer = new Promise((resolve, reject) => this.open.push({ resolve, reject }));
+    const answer = new Promise((resolve, reject) => {
+      if (this.dead) return reject(this.dead);
+      this.open.push({ resolve, reject });
+      this.post(task, transfer);
+    });
     // Whoever waits for it hears of a failure; nobody need wait.
     answer.catch(() => undefined);
-    this.post(task, transfer);
     return answer;
   }
 
@@ -106,15 +107,17 @@ export class Stages {
     const all = new Stages();
     let late: ReturnType<typeof setTimeout> | undefined;
     try {
-      const started = Array.from({ length: Math.min(count, MOST) - 1 }, () => {
-        const stage = new Stage(compiled, options, (what) => all.back(what), (error) => all.fail(error));
-        all.stages.push(stage);
-        return stage.ready;
+      for (let i = 1; i < Math.min(count, MOST); i++) {
+        all.stages.push(new Stage(compiled, options, (what) => all.back(what), (error) => all.fail(error)));
+      }
+      const patience = new Promise((resolve) => {
+        late = setTimeout(resolve, PATIENCE_MS, [{ status: "rejected", reason: new HomefireError("internal", "it did not answer in time") }]);
       });
-      const patience = new Promise((_, reject) => {
-        late = setTimeout(reject, PATIENCE_MS, new HomefireError("internal", "it did not answer in time"));
-      });
-      await Promise.race([Promise.all(started), patience]);
+      const started = (await Promise.race([Promise.allSettled(all.stages.map(({ ready }) => ready)), patience])) as PromiseSettledResult<void>[];
+      const lame = started.find((outcome) => outcome.status === "rejected");
+      for (const stage of all.stages) if (!stage.started) stage.end();
+      all.stages = all.stages.filter((stage) => stage.started);
+      if (lame && all.stages.length === 0) throw lame.reason;
       const gain = await all.tried(glue);
       // A worker is worth having if it computes at least three tenths of what one alone does.
       const useful = Math.min(all.stages.length, Math.floor(gain + 0.7) - 1);

@@ -355,8 +355,13 @@ impl Loading {
         let end = at + chunk.len() as u64;
         while let Some(&index) = self.order.get(self.next) {
             let tensor = &self.tensors[index];
-            if tensor.file != file {
+            if tensor.file > file {
                 break;
+            }
+            if tensor.file < file {
+                // The end of that file was skipped.
+                self.next += 1;
+                continue;
             }
             let (start, stop) = (tensor.offset.max(at), (tensor.offset + tensor.n_bytes).min(end));
             if start < stop {
