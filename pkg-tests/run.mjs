@@ -50,7 +50,7 @@ const [{ filename }] = JSON.parse(command(at('.'), 'npm', 'pack', '--json', '--s
 const tarball = path.join(out, filename);
 
 /** The checks that run in pages. */
-const PAGE = ['checks.mjs', 'encoders.mjs', 'networks.mjs', 'ort.mjs', 'tasks.mjs', 'threads.mjs', 'truth.mjs'];
+const PAGE = ['checks.mjs', 'encoders.mjs', 'networks.mjs', 'ort.mjs', 'stages.mjs', 'tasks.mjs', 'threads.mjs', 'truth.mjs'];
 
 /** A folder with the package installed, a page, and its script. */
 function consumer(name, specifier = 'homefire') {
@@ -162,13 +162,26 @@ await check('without isolation there is one thread, and the model says why', asy
   await drive(plain, 'smoke', { isolate: false });
   return drive(plain, 'fewerThreads', { isolate: false, count: 1, saying: 'not cross-origin isolated' });
 });
-await check('a thread that cannot start is done without', async () => {
-  const folder = consumer('lame', './node_modules/homefire/dist/index.js');
+/** A consumer whose workers begin with another script. */
+function patched(name, script) {
+  const folder = consumer(name, './node_modules/homefire/dist/index.js');
   const worker = path.join(folder, 'node_modules/homefire/dist/worker.js');
-  // Of the workers that it starts, the first has no script.
-  const lame = '{ let n = 0; const Real = self.Worker; self.Worker = function (url, o) { return new Real(n++ ? url : "/missing.js", o); }; }\n';
-  fs.writeFileSync(worker, lame + fs.readFileSync(worker, 'utf8'));
-  return drive(folder, 'fewerThreads', { wanted: 3, count: 2, saying: '2 threads: ' });
+  fs.writeFileSync(worker, `${script}\n${fs.readFileSync(worker, 'utf8')}`);
+  return folder;
+}
+/** Of the workers that a worker starts, the first has no script. */
+const lame = patched('lame', '{ let n = 0; const Real = self.Worker; self.Worker = function (url, o) { return new Real(n++ ? url : "/missing.js", o); }; }');
+await check('a thread that cannot start is done without', () =>
+  drive(lame, 'fewerThreads', { wanted: 3, count: 2, saying: '2 threads: ' }));
+await check('without isolation two workers share a language model', () => drive(plain, 'stages', { isolate: false }));
+await check('without isolation, a worker that cannot start is done without', () =>
+  drive(lame, 'noStages', { isolate: false, saying: 'another worker could not start' }));
+await check('without isolation, a worker with layers that fails', () =>
+  drive(patched('failing', '{ let n = 0; self.addEventListener("message", ({ data }) => { if ("pass" in data && ++n === 3) throw new Error("out of luck"); }); }'), 'stageFails', { isolate: false }));
+await check('canary: wrong activations are seen', async () => {
+  const folder = patched('wrong', 'self.addEventListener("message", ({ data }) => { if (data.pass) data.pass.hidden[7] += 0.5; });');
+  const error = await drive(folder, 'stages', { isolate: false }).then(() => null, (e) => e);
+  if (!/answer 0 is/.test(String(error))) throw new Error(`not the expected error: ${String(error).slice(0, 300)}`);
 });
 await check('a model in shards', () => drive(plain, 'shards'));
 await check('encoders', () => drive(plain, 'encoder'));
@@ -234,11 +247,8 @@ await check('task microphone', () => drive(plain, 'microphone', { using: ears })
 await check('CPU: greedy tokens are the reference\'s', () => drive(plain, 'greedy'));
 await check('CPU: perplexity', () => drive(plain, 'perplexity'));
 await check('CPU: perplexity with plain SIMD', async () => {
-  const folder = consumer('simd', './node_modules/homefire/dist/index.js');
-  const worker = path.join(folder, 'node_modules/homefire/dist/worker.js');
   // As in a browser without relaxed SIMD: the module with its dot product (0xfd 0x112) is not valid.
-  const without = 'const { validate } = WebAssembly; WebAssembly.validate = (b) => !b.includes(0x92) && validate(b);\n';
-  fs.writeFileSync(worker, without + fs.readFileSync(worker, 'utf8'));
+  const folder = patched('simd', 'const { validate } = WebAssembly; WebAssembly.validate = (b) => !b.includes(0x92) && validate(b);');
   const told = await drive(folder, 'perplexity');
   if (!/on simd,/.test(told)) throw new Error(`another variant ran: ${told}`);
   return told;

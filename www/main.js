@@ -84,8 +84,8 @@ function showBadge(device) {
   badge.dataset.kind = device?.kind ?? "";
   badge.dataset.variant = device?.variant ?? "";
   badge.title = device?.reason ?? "";
-  const threads = device?.kind === "cpu" && device.threads > 1 ? `${device.threads} threads` : "";
-  badge.textContent = device ? [deviceWord(device.kind), device.variant, threads].filter(Boolean).join(" · ") : "";
+  const many = device?.threads > 1 ? `${device.threads} threads` : device?.workers > 1 ? `${device.workers} workers` : "";
+  badge.textContent = device ? [deviceWord(device.kind), device.variant, device.kind === "cpu" && many].filter(Boolean).join(" · ") : "";
   badge.hidden = device === null;
 }
 

@@ -42,7 +42,7 @@ export function showFacts(list, info) {
       ["Weights", `${parameters} parameters, ${info.quantization}`],
       ["Context", `${info.contextLength.toLocaleString("en")} tokens`],
       ["Runs on", [device.kind === "webgpu" ? "GPU" : "CPU", device.adapter, device.variant,
-        device.kind === "cpu" && `${device.threads} ${device.threads === 1 ? "thread" : "threads"}`].filter(Boolean).join(", ")],
+        device.kind === "cpu" && (device.workers > 1 ? `${device.workers} workers` : `${device.threads} ${device.threads === 1 ? "thread" : "threads"}`)].filter(Boolean).join(", ")],
       ["Because", device.reason],
     );
   } else {

@@ -4,9 +4,14 @@ import type { WireTensor } from "./tensor.js";
 import type { WireValue } from "./wire.js";
 import type { Ending, WireEmbed, WireGenerate } from "./messages.js";
 
+/** The device of one worker. */
+export type DeviceHere = Omit<DeviceInfo, "workers">;
+type Here<T extends { device: DeviceInfo }> = Omit<T, "device"> & { device: DeviceHere };
+export type ProfileHere = Here<Profile>;
+
 export interface WasmLoader {
   /** Picks the device and tests it; before the first `push`. */
-  openDevice(): Promise<Omit<DeviceInfo, "threads">>;
+  openDevice(): Promise<Omit<DeviceHere, "threads">>;
   /** Whether a file is wanted beside the ONNX file that has come. */
   wantsFile(name: string | undefined): boolean;
   /** Says which file comes next, and how many bytes it has, where that is known. */
@@ -17,8 +22,16 @@ export interface WasmLoader {
   push(chunk: Uint8Array): Promise<void>;
   /** A file ended: fails when bytes of it are missing. */
   endOfFile(): void;
+  /** Loads of a language model the part `index` of `of` alone; before the first byte. */
+  share(index: number, of: number): void;
+  /** The bytes that are wanted behind the headers, once these are there: file, start, end, and so on. */
+  wanted(): Float64Array | undefined;
+  /** Passes over bytes that are not wanted. */
+  skip(n: number): void;
   progress(): { loadedBytes: number; expectedBytes?: number | null; tensor?: string | null };
-  finish(): WasmModel;
+  /** The language model; of its first part, with the way to the others. */
+  finish(later: Later | undefined): WasmModel;
+  finishLayers(): WasmLayers;
   /** Whether the model turns texts into vectors. */
   isEncoder(): boolean;
   finishEncoder(): WasmEncoder;
@@ -28,8 +41,18 @@ export interface WasmLoader {
   free(): void;
 }
 
+/** Takes activations through layers that are elsewhere: those of tokens from `position` on, `[tokens, n]`; promises `rows` of what comes out. */
+export type Later = (position: number, hidden: Float32Array, rows: Int32Array) => Promise<Float32Array>;
+
+/** Layers of a language model that are not its first. */
+export interface WasmLayers {
+  /** What the next layers want, or behind the last one the `rows`. */
+  run(position: number, hidden: Float32Array, rows: Int32Array): Float32Array<ArrayBuffer>;
+  profile(): Profile["nodes"];
+}
+
 export interface WasmNetwork {
-  info(): Pick<ModelInfo, "kind" | "architecture" | "bytes" | "layers" | "device" | "inputs" | "outputs" | "metadata">;
+  info(): Pick<Here<ModelInfo>, "kind" | "architecture" | "bytes" | "layers" | "device" | "inputs" | "outputs" | "metadata">;
   /** Whether runs measure each launch from now on. */
   timeLaunches(on: boolean): void;
   /** Runs on values by name; the outputs come in order, those to keep as their numbers. A loop asks `pause` now and then whether it goes on. */
@@ -37,16 +60,16 @@ export interface WasmNetwork {
   /** A kept tensor. */
   read(kept: number): Promise<WireTensor>;
   drop(kept: number): void;
-  profile(): Profile;
+  profile(): ProfileHere;
   free(): void;
 }
 
 export interface WasmEncoder {
-  info(): Omit<ModelInfo, "inputs" | "outputs" | "metadata" | "quantization" | "hasChatTemplate">;
+  info(): Omit<Here<ModelInfo>, "inputs" | "outputs" | "metadata" | "quantization" | "hasChatTemplate">;
   tokenize(text: string, special: boolean): Uint32Array;
   detokenize(ids: Uint32Array): string;
   begin(texts: string[], options: WireEmbed): WasmEmbedding;
-  profile(): Profile;
+  profile(): ProfileHere;
   free(): void;
 }
 
@@ -70,14 +93,15 @@ export interface WasmGeneration {
 }
 
 export interface WasmModel {
-  info(): Omit<ModelInfo, "inputs" | "outputs" | "metadata">;
+  info(): Omit<Here<ModelInfo>, "inputs" | "outputs" | "metadata">;
   chatTemplate(): { template?: string | null; bosToken?: string | null; eosToken?: string | null };
   tokenize(text: string, special: boolean): Uint32Array;
   /** The ids of a text, behind the token that the model wants at the beginning. */
   promptIds(text: string): Uint32Array;
   detokenize(ids: Uint32Array): string;
   generate(ids: Uint32Array, options: WireGenerate): WasmGeneration;
-  profile(): Profile;
+  /** With what later layers do for a token. */
+  profile(later: Profile["nodes"]): ProfileHere;
   /** Log-probabilities of all ids but the first. */
   score(ids: Uint32Array): Promise<Float32Array>;
   free(): void;
@@ -88,6 +112,8 @@ export interface Glue {
   /** The memory is that of the threads' variants: left out, it is made. */
   default(init: { module_or_path: WebAssembly.Module; memory?: WebAssembly.Memory }): Promise<{ memory: WebAssembly.Memory }>;
   Loader: new (options: { device: string; contextLength?: number; exact: boolean }) => WasmLoader;
+  /** How fast this worker computes for so many milliseconds. */
+  tryRate(ms: number): number;
 }
 
 /** The same for a variant with threads. */

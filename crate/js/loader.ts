@@ -26,9 +26,15 @@ interface Waiting {
   open(): Promise<Opened>;
 }
 
+/** What takes the bytes of files in order: a loader, or several. */
+export interface Sink extends Pick<WasmLoader, "wantsFile" | "beginFile" | "push" | "progress"> {
+  pushHeader(chunk: Uint8Array): ReturnType<WasmLoader["pushHeader"]> | Promise<ReturnType<WasmLoader["pushHeader"]>>;
+  endOfFile(): void | Promise<void>;
+}
+
 /** Reads every part into `loader`, reporting on the way; ends where `stopped` throws. */
 export async function readParts(
-  loader: WasmLoader,
+  loader: Sink,
   parts: readonly WirePart[],
   pull: Pull,
   report: (progress: Progress) => void,
@@ -78,7 +84,7 @@ export async function readParts(
         if (performance.now() - last > 50) tell("download");
       }
     }
-    loader.endOfFile();
+    await loader.endOfFile();
   }
   tell("download");
   return tell;
@@ -93,7 +99,7 @@ const waiting = (part: WirePart, pull: Pull): Waiting => ({
 });
 
 /** The parts in the order in which they are read: an ONNX file, by its name or else by what is in it, is the first. */
-async function inOrder(loader: WasmLoader, parts: readonly WirePart[], pull: Pull): Promise<Waiting[]> {
+async function inOrder(loader: Sink, parts: readonly WirePart[], pull: Pull): Promise<Waiting[]> {
   const named = parts.findIndex(isOnnx);
   const { files, network } = named < 0 ? await readHeaders(loader, parts, pull) : { files: [], network: named };
   const all = parts.map((part, index) => files[index] ?? waiting(part, pull));
@@ -101,7 +107,7 @@ async function inOrder(loader: WasmLoader, parts: readonly WirePart[], pull: Pul
 }
 
 /** Gives `loader` the header of every part, until one is an ONNX file. What comes back reads each part from its beginning. */
-async function readHeaders(loader: WasmLoader, parts: readonly WirePart[], pull: Pull): Promise<{ files: Waiting[]; network?: number }> {
+async function readHeaders(loader: Sink, parts: readonly WirePart[], pull: Pull): Promise<{ files: Waiting[]; network?: number }> {
   const files: Waiting[] = [];
   // Of a file that may yet be the data of a network.
   let unknown: { error: unknown } | undefined;
@@ -125,14 +131,14 @@ async function readHeaders(loader: WasmLoader, parts: readonly WirePart[], pull:
       if (step.done) {
         // Now its length is known, and a header may end where the file does.
         loader.beginFile(length, part.name);
-        state = loader.pushHeader(new Uint8Array());
+        state = await loader.pushHeader(new Uint8Array());
         break;
       }
       // Of what is opened anew nothing is kept: its chunks share one buffer.
       if ("pull" in part) read.push(step.value);
       length += step.value.length;
       try {
-        state = loader.pushHeader(step.value);
+        state = await loader.pushHeader(step.value);
       } catch (error) {
         unknown ??= { error };
         state = "unknown";

@@ -41,8 +41,9 @@ export interface LoadOptions {
   exact?: boolean;
   /**
    * How many threads the CPU may use, 1 to 64; by default as many as the machine has cores, of more than four the half,
-   * eight at most. More than one needs a page that is cross-origin isolated; `info.device` says how many there are, and why.
-   * In a `Runtime` its first load decides.
+   * eight at most. More than one needs a page that is cross-origin isolated; elsewhere up to four workers share the layers of a
+   * language model, if that makes it faster. `info.device` says how many there are, and why.
+   * In a `Runtime` its first load decides on threads.
    */
   threads?: number;
 }
@@ -56,6 +57,8 @@ export interface DeviceInfo {
   variant: string;
   /** The threads that the CPU's part runs on. */
   threads: number;
+  /** The workers that share a language model's layers, each in a memory of its own, where there can be no threads. */
+  workers: number;
 }
 
 /** What a model is. What only models of another kind have is 0, empty or false. */

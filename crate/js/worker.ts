@@ -2,9 +2,11 @@
 // asked is done one after the other; between two steps of a generation the event loop turns, so a cancel arrives
 // within one token.
 import { HomefireError, toPlain } from "./errors.js";
-import type { WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
+import type { DeviceHere, WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
 import { chunkOf, readParts } from "./loader.js";
 import type { Call, Compiled, Event, ModelCall, Prompt, WireEmbed, WireGenerate, WireLoad } from "./messages.js";
+import { type ToStage, work } from "./stage.js";
+import { sharing, Stages } from "./stages.js";
 import { renderChat } from "./template.js";
 import { beThread, noThreads, startThreads, threadCount, type ThreadStart } from "./threads.js";
 import type { ModelInfo } from "./types.js";
@@ -13,7 +15,7 @@ import type { WireRun, WireValue } from "./wire.js";
 
 interface Scope {
   postMessage(event: Event, transfer?: Transferable[]): void;
-  onmessage: ((message: MessageEvent<Call | ThreadStart>) => void) | null;
+  onmessage: ((message: MessageEvent<Call | ThreadStart | ToStage>) => void) | null;
   fetch: typeof fetch;
 }
 const scope = self as unknown as Scope;
@@ -23,6 +25,8 @@ interface Hosted {
   language?: WasmModel;
   network?: WasmNetwork;
   encoder?: WasmEncoder;
+  /** The workers that have a language model's later layers. */
+  stages?: Stages | undefined;
   template?: { template: string | undefined; bosToken: string | undefined; eosToken: string | undefined };
   /** Settles when everything asked so far is done. */
   queue: Promise<void>;
@@ -36,6 +40,7 @@ let opened: Promise<Ready> | undefined;
 
 scope.onmessage = ({ data }) => {
   if (data.call === "thread") void beThread(data);
+  else if (data.call === "stage") work(data);
   else if (data.call === "cancel") {
     // A model that the page does not wait for any more.
     if (models.has(data.id)) close(data.id);
@@ -82,7 +87,10 @@ async function asked(id: number, hosted: Hosted | undefined, model: number, call
   else if (call.call === "drop") {
     network(hosted).drop(call.kept);
     reply(undefined);
-  } else if (call.call === "profile") reply((hosted.network ?? hosted.encoder ?? language(hosted)).profile());
+  } else if (call.call === "profile") {
+    const profile = (hosted.network ?? hosted.encoder)?.profile() ?? language(hosted).profile((await hosted.stages?.profile()) ?? []);
+    reply({ ...profile, device: { ...profile.device, workers: hosted.stages?.count ?? 1 } });
+  }
   else if (call.call === "tokenize") reply((hosted.encoder ?? language(hosted)).tokenize(call.text, call.special));
   else if (call.call === "detokenize") reply((hosted.encoder ?? language(hosted)).detokenize(call.ids));
   else if (call.call === "score") {
@@ -108,6 +116,7 @@ function network({ network }: Hosted): WasmNetwork {
 function close(model: number): void {
   const hosted = models.get(model);
   models.delete(model);
+  hosted?.stages?.close();
   hosted?.language?.free();
   hosted?.network?.free();
   hosted?.encoder?.free();
@@ -118,19 +127,21 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
     if (cancelled.has(id)) throw new HomefireError("cancelled", "Loading was cancelled.");
   };
   opened ??= start(known, options.threads);
-  const { glue, compiled, threads } = await opened.catch((thrown) => {
+  const { glue, compiled, memory, threads } = await opened.catch((thrown) => {
     opened = undefined;
     throw thrown;
   });
   if (compiled.module !== known?.module) scope.postMessage({ id, compiled });
   if (options.network === "none") forbidNetwork();
-  const loader = new glue.Loader({
-    device: options.device,
-    exact: options.exact,
-    ...(options.contextLength === undefined ? {} : { contextLength: options.contextLength }),
-  });
+  const kept = { exact: options.exact, ...(options.contextLength === undefined ? {} : { contextLength: options.contextLength }) };
+  const loader = new glue.Loader({ device: options.device, ...kept });
+  let stages: Stages | string | undefined;
+  let loaded = false;
   try {
     const device = await loader.openDevice();
+    const count = threadCount(options.threads);
+    const shared = memory === undefined && count > 1 && device.kind === "cpu";
+    const sink = shared ? sharing(loader, () => Stages.start(count, glue, compiled, kept), (outcome) => (stages = outcome)) : loader;
     const pull = (part: number): Promise<Uint8Array | null> =>
       new Promise((resolve, reject) => {
         chunks.set(id, ({ bytes, error }) => {
@@ -142,21 +153,26 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
         });
         scope.postMessage({ id, pull: part });
       });
-    const tell = await readParts(loader, options.parts, pull, (progress) => scope.postMessage({ id, progress }), stopped);
+    const tell = await readParts(sink, options.parts, pull, (progress) => scope.postMessage({ id, progress }), stopped);
     tell("compile");
     const alone = await threads;
     const hosted: Hosted = { queue: Promise.resolve() };
+    const described = (device: DeviceHere): ModelInfo["device"] => deviceOf(device, alone, stages);
     let value: ModelInfo;
     if (loader.isNetwork()) {
       hosted.network = loader.finishNetwork();
       const info = hosted.network.info();
-      value = { ...NO_LANGUAGE, ...info, device: described({ ...device, ...info.device }, alone) };
+      value = { ...NO_LANGUAGE, ...info, device: described({ ...device, ...info.device }) };
     } else if (loader.isEncoder()) {
       hosted.encoder = loader.finishEncoder();
       const info = hosted.encoder.info();
-      value = { ...NO_LANGUAGE, ...info, device: described({ ...device, ...info.device }, alone), inputs: [], outputs: [] };
+      value = { ...NO_LANGUAGE, ...info, device: described({ ...device, ...info.device }), inputs: [], outputs: [] };
     } else {
-      hosted.language = loader.finish();
+      if (typeof stages === "object") {
+        await stages.finish();
+        hosted.stages = stages;
+      }
+      hosted.language = loader.finish(hosted.stages?.send);
       const own = hosted.language.chatTemplate();
       hosted.template = {
         template: options.chatTemplate ?? own.template ?? undefined,
@@ -165,14 +181,16 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
       };
       const info = hosted.language.info();
       const hasChatTemplate = hosted.template.template !== undefined;
-      value = { ...info, embeddingLength: 0, device: described({ ...device, ...info.device }, alone), hasChatTemplate, inputs: [], outputs: [], metadata: {} };
+      value = { ...info, embeddingLength: 0, device: described({ ...device, ...info.device }), hasChatTemplate, inputs: [], outputs: [], metadata: {} };
     }
     models.set(id, hosted);
+    loaded = true;
     if (cancelled.has(id)) return close(id);
     tell("ready");
     scope.postMessage({ id, value });
   } finally {
     chunks.delete(id);
+    if (!loaded && typeof stages === "object") stages.close();
     try {
       loader.free();
     } catch {
@@ -181,9 +199,13 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
   }
 }
 
-/** The device, with what came of its threads. */
-function described(device: ModelInfo["device"], alone: string | undefined): ModelInfo["device"] {
-  return alone === undefined ? device : { ...device, reason: `${device.reason}; ${device.threads === 1 ? "one thread" : `${device.threads} threads`}: ${alone}` };
+/** The device, with what came of its threads and, of a language model, of the workers that were to share it. */
+function deviceOf(device: DeviceHere, alone: string | undefined, stages: Stages | string | undefined): ModelInfo["device"] {
+  const workers = typeof stages === "object" ? stages.count : 1;
+  if (alone === undefined) return { ...device, workers };
+  const some = workers > 1 ? `${workers} workers share the layers` : device.threads === 1 ? "one thread" : `${device.threads} threads`;
+  const why = typeof stages === "string" ? `${alone}, and ${stages}` : alone;
+  return { ...device, workers, reason: `${device.reason}; ${some}: ${why}` };
 }
 
 /** The wasm, and what came of its threads: why there are none, or fewer than wanted. */
@@ -285,7 +307,8 @@ async function generate(id: number, hosted: Hosted, prompt: Prompt, options: Wir
         scope.postMessage({ id, piece: { text, ids: Array.from(ids), ...(logprobs ? { logprobs } : {}) } });
       }
       if (done) return scope.postMessage({ id, done });
-      await turn();
+      // A token of a model with stages has waited for a message already.
+      if (ids.length === 0 || !hosted.stages) await turn();
       if (cancelled.has(id)) throw new HomefireError("cancelled", "The generation was cancelled.");
     }
   } finally {

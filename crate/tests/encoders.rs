@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Loads files in chunks of `chunk` bytes: all headers first, then each file.
 fn load(files: &[Vec<u8>], chunk: usize) -> Result<Encoder> {
-    let mut loader = Loader::new(LoaderOptions { context_length: None, exact: true });
+    let mut loader = Loader::new(LoaderOptions { context_length: None, exact: true, ..Default::default() });
     for file in files {
         loader.begin_file(Some(file.len() as u64));
         for chunk in file.chunks(chunk) {

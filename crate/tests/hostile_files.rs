@@ -178,7 +178,8 @@ fn mutated_models_load_or_fail_with_an_error() {
         mutate(&mut bytes, &mut random);
         bytes.extend(&file[header..]);
         let (largest, outcome) = largest_of(|| -> Result<_, Error> {
-            let mut loader = Loader::new(LoaderOptions { context_length: Some(32), exact: false });
+            let mut loader =
+                Loader::new(LoaderOptions { context_length: Some(32), exact: false, ..Default::default() });
             loader.begin_file(Some(bytes.len() as u64));
             bytes.chunks(50_000).try_for_each(|chunk| loader.push(chunk))?;
             loader.end_file()?;

@@ -3,8 +3,10 @@
 
 use homefire::error::{Error, ErrorKind};
 use homefire::formats::gguf::{Gguf, Parsed};
-use homefire::generate::{Rows, TextModel};
+use homefire::generate::{Layers, Rows, TextModel};
+use homefire::import::arch::Part;
 use homefire::session::{HeaderState, Loader, LoaderOptions};
+use homefire::tensor::Tensor;
 use std::path::Path;
 
 fn tiny(name: &str) -> Vec<u8> {
@@ -73,7 +75,8 @@ fn split(bytes: &[u8], sizes: &[usize]) -> Vec<Vec<u8>> {
 
 /// Loads as the package does: all headers, then all files, in chunks.
 fn load(files: &[&[u8]], chunk: usize) -> Result<TextModel, Error> {
-    let mut loader = Loader::new(LoaderOptions { context_length: Some(64), exact: true });
+    let mut loader =
+        Loader::new(LoaderOptions { context_length: Some(64), exact: true, ..Default::default() });
     if files.len() > 1 {
         for file in files {
             loader.begin_file(Some(file.len() as u64));
@@ -99,6 +102,56 @@ fn logits(mut model: TextModel) -> Vec<f32> {
 
 fn refused(files: &[&[u8]]) -> Error {
     load(files, 1000).err().expect("the shards were accepted")
+}
+
+/// The second half of a model's layers, from files of which only what is wanted comes, applied to some activations.
+fn second_half(files: &[&[u8]]) -> Vec<f32> {
+    let mut loader =
+        Loader::new(LoaderOptions { context_length: Some(64), exact: true, ..Default::default() });
+    loader.set_part(Part { index: 1, of: 2 }).unwrap();
+    for file in files {
+        loader.begin_file(Some(file.len() as u64));
+        while loader.push_header(file).unwrap() == HeaderState::More {}
+    }
+    let mut wanted = None;
+    for (number, file) in files.iter().enumerate() {
+        loader.begin_file(Some(file.len() as u64));
+        if wanted.is_none() {
+            loader.push(&file[..40]).unwrap();
+            loader.skip(file.len() as u64 - 40);
+            wanted = loader.wanted();
+            // The first shard has no tensors.
+            assert!(wanted.as_ref().unwrap().iter().all(|(file, _)| *file > 0));
+        } else {
+            let mut at = 0;
+            for (_, range) in wanted.iter().flatten().filter(|(file, _)| *file == number) {
+                loader.skip(range.start - at);
+                loader.push(&file[range.start as usize..range.end as usize]).unwrap();
+                at = range.end;
+            }
+            loader.skip(file.len() as u64 - at);
+        }
+        loader.end_file().unwrap();
+    }
+    let mut layers = Layers::new(loader.finish().unwrap()).unwrap();
+    let n = layers.hidden_dim();
+    let hidden: Vec<f32> = (0..3 * n).map(|i| (i as f32 * 0.37).sin()).collect();
+    layers.run(0, Tensor::new(&[3, n], &hidden).unwrap(), &[1, 2]).unwrap().data::<f32>().unwrap().to_vec()
+}
+
+#[test]
+fn a_part_is_read_from_shards_by_what_it_wants() {
+    let whole = tiny("qwen3-q8_0.gguf");
+    let n = parsed(&whole).tensors.len();
+    let once = |sizes: &[usize]| {
+        let shards = split(&whole, sizes);
+        second_half(&shards.iter().map(|shard| &shard[..]).collect::<Vec<_>>())
+    };
+    let want = once(&[0, n]);
+    assert!(want.iter().all(|x| x.is_finite()) && want.iter().any(|x| x.abs() > 0.1));
+    for cut in 1..n {
+        assert_eq!(once(&[0, cut, n - cut]), want, "cut after {cut} tensors");
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn load(exact: bool, device: Device) -> Option<TextModel> {
         eprintln!("SKIPPED: {} is not there; `npm test` downloads it", path.display());
         return None;
     };
-    let options = LoaderOptions { context_length: Some(1024), exact };
+    let options = LoaderOptions { context_length: Some(1024), exact, ..Default::default() };
     Some(device::load(&bytes, 1_000_003, options, device).unwrap())
 }
 

@@ -20,7 +20,12 @@ fn load(name: &str, exact: bool, device: Device) -> Result<TextModel> {
 }
 
 fn load_bytes(bytes: &[u8], exact: bool, device: Device) -> Result<TextModel> {
-    device::load(bytes, 10_007, LoaderOptions { context_length: Some(64), exact }, device)
+    device::load(
+        bytes,
+        10_007,
+        LoaderOptions { context_length: Some(64), exact, ..Default::default() },
+        device,
+    )
 }
 
 /// The largest difference to the reference logits, with the tokens fed `batch` at a time.

@@ -12,7 +12,7 @@ const CONFIG: &[u8] = include_bytes!("../../crate/tests/data/encoders/bert/confi
 const TOKENIZER: &[u8] = include_bytes!("../../crate/tests/data/encoders/bert/tokenizer.json");
 
 fn embed(weights: &[u8]) -> Result<()> {
-    let mut loader = Loader::new(LoaderOptions { context_length: None, exact: true });
+    let mut loader = Loader::new(LoaderOptions { context_length: None, exact: true, ..Default::default() });
     let files = [CONFIG, TOKENIZER, weights];
     for file in files {
         loader.begin_file(Some(file.len() as u64));

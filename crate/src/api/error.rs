@@ -3,7 +3,7 @@
 use js_sys::Reflect;
 use wasm_bindgen::JsValue;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 impl From<Error> for JsValue {
     fn from(error: Error) -> Self {
@@ -18,4 +18,14 @@ impl From<Error> for JsValue {
         }
         object.into()
     }
+}
+
+/// What a function of JavaScript threw.
+pub(super) fn thrown(value: JsValue) -> Error {
+    let text = |name: &str| Reflect::get(&value, &name.into()).ok().and_then(|found| found.as_string());
+    let kind = match text("kind").as_deref() {
+        Some("out-of-memory") => ErrorKind::OutOfMemory,
+        _ => ErrorKind::Internal,
+    };
+    Error::new(kind, text("message").unwrap_or_else(|| format!("{value:?}")))
 }

@@ -1,11 +1,13 @@
 //! `Loader`: picks the device, takes a file's bytes in order, gives the model.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
 
 use super::encoder::Encoder;
+use super::layers::{Elsewhere, Layers};
 use super::model::Model;
 use super::network::Network;
 use super::object::Object;
@@ -15,10 +17,11 @@ use crate::backend::gpu::{GpuDevice, self_test};
 use crate::embed;
 use crate::error::{Error, ErrorKind, Result, fail};
 use crate::formats::onnx::{self, DataFiles};
-use crate::generate::TextModel;
+use crate::generate::{self, LaterLayers, TextModel};
+use crate::import::arch::Part;
 use crate::kernels::threads::Threads;
 use crate::plan::Crossing;
-use crate::session::{self, Comparison, HeaderState, LoaderOptions, NetworkFile};
+use crate::session::{self, Comparison, HeaderState, Kind, LoaderOptions, NetworkFile};
 use crate::tensor::Chunk;
 
 /// Bytes of a network up to which its first run tries both devices: a larger one is worth a GPU.
@@ -105,8 +108,8 @@ impl Loader {
     pub fn new(options: &JsValue) -> std::result::Result<Loader, Error> {
         let options = Options(options);
         let exact = options.flag("exact", false)?;
-        let inner =
-            session::Loader::new(LoaderOptions { context_length: options.count("contextLength")?, exact });
+        let context_length = options.count("contextLength")?;
+        let inner = session::Loader::new(LoaderOptions { context_length, exact, ..Default::default() });
         let wanted = options.text("device")?.unwrap_or_else(|| "auto".to_string());
         Ok(Self {
             wanted,
@@ -136,6 +139,24 @@ impl Loader {
         let object = device.object().into();
         self.device = Some(device);
         Ok(object)
+    }
+
+    /// Loads of a language model the part `index` of `of` alone; before the first byte.
+    pub fn share(&mut self, index: usize, of: usize) -> std::result::Result<(), Error> {
+        self.inner()?.set_part(Part { index, of })
+    }
+
+    /// The bytes that are wanted behind the headers, once these are there: file, start and end of each range, in order.
+    pub fn wanted(&mut self) -> std::result::Result<Option<Vec<f64>>, Error> {
+        let ranges = self.inner()?.wanted();
+        let flat = |(file, range): (usize, Range<u64>)| [file as f64, range.start as f64, range.end as f64];
+        Ok(ranges.map(|ranges| ranges.into_iter().flat_map(flat).collect()))
+    }
+
+    /// Passes over bytes of the file that are not wanted.
+    pub fn skip(&mut self, n: f64) -> std::result::Result<(), Error> {
+        self.inner()?.skip(n as u64);
+        Ok(())
     }
 
     /// Whether a file of that name is wanted beside the ONNX file that has come.
@@ -267,11 +288,26 @@ impl Loader {
         Ok(Encoder::new(embed::Encoder::new(inner.finish()?)?, device))
     }
 
-    /// The language model. Fails when bytes are missing.
-    pub fn finish(&mut self) -> std::result::Result<Model, Error> {
+    /// The language model; of its first part, with the function that takes activations to the `later` ones. Fails when bytes
+    /// are missing.
+    pub fn finish(&mut self, later: Option<js_sys::Function>) -> std::result::Result<Model, Error> {
         let (inner, device) = self.loaded()?;
-        let model = TextModel::new(inner.finish()?)?;
+        let loaded = inner.finish()?;
+        let later = match (later, &loaded.kind) {
+            (Some(send), Kind::Language(_, model, _)) => {
+                Some(Box::new(Elsewhere { send, hidden_dim: model.hidden_dim }) as Box<dyn LaterLayers>)
+            }
+            _ => None,
+        };
+        let model = TextModel::with_later(loaded, later)?;
         Ok(Model { facts: Rc::clone(model.facts()), inner: Rc::new(RefCell::new(model)), device })
+    }
+
+    /// The part of a language model that is not its first. Fails when bytes are missing.
+    #[wasm_bindgen(js_name = finishLayers)]
+    pub fn finish_layers(&mut self) -> std::result::Result<Layers, Error> {
+        let (inner, _) = self.loaded()?;
+        Ok(Layers::new(generate::Layers::new(inner.finish()?)?))
     }
 }
 

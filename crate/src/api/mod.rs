@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `loader` | bytes in, a model out |
 //! | `model` | tokens, templates, generations of a loaded model |
+//! | `layers` | layers of a language model in another worker |
 //! | `network` | runs of a loaded ONNX model |
 //! | `generation` | one answer, step by step |
 //! | `encoder` | texts to vectors, batch by batch |
@@ -17,6 +18,7 @@
 mod encoder;
 mod error;
 mod generation;
+mod layers;
 mod loader;
 mod model;
 mod network;

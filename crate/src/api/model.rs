@@ -94,17 +94,12 @@ impl Model {
         model.score(&ids).await
     }
 
-    /// Where a token runs and what it launches: `Profile` of `js/types.ts`.
-    pub fn profile(&self) -> Result<JsValue, Error> {
+    /// Where a token runs and what it launches: `Profile` of `js/types.ts`, with what `later` layers do for it.
+    pub fn profile(&self, later: Vec<JsValue>) -> Result<JsValue, Error> {
         let mut model = self.inner.try_borrow_mut().map_err(|_| busy())?;
-        let launches = model.profile()?;
+        let [launches, after] = model.profile()?;
         let profile = Object::new().with("device", self.device.object());
-        let nodes = launches.iter().map(|launch| {
-            let node =
-                Object::new().with("node", launch.node.as_str()).with("kernel", launch.kernel.as_str());
-            node.with("device", launch.device).maybe("ms", launch.ms).into()
-        });
-        let nodes = array(nodes);
+        let nodes = array(profiled(&launches).chain(later).chain(profiled(&after)));
         if self.device.kind != "webgpu" {
             return Ok(profile.with("nodes", nodes).into());
         }
@@ -114,6 +109,14 @@ impl Model {
             .count("submitsPerToken", 1);
         Ok(profile.with("nodes", nodes).with("gpu", gpu).into())
     }
+}
+
+/// Launches as the nodes of a `Profile`.
+pub(super) fn profiled(launches: &[Profiled]) -> impl Iterator<Item = JsValue> {
+    launches.iter().map(|launch| {
+        let node = Object::new().with("node", launch.node.as_str()).with("kernel", launch.kernel.as_str());
+        node.with("device", launch.device).maybe("ms", launch.ms).into()
+    })
 }
 
 /// Launches of the nodes of the first layer, whose names begin with `blk.0.`.

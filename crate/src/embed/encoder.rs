@@ -57,8 +57,8 @@ impl Embedding {
 impl Encoder {
     /// The encoder that was loaded. Fails for a model of another kind.
     pub fn new(loaded: Loaded) -> Result<Self> {
-        let Loaded { session, tokenizer, kind, tensors } = loaded;
-        let Kind::Encoder(config, model) = kind else {
+        let Loaded { session, kind, tensors } = loaded;
+        let Kind::Encoder(config, model, tokenizer) = kind else {
             return fail!(InvalidInput, "this is a language model: it is used by chat() and complete()");
         };
         let around = tokenizer.prefix().len() + tokenizer.suffix().len();

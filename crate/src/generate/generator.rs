@@ -199,6 +199,7 @@ impl<M: Model> Generator<M> {
             return self.accept(model, sampled);
         }
         if last {
+            model.settle().await?;
             return Ok(self.finish(model, FinishReason::Length, Step::default()));
         }
         Ok(Step::default())

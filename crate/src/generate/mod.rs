@@ -9,10 +9,12 @@
 //! | `stop` | stop strings in streamed text |
 //! | `generator` | the loop |
 //! | `text_model` | a session with its tokenizer, as the loop's model |
+//! | `later` | the layers of a model that are elsewhere |
 #![forbid(unsafe_code)]
 
 mod generator;
 mod kv_cache;
+mod later;
 mod logits;
 mod model;
 mod sampler;
@@ -29,6 +31,7 @@ mod sampler_tests;
 
 pub use generator::{Done, FinishReason, GenerationOptions, Generator, Step};
 pub use kv_cache::{KvCache, OnContextFull};
+pub use later::{LaterLayers, Layers, PendingRows};
 pub use model::{Model, NextTokens, Scores, TopScores, Want};
 pub use sampler::{Sampled, Sampler, SamplerOptions, TokenLogprobs};
 pub use stop::{StopStrings, Stopped};

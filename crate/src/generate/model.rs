@@ -98,8 +98,14 @@ pub trait Model {
 
     /// Runs `ids` at positions `start..start + ids.len()`, seeing the cache's first `start` positions and
     /// each other causally, and stores their keys and values there. The answer is of the kind that `want`
-    /// names, for the last of `ids`.
+    /// names, for the last of `ids`. With [`Want::Nothing`] the run may still be under way when this returns; if it fails,
+    /// what comes after it does.
     async fn feed(&mut self, ids: &[u32], start: usize, want: Want) -> Result<Scores>;
+
+    /// Waits for runs that are still under way.
+    async fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Removes the positions `keep..keep + discard` of the cache and moves those after them down, their
     /// rotary embedding included. `false`: not supported, and nothing was done; the loop then runs the

@@ -2,6 +2,7 @@
 
 use super::generator::{Generator, Step};
 use super::kv_cache::KvCache;
+use super::later::{LaterLayers, Pipeline};
 use super::model::{Model, NextTokens, Scores, TopScores, Want};
 use crate::backend::{Pending, Profiled};
 use crate::error::{Result, ensure, fail};
@@ -21,6 +22,9 @@ use std::task::{Context, Poll, Waker};
 /// The most tokens that are fed in one run of the graph.
 const MAX_BATCH: usize = 128;
 
+/// The same where layers are in several parts: each waits while the first and the last chunk are elsewhere.
+const MAX_BATCH_IN_PARTS: usize = 32;
+
 /// Of which tokens a feed brings back the scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rows {
@@ -36,6 +40,8 @@ pub type Generation = Generator<TextModel>;
 /// A language model with its KV cache.
 pub struct TextModel {
     session: Session,
+    /// The layers that the session does not have.
+    later: Option<Pipeline>,
     facts: Rc<TextFacts>,
     kv: KvCache,
     /// Steps that were begun and not taken, oldest first.
@@ -56,10 +62,22 @@ pub struct TextFacts {
 impl TextModel {
     /// The model that was loaded. Fails when its tokenizer has more tokens than its graph has scores.
     pub fn new(loaded: Loaded) -> Result<Self> {
-        let Loaded { session, tokenizer, kind, tensors } = loaded;
-        let Kind::Language(mut gguf, model) = kind else {
+        Self::with_later(loaded, None)
+    }
+
+    /// The same, of the first part of a model whose `later` layers are elsewhere.
+    pub fn with_later(loaded: Loaded, later: Option<Box<dyn LaterLayers>>) -> Result<Self> {
+        let Loaded { session, kind, tensors } = loaded;
+        let Kind::Language(gguf, model, tokenizer) = kind else {
             return fail!(InvalidInput, "this model turns texts into vectors: use embed()");
         };
+        ensure!(
+            later.is_some() != model.part.is_whole(),
+            Internal,
+            "a model in {} parts was loaded, and its later layers {}",
+            model.part.of,
+            if later.is_some() { "are elsewhere" } else { "are missing" }
+        );
         ensure!(
             tokenizer.vocabulary_size() <= model.vocabulary_size,
             Format,
@@ -67,8 +85,6 @@ impl TextModel {
             tokenizer.vocabulary_size(),
             model.vocabulary_size
         );
-        // The tokenizer has taken these over; they are the bulk of the metadata.
-        gguf.metadata.retain(|key, _| !key.starts_with("tokenizer.ggml.") || key.ends_with("_id"));
         let facts = TextFacts {
             tokenizer,
             gguf,
@@ -78,7 +94,8 @@ impl TextModel {
             vocabulary_size: model.vocabulary_size,
             n_layers: model.n_layers,
         };
-        Ok(Self { session, facts: Rc::new(facts), kv: KvCache::new(), begun: VecDeque::new() })
+        let later = later.map(|later| Pipeline::new(later, model.part.of));
+        Ok(Self { session, later, facts: Rc::new(facts), kv: KvCache::new(), begun: VecDeque::new() })
     }
 
     /// What the model is. Clones of this can be read while the model runs.
@@ -91,9 +108,16 @@ impl TextModel {
         &self.session
     }
 
-    /// What one token launches.
-    pub fn profile(&mut self) -> Result<Vec<Profiled>> {
-        self.session.profile(&["argmax"], Bindings::from([("s".into(), 1), ("n".into(), 1)]))
+    /// What one token launches, before and after those layers that are elsewhere.
+    pub fn profile(&mut self) -> Result<[Vec<Profiled>; 2]> {
+        let (s, n) = (("s".into(), 1), ("n".into(), 1));
+        match self.later {
+            None => Ok([self.session.profile(&["argmax"], Bindings::from([s, n]))?, Vec::new()]),
+            Some(_) => {
+                let before = self.session.profile(&["hidden"], Bindings::from([s]))?;
+                Ok([before, self.session.profile(&["argmax"], Bindings::from([n]))?])
+            }
+        }
     }
 
     /// The tokens in the KV cache.
@@ -109,20 +133,36 @@ impl TextModel {
     /// Feeds tokens after those in the cache, at most [`Model::max_batch`]. Gives the scores wanted, f32
     /// `[rows, vocabulary]`.
     pub async fn feed_rows(&mut self, ids: &[u32], rows: Rows) -> Result<Tensor> {
-        let scores = self.submit(NextTokens::Ids(ids), self.kv.len(), rows, &["logits"])?;
-        let scores = only(scores.await?)?;
+        let scores = only(self.run(ids, self.kv.len(), rows, &["logits"]).await?)?;
         self.kv.push(ids);
         Ok(scores)
     }
 
-    /// Starts a run of tokens at a position.
-    fn submit(
-        &mut self,
-        tokens: NextTokens<'_>,
-        start: usize,
-        rows: Rows,
-        outputs: &[&str],
-    ) -> Result<Pending> {
+    /// Runs tokens at a position through all layers. Gives outputs for the rows wanted.
+    async fn run(&mut self, ids: &[u32], start: usize, rows: Rows, outputs: &[&str]) -> Result<Vec<Tensor>> {
+        if self.later.is_none() {
+            return self.submit(NextTokens::Ids(ids), start, rows, outputs)?.await;
+        }
+        self.send(ids, start, rows).await?;
+        let Some(later) = &mut self.later else { return fail!(Internal, "the later layers are gone") };
+        let wanted = later.last().await?;
+        self.session.submit(vec![("wanted", Given::Tensor(wanted))], outputs)?.await
+    }
+
+    /// Runs tokens at a position through the layers of the session, and sends on what comes out.
+    async fn send(&mut self, ids: &[u32], start: usize, rows: Rows) -> Result<()> {
+        let (tokens, n) = self.tokens(NextTokens::Ids(ids), start)?;
+        let position = Given::Tensor(Tensor::new(&[1], &[start as i32])?);
+        let hidden = self.session.submit(vec![("tokens", tokens), ("position", position)], &["hidden"])?;
+        let hidden = only(hidden.await?)?;
+        match &mut self.later {
+            Some(later) => later.send(start, hidden, rows.of(n)).await,
+            None => fail!(Internal, "the model has no later layers"),
+        }
+    }
+
+    /// Tokens as an input, and how many. Fails for those that do not fit the vocabulary or the context.
+    fn tokens(&self, tokens: NextTokens<'_>, start: usize) -> Result<(Given<'static>, usize)> {
         let (given, n) = match tokens {
             NextTokens::Ids(ids) => {
                 self.facts.check(ids)?;
@@ -137,21 +177,48 @@ impl TextModel {
             ContextFull,
             "{end} tokens do not fit a context of {context}; load the model with a larger contextLength"
         );
-        let last = n as i32 - 1;
-        let rows: Vec<i32> = match rows {
-            Rows::Last => vec![last],
-            Rows::All => (0..=last).collect(),
-        };
+        Ok((given, n))
+    }
+
+    /// Starts a run of tokens at a position, where the session has all layers.
+    fn submit(
+        &mut self,
+        tokens: NextTokens<'_>,
+        start: usize,
+        rows: Rows,
+        outputs: &[&str],
+    ) -> Result<Pending> {
+        let (tokens, n) = self.tokens(tokens, start)?;
         let position = Tensor::new(&[1], &[start as i32])?;
+        let rows = rows.of(n);
         let rows = Tensor::new(&[rows.len()], &rows)?;
         let given =
-            vec![("tokens", given), ("position", Given::Tensor(position)), ("rows", Given::Tensor(rows))];
+            vec![("tokens", tokens), ("position", Given::Tensor(position)), ("rows", Given::Tensor(rows))];
         self.session.submit(given, outputs)
     }
 }
 
+impl Rows {
+    /// The rows of a feed of `n` tokens, by number.
+    fn of(self, n: usize) -> Vec<i32> {
+        let last = n as i32 - 1;
+        match self {
+            Self::Last => vec![last],
+            Self::All => (0..=last).collect(),
+        }
+    }
+}
+
+/// What comes without waiting, as all that a session on the CPU computes.
+pub(super) fn ready<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => fail!(Internal, "the model waits for its device: use step, which can wait"),
+    }
+}
+
 /// The output of a run that has one.
-fn only(outputs: Vec<Tensor>) -> Result<Tensor> {
+pub(super) fn only(outputs: Vec<Tensor>) -> Result<Tensor> {
     match outputs.into_iter().next() {
         Some(output) => Ok(output),
         None => fail!(Internal, "the graph gave no output; please report the model"),
@@ -257,7 +324,7 @@ impl Model for TextModel {
     }
 
     fn chunk_len(&self, pending: usize) -> usize {
-        let most = pending.min(MAX_BATCH);
+        let most = pending.min(if self.later.is_some() { MAX_BATCH_IN_PARTS } else { MAX_BATCH });
         // Where runs are recorded, few sizes: the powers of two.
         if self.session.pipeline_depth() > 1 { 1 << most.ilog2() } else { most }
     }
@@ -266,9 +333,14 @@ impl Model for TextModel {
         let outputs: &[&str] = match want {
             Want::Argmax => &["argmax"],
             Want::TopK(_) => &["top_logits", "top_ids"],
-            Want::Nothing | Want::Logits => &["logits"],
+            Want::Nothing => &["hidden"],
+            Want::Logits => &["logits"],
         };
-        let scores = self.submit(NextTokens::Ids(ids), start, Rows::Last, outputs)?.await?;
+        if want == Want::Nothing && self.later.is_some() {
+            self.send(ids, start, Rows::Last).await?;
+            return Ok(Scores::Nothing);
+        }
+        let scores = self.run(ids, start, Rows::Last, outputs).await?;
         Ok(match (want, &scores[..]) {
             (Want::Nothing, _) => Scores::Nothing,
             (Want::Argmax, [best]) => Scores::Argmax(id(best)?),
@@ -279,6 +351,13 @@ impl Model for TextModel {
             (Want::Logits, [logits]) => Scores::Logits(logits.data::<f32>()?.to_vec()),
             _ => return fail!(Internal, "the graph gave {} outputs for {want:?}", scores.len()),
         })
+    }
+
+    async fn settle(&mut self) -> Result<()> {
+        match &mut self.later {
+            Some(later) => later.settle().await,
+            None => Ok(()),
+        }
     }
 
     fn max_top_k(&self) -> usize {
@@ -323,9 +402,6 @@ fn id(argmax: &Tensor) -> Result<u32> {
 impl Generation {
     /// [`step`](Self::step) without waiting, for a session on the CPU never waits.
     pub fn next(&mut self, model: &mut TextModel) -> Result<Step> {
-        match pin!(self.step(model)).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(step) => step,
-            Poll::Pending => fail!(Internal, "the model waits for its device: use step, which can wait"),
-        }
+        ready(self.step(model))
     }
 }

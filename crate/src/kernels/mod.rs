@@ -25,5 +25,6 @@ pub mod shaders;
 pub mod simd;
 pub mod strided;
 pub mod threads;
+pub mod trial;
 pub mod walk;
 pub mod window;

@@ -11,13 +11,14 @@ use crate::formats::TensorInfo;
 use crate::formats::gguf::Gguf;
 use crate::formats::hf_config::HfConfig;
 use crate::graph::{Derivation, Graph, Source, ValueId};
-use crate::import::arch::{self, ArchOptions, EncoderModel, LanguageModel};
+use crate::import::arch::{self, ArchOptions, EncoderModel, LanguageModel, Part};
 use crate::passes;
 use crate::plan::{Plan, PlanOptions};
 use crate::tensor::Chunk;
 use crate::text::Tokenizer;
 use crate::types::Bindings;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// What the caller wants of the model.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +27,9 @@ pub struct LoaderOptions {
     pub context_length: Option<usize>,
     /// Whether activations and the KV cache stay f32.
     pub exact: bool,
+    /// The part of a language model to be loaded. Of the files' bytes only those of its [`wanted`](Loader::wanted)
+    /// tensors are needed. Only a whole model can be on a GPU.
+    pub part: Part,
 }
 
 /// How far loading is.
@@ -43,8 +47,6 @@ pub struct Progress {
 pub struct Loaded {
     /// Its graph, ready to run.
     pub session: Session,
-    /// Its tokenizer.
-    pub tokenizer: Tokenizer,
     /// What it is.
     pub kind: Kind,
     /// Its tensors, as the files have them.
@@ -53,24 +55,26 @@ pub struct Loaded {
 
 /// The kinds of models that are loaded tensor by tensor.
 pub enum Kind {
-    /// One that goes on with a text: its header, and what the token loop needs to know of the graph.
-    Language(Gguf, LanguageModel),
-    /// One that turns texts into vectors: its configuration, and what batches need to know of the graph.
-    Encoder(HfConfig, EncoderModel),
+    /// One that goes on with a text: its header, what the token loop needs to know of the graph, and its tokenizer.
+    Language(Gguf, LanguageModel, Tokenizer),
+    /// Layers of such a model, which are not the first.
+    Layers(LanguageModel),
+    /// One that turns texts into vectors: its configuration, what batches need to know of the graph, and its tokenizer.
+    Encoder(HfConfig, EncoderModel, Tokenizer),
 }
 
 impl Kind {
     fn graph_mut(&mut self) -> &mut Graph {
         match self {
-            Self::Language(_, model) => &mut model.graph,
-            Self::Encoder(_, model) => &mut model.graph,
+            Self::Language(_, model, _) | Self::Layers(model) => &mut model.graph,
+            Self::Encoder(_, model, _) => &mut model.graph,
         }
     }
 
     /// The sizes of a run that stands for all when the GPU is asked whether it can.
     fn sample_sizes(&self) -> Bindings {
         match self {
-            Self::Language(..) => token_sizes(2),
+            Self::Language(..) | Self::Layers(_) => token_sizes(2),
             Self::Encoder(..) => Bindings::from([("b".into(), 2), ("s".into(), 8)]),
         }
     }
@@ -95,7 +99,6 @@ struct Loading {
     header_bytes: Vec<u64>,
     kind: Kind,
     tensors: Vec<TensorInfo>,
-    tokenizer: Tokenizer,
     session: Session,
     targets: HashMap<Box<str>, Vec<Target>>,
     /// Tensors by file and offset, as indices.
@@ -143,6 +146,29 @@ impl Loader {
     /// Loads to this device, if it has a kernel for every operator of the model; else to the CPU.
     pub fn use_gpu(&mut self, device: GpuDevice) {
         self.gpu = Some(device);
+    }
+
+    /// Loads this part of a language model alone.
+    pub fn set_part(&mut self, part: Part) -> Result<()> {
+        ensure!(
+            self.headers.len() == 0 && self.loading.is_none(),
+            Internal,
+            "the part of a model comes before its header"
+        );
+        self.options.part = part;
+        Ok(())
+    }
+
+    /// The file, start and end of each range of bytes that is needed behind the headers, in order; nothing before the
+    /// headers are there. What lies between may be [`skip`](Self::skip)ped.
+    pub fn wanted(&self) -> Option<Vec<(usize, Range<u64>)>> {
+        self.loading.as_ref().map(Loading::wanted)
+    }
+
+    /// Passes over bytes that are not wanted.
+    pub fn skip(&mut self, n: u64) {
+        self.at += n;
+        self.taken += n;
     }
 
     /// Why the model is not on the GPU that it was to use, once the header is there.
@@ -247,8 +273,8 @@ impl Loader {
             self.file + 1,
             loading.n_files()
         );
-        let Loading { session, tokenizer, kind, tensors, .. } = loading;
-        Ok(Loaded { session, tokenizer, kind, tensors })
+        let Loading { session, kind, tensors, .. } = loading;
+        Ok(Loaded { session, kind, tensors })
     }
 }
 
@@ -260,12 +286,12 @@ impl Loading {
         gpu: Option<GpuDevice>,
     ) -> Result<(Self, Option<String>)> {
         let (description, header_bytes) = headers.join()?;
-        let (mut kind, tokenizer, tensors) = build(description, options)?;
+        let (mut kind, tensors) = build(description, options)?;
         let graph = kind.graph_mut();
         passes::optimise(graph)?;
         let graph = graph.clone();
         let (mut backend, mut obstacle): (Option<Box<dyn Backend>>, _) = (None, None);
-        if let Some(device) = gpu {
+        if let Some(device) = gpu.filter(|_| options.part.is_whole()) {
             obstacle = gpu_obstacle(&device, &graph, &kind.sample_sizes())?;
             if obstacle.is_none() {
                 backend = Some(Box::new(GpuBackend::new(&graph, device)?));
@@ -277,15 +303,31 @@ impl Loading {
         };
         let mut session = Session::new(graph.clone(), backend);
         // A GPU compiles its kernels while the weights come.
-        if let Kind::Language(..) = kind {
-            for (outputs, n) in [(&["argmax"][..], 1), (&["logits"], 64), (&["top_logits", "top_ids"], 1)] {
+        if let (Kind::Language(..), true) = (&kind, options.part.is_whole()) {
+            for (outputs, n) in [(&["argmax"][..], 1), (&["hidden"], 64), (&["top_logits", "top_ids"], 1)] {
                 session.prepare(outputs, token_sizes(n))?;
             }
         }
         let targets = targets(&tensors, &graph)?;
         let mut order: Vec<usize> = (0..tensors.len()).collect();
         order.sort_by_key(|&i| (tensors[i].file, tensors[i].offset));
-        Ok((Self { header_bytes, kind, tensors, tokenizer, session, targets, order, next: 0 }, obstacle))
+        Ok((Self { header_bytes, kind, tensors, session, targets, order, next: 0 }, obstacle))
+    }
+
+    /// The bytes of the tensors that go somewhere: file, start and end.
+    fn wanted(&self) -> Vec<(usize, Range<u64>)> {
+        let mut ranges: Vec<(usize, Range<u64>)> = Vec::new();
+        for tensor in self.order.iter().map(|&index| &self.tensors[index]) {
+            if !self.targets.contains_key(&tensor.name) {
+                continue;
+            }
+            let range = tensor.offset..tensor.offset + tensor.n_bytes;
+            match ranges.last_mut() {
+                Some((file, last)) if *file == tensor.file && last.end == range.start => last.end = range.end,
+                _ => ranges.push((tensor.file, range)),
+            }
+        }
+        ranges
     }
 
     fn n_files(&self) -> usize {
@@ -313,8 +355,13 @@ impl Loading {
         let end = at + chunk.len() as u64;
         while let Some(&index) = self.order.get(self.next) {
             let tensor = &self.tensors[index];
-            if tensor.file != file {
+            if tensor.file > file {
                 break;
+            }
+            if tensor.file < file {
+                // The end of that file was skipped.
+                self.next += 1;
+                continue;
             }
             let (start, stop) = (tensor.offset.max(at), (tensor.offset + tensor.n_bytes).min(end));
             if start < stop {
@@ -334,15 +381,20 @@ impl Loading {
     }
 }
 
-/// The graph and tokenizer of the model that the headers describe, and its tensors.
-fn build(description: Description, options: LoaderOptions) -> Result<(Kind, Tokenizer, Vec<TensorInfo>)> {
+/// The model that the headers describe, and its tensors.
+fn build(description: Description, options: LoaderOptions) -> Result<(Kind, Vec<TensorInfo>)> {
     match description {
         Description::Gguf(mut gguf) => {
-            let arch = ArchOptions { context_length: options.context_length, exact: options.exact };
-            let model = arch::build(&gguf, arch)?;
-            let tokenizer = Tokenizer::from_gguf(&gguf)?;
+            let LoaderOptions { context_length, exact, part } = options;
+            let model = arch::build(&gguf, ArchOptions { context_length, exact, part })?;
             let tensors = std::mem::take(&mut gguf.tensors);
-            Ok((Kind::Language(gguf, model), tokenizer, tensors))
+            if !part.is_first() {
+                return Ok((Kind::Layers(model), tensors));
+            }
+            let tokenizer = Tokenizer::from_gguf(&gguf)?;
+            // That is the bulk of the metadata.
+            gguf.metadata.retain(|key, _| !key.starts_with("tokenizer.ggml.") || key.ends_with("_id"));
+            Ok((Kind::Language(gguf, model, tokenizer), tensors))
         }
         Description::Hf(mut config, tensors) => {
             let model = arch::build_encoder(&config, &tensors)?;
@@ -354,7 +406,7 @@ fn build(description: Description, options: LoaderOptions) -> Result<(Kind, Toke
                 tokenizer.vocabulary_size(),
                 model.vocabulary_size
             );
-            Ok((Kind::Encoder(config, model), tokenizer, tensors))
+            Ok((Kind::Encoder(config, model, tokenizer), tensors))
         }
     }
 }

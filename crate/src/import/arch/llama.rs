@@ -136,12 +136,7 @@ pub fn build(gguf: &Gguf, options: ArchOptions) -> Result<LanguageModel> {
         "a context of {context_length} tokens was asked for, and the model was trained for {}: ask for less",
         config.trained_context_length
     );
-    let mut b = Builder { graph: Graph::new(), gguf };
-    let tokens = b.graph.input("tokens", TensorType::new(DType::I32, Shape(vec![Dim::symbol("s")])));
-    let position = b.graph.input("position", TensorType::new(DType::I32, [1]));
-    let rows = b.graph.input("rows", TensorType::new(DType::I32, Shape(vec![Dim::symbol("n")])));
-    let table = rope_table(&mut b, &config, context_length)?;
-    let embedding = b.weight("token_embd.weight")?;
+    let part = options.part;
     let shape = gguf.tensor("token_embd.weight").map_or(&[][..], |t| &t.shape);
     ensure!(
         shape.len() == 2 && shape[1] == config.hidden_dim,
@@ -150,11 +145,49 @@ pub fn build(gguf: &Gguf, options: ArchOptions) -> Result<LanguageModel> {
         config.hidden_dim
     );
     let vocabulary_size = shape[0];
-    let mut x = b.graph.apply1("embedding", Gather, &[embedding, tokens])?;
-    for layer in 0..config.n_layers {
+    let mut b = Builder { graph: Graph::new(), gguf };
+    let many = |size| TensorType::new(DType::I32, Shape(vec![Dim::symbol(size)]));
+    let hidden = |rows| TensorType::new(DType::F32, Shape(vec![Dim::symbol(rows), config.hidden_dim.into()]));
+    let (mut x, embedding) = if part.is_first() {
+        let tokens = b.graph.input("tokens", many("s"));
+        let embedding = b.weight("token_embd.weight")?;
+        (b.graph.apply1("embedding", Gather, &[embedding, tokens])?, Some(embedding))
+    } else {
+        (b.graph.input("hidden", hidden("s")), None)
+    };
+    let position = b.graph.input("position", TensorType::new(DType::I32, [1]));
+    let table = rope_table(&mut b, &config, context_length)?;
+    for layer in part.layers(config.n_layers) {
         x = block(&mut b, &config, &options, layer, x, table, position, context_length)?;
     }
-    let wanted = b.graph.apply1("wanted_rows", Gather, &[x, rows])?;
+    if part.is_last() {
+        let rows = b.graph.input("rows", many("n"));
+        x = b.graph.apply1("wanted_rows", Gather, &[x, rows])?;
+    }
+    b.graph.output("hidden", x);
+    if let Some(embedding) = embedding {
+        let wanted = if part.is_whole() { x } else { b.graph.input("wanted", hidden("n")) };
+        head(&mut b, &config, wanted, embedding, vocabulary_size)?;
+    }
+    Ok(LanguageModel {
+        graph: b.graph,
+        context_length,
+        trained_context_length: config.trained_context_length,
+        vocabulary_size,
+        n_layers: config.n_layers,
+        hidden_dim: config.hidden_dim,
+        part,
+    })
+}
+
+/// The outputs for the rows wanted, f32 `[n, hidden_dim]`.
+fn head(
+    b: &mut Builder,
+    config: &Config,
+    wanted: ValueId,
+    embedding: ValueId,
+    vocabulary_size: usize,
+) -> Result<()> {
     let normed = b.norm(wanted, "output_norm", config.epsilon)?;
     let head = b.optional("output.weight")?.unwrap_or(embedding);
     let logits = b.graph.apply("output", MatMul::default(), &[Some(normed), Some(head), None, None])?[0];
@@ -164,13 +197,7 @@ pub fn build(gguf: &Gguf, options: ArchOptions) -> Result<LanguageModel> {
     let top = b.graph.apply("top_k", TopK { k: TOP_K.min(vocabulary_size) }, &[Some(logits)])?;
     b.graph.output("top_logits", top[0]);
     b.graph.output("top_ids", top[1]);
-    Ok(LanguageModel {
-        graph: b.graph,
-        context_length,
-        trained_context_length: config.trained_context_length,
-        vocabulary_size,
-        n_layers: config.n_layers,
-    })
+    Ok(())
 }
 
 #[allow(clippy::too_many_arguments, reason = "one layer needs them all, and is called in one place")]

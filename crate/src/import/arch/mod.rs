@@ -8,12 +8,17 @@ use crate::formats::TensorInfo;
 use crate::formats::gguf::Gguf;
 use crate::formats::hf_config::HfConfig;
 use crate::graph::Graph;
+use std::ops::Range;
 
 /// A language model's graph with what the token loop needs to know of it.
 pub struct LanguageModel {
-    /// Inputs `tokens` i32 `[s]`, `position` i32 `[1]`, `rows` i32 `[n]`. Outputs, of those rows: `logits` f32
-    /// `[n, vocabulary]`, `argmax` i32 `[n]`, and the largest logits in order, `top_logits` f32 and `top_ids`
-    /// i32 `[n, k]`.
+    /// Inputs `tokens` i32 `[s]`, `position` i32 `[1]`, `rows` i32 `[n]`. Outputs, of those rows: `hidden` f32
+    /// `[n, hidden_dim]`, what the last layer gives; `logits` f32 `[n, vocabulary]`, `argmax` i32 `[n]`, and the largest
+    /// logits in order, `top_logits` f32 and `top_ids` i32 `[n, k]`.
+    ///
+    /// Of a [part](ArchOptions::part) that is not the last, `hidden` is `[s, hidden_dim]`, and the input of that name of the
+    /// next part, which takes it instead of `tokens`. What the last part gives is the first one's input `wanted`, of which it
+    /// makes the other outputs.
     pub graph: Graph,
     /// Tokens that the KV cache holds.
     pub context_length: usize,
@@ -21,8 +26,53 @@ pub struct LanguageModel {
     pub trained_context_length: usize,
     /// Tokens of the vocabulary.
     pub vocabulary_size: usize,
-    /// Layers.
+    /// Layers, those of other parts included.
     pub n_layers: usize,
+    /// Elements of a token's activations between layers.
+    pub hidden_dim: usize,
+    /// The part that the graph is.
+    pub part: Part,
+}
+
+/// A part of a language model: some of its layers, in order. The first has all that is no layer as well, so that a table
+/// that is embedding and head is there once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which part, from 0.
+    pub index: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Part {
+    /// All of a model.
+    pub const WHOLE: Self = Self { index: 0, of: 1 };
+
+    /// Whether there are no others.
+    pub fn is_whole(self) -> bool {
+        self.of == 1
+    }
+
+    /// Whether it has the first layer.
+    pub fn is_first(self) -> bool {
+        self.index == 0
+    }
+
+    /// Whether it has the last layer.
+    pub fn is_last(self) -> bool {
+        self.index + 1 == self.of
+    }
+
+    /// Its layers, of a model that has `n`.
+    pub fn layers(self, n: usize) -> Range<usize> {
+        n * self.index / self.of..n * (self.index + 1) / self.of
+    }
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self::WHOLE
+    }
 }
 
 /// What the caller asks of a model's graph.
@@ -32,6 +82,8 @@ pub struct ArchOptions {
     pub context_length: Option<usize>,
     /// Whether the KV cache is f32 instead of f16.
     pub exact: bool,
+    /// The part of the model that the graph shall be.
+    pub part: Part,
 }
 
 type Build = fn(&Gguf, ArchOptions) -> Result<LanguageModel>;
