@@ -1,5 +1,5 @@
 // Times every kernel in Chromium, on one thread and on two, beside what the same machine does at most in the same run.
-//   node crate/benches/kernels.mjs [--only TEXT] [--rounds N] [--threads 1,2] [--json FILE] [--markdown FILE]
+//   node crate/benches/kernels.mjs [--only TEXT,TEXT] [--rounds N] [--threads 1,2] [--json FILE] [--markdown FILE]
 // `--markdown docs/KERNELS.md` makes the table of the documentation anew.
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';

@@ -33,7 +33,7 @@ async function measure({ glue: url, threads, only, rounds }) {
     const [kind, name] = text.split('\t');
     const [floats, integers, memory, cache] = works.slice(4 * index);
     return { index, kind, name, work: { floats, integers, memory, cache }, times: [] };
-  }).filter(({ kind, name }) => kind === 'peak' || `${kind} ${name}`.includes(only));
+  }).filter(({ kind, name }) => kind === 'peak' || only.split(',').some((part) => `${kind} ${name}`.includes(part)));
   // Whole rounds, so that a slow spell of the machine is spread over all cases.
   for (let round = 0; round <= rounds; round++) {
     for (const { index, times } of cases) {

@@ -44,7 +44,7 @@ export function lines(run) {
 
 /**
  * A row of each workload, number of threads and metric: of each engine the median, its spread over rounds and the memory;
- * how many times the nearest peer this package is as fast, and the most that others took of the machine.
+ * how many times as fast as each peer this package is, and the most that others took of the machine.
  */
 export function rowsOf(runs) {
   const rows = [];
@@ -59,15 +59,15 @@ export function rowsOf(runs) {
         const memory = own.map(({ peakMiB }) => peakMiB).filter((mib) => mib !== null);
         engines[engine] = { median: median(values), spread: spread(values), rounds: values.length, ...(memory.length > 0 && { memoryMiB: median(memory) }) };
       }
-      const ratios = Object.entries(engines).filter(([engine]) => engine !== 'homefire' && engines.homefire)
-        .map(([, peer]) => (more ? engines.homefire.median / peer.median : peer.median / engines.homefire.median));
-      rows.push({
-        workload: group[0].workload, job: group[0].job, threads: group[0].threads, row, unit, engines,
-        ...(ratios.length > 0 && { ratio: Math.min(...ratios) }), others: Math.max(...good.map(({ others }) => others ?? 0)),
-      });
+      const { homefire, ...peers } = engines;
+      const times = (peer) => (more ? homefire.median / peer.median : peer.median / homefire.median);
+      const faster = homefire ? Object.fromEntries(Object.entries(peers).map(([name, peer]) => [name, times(peer)])) : {};
+      const { workload, job, threads } = group[0];
+      rows.push({ workload, job, threads, row, unit, engines, faster, others: Math.max(...good.map(({ others }) => others ?? 0)) });
     }
   }
-  return rows;
+  const place = ({ job }) => Object.keys(METRICS).indexOf(job);
+  return rows.sort((a, b) => place(a) - place(b));
 }
 
 /** What engines are seen to compute otherwise than the others: one line each. */
@@ -91,20 +91,30 @@ function downloads(runs) {
   return [...sizes].map(([engine, own]) => `${engine} ${(Math.max(...own.map(({ code }) => code.gzip)) / 1e6).toFixed(1)} MB`);
 }
 
+/** The rows of workloads that the same peers do, as one table. */
+function besides(peers, rows, rounds) {
+  const threads = [...new Set(rows.map(({ threads }) => threads))].sort();
+  const head = ['', ...threads.flatMap((n) => [`Homefire, ${n} thread${n === 1 ? '' : 's'}`, ...peers.flatMap((name) => [name, 'faster'])]), 'memory, MiB'];
+  const body = [...groupBy(rows, ({ workload, row }) => (row ? `${workload}: ${row}` : workload))].map(([name, own]) => {
+    const cells = threads.flatMap((n) => {
+      const { engines = {}, faster = {}, unit } = own.find((one) => one.threads === n) ?? {};
+      const cell = (engine) => (engine ? shown(engine.median, unit) + (rounds > 1 ? ` ±${Math.round(engine.spread * 100)} %` : '') : '');
+      const times = (x) => (x === undefined ? '' : `${x.toFixed(x >= 10 ? 1 : 2)} ×`);
+      return [cell(engines.homefire), ...peers.flatMap((name) => [cell(engines[name]), times(faster[name])])];
+    });
+    const { engines } = own.at(-1);
+    return [name, ...cells, ['homefire', ...peers].map((name) => Math.round(engines[name]?.memoryMiB ?? 0) || '–').join(' / ')];
+  });
+  return table(head, body);
+}
+
 /** The table, with the date, the machine, and what was measured. */
 export function markdown({ date, machine, browser, isolated, versions, rows, runs }) {
   const rounds = Math.max(0, ...rows.flatMap(({ engines }) => Object.values(engines).map((one) => one.rounds)));
-  const body = rows.map(({ workload, threads, row, unit, engines, ratio }) => {
-    const { homefire, ...peers } = engines;
-    const cell = ({ median, spread }) => `${shown(median, unit)}${rounds > 1 ? ` ±${Math.round(spread * 100)} %` : ''}`;
-    const memory = [homefire, ...Object.values(peers)].map((engine) => engine?.memoryMiB).filter(Boolean);
-    return [
-      row ? `${workload}: ${row}` : workload, threads, homefire ? cell(homefire) : '',
-      Object.entries(peers).map(([name, peer]) => `${name} ${cell(peer)}`).join(', '), ratio ? `${ratio.toFixed(ratio >= 10 ? 1 : 2)} ×` : '', memory.map(Math.round).join(' / '),
-    ];
-  });
-  const means = [...groupBy(rows.filter(({ job, ratio }) => job === 'network' && ratio), ({ threads }) => threads)]
-    .map(([threads, own]) => `${Math.exp(own.reduce((sum, { ratio }) => sum + Math.log(ratio), 0) / own.length).toFixed(2)} × on ${threads} thread${threads === 1 ? '' : 's'}`);
+  const peersOf = ({ engines }) => Object.keys(engines).filter((name) => name !== 'homefire').join(', ');
+  const tables = [...groupBy(rows, peersOf)].map(([peers, own]) => besides(peers.split(', ').filter(Boolean), own, rounds));
+  const means = [...groupBy(rows.filter(({ job, faster }) => job === 'network' && faster['onnxruntime-web']), ({ threads }) => threads)]
+    .map(([threads, own]) => `${Math.exp(own.reduce((sum, { faster }) => sum + Math.log(faster['onnxruntime-web']), 0) / own.length).toFixed(2)} × on ${threads} thread${threads === 1 ? '' : 's'}`);
   const failures = [...disagreements(runs).map((line) => `- ${line}`), ...runs.filter(({ error }) => error).map(({ engine, workload, threads, error }) => `- ${engine}, ${workload}, ${threads} threads: ${error}`)];
   const notes = [
     `\`npm run bench\` on ${date}: ${machine}, ${browser}, the page ${isolated ? 'cross-origin isolated' : 'without the isolation headers'}; medians of ${rounds} round${rounds === 1 ? '' : 's'}${rounds > 1 ? ', ± half the distance of the quartiles' : ''}.`,
@@ -113,7 +123,7 @@ export function markdown({ date, machine, browser, isolated, versions, rows, run
     runs.length > 0 ? `Code to download, gzip: ${downloads(runs).join(', ')}. First token: from the navigation on, model and code from a server on the same machine.` : '',
     `Others took at most ${Math.round(Math.max(0, ...rows.map(({ others }) => others)) * 100)} % of the machine during a measurement.`,
   ].filter(Boolean).join(' ');
-  return [notes, table(['', 'threads', 'Homefire', 'peer', 'faster', 'memory, MiB'], body), ...(failures.length > 0 ? [`Failed:\n${failures.join('\n')}`] : [])].join('\n\n') + '\n';
+  return [notes, ...tables, ...(failures.length > 0 ? [`Failed:\n${failures.join('\n')}`] : [])].join('\n\n') + '\n';
 }
 
 const MARKERS = ['<!-- made by `npm run bench -- --readme` -->', '<!-- until here -->'];
