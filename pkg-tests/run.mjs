@@ -186,7 +186,7 @@ await check('the benchmark\'s page times a network', async () => {
   try {
     await page.addInitScript((given) => (globalThis.benchSpec = given), spec);
     await page.goto(`${server.origin}/pkg-tests/bench/page.html`);
-    await page.waitForFunction(() => globalThis.benchResult, undefined, { timeout: 20_000 });
+    await page.waitForFunction(() => globalThis.benchResult !== undefined, undefined, { timeout: 20_000 });
     const { ms, error } = await page.evaluate(() => globalThis.benchResult);
     if (!(ms > 0)) throw new Error(error ?? 'no time came');
   } finally {

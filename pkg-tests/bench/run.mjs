@@ -62,7 +62,7 @@ async function measure(origin, spec) {
     const others = browser.watch();
     const visit = async () => {
       await page.goto(`${origin}/pkg-tests/bench/page.html`);
-      await page.waitForFunction(() => globalThis.benchResult, undefined, { timeout: 30_000 });
+      await page.waitForFunction(() => globalThis.benchResult !== undefined, undefined, { timeout: 30_000 });
       const late = new Promise((_, reject) => setTimeout(reject, 600_000, new Error('it took over ten minutes')).unref());
       const result = await Promise.race([page.evaluate(() => globalThis.benchResult), late]);
       if (result.error) throw new Error([result.error, ...errors].join('; '));
