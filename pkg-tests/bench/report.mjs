@@ -92,13 +92,13 @@ function downloads(runs) {
 }
 
 /** The rows of workloads that the same peers do, as one table. */
-function besides(peers, rows, rounds) {
+function besides(peers, rows) {
   const threads = [...new Set(rows.map(({ threads }) => threads))].sort();
   const head = ['', ...threads.flatMap((n) => [`Homefire, ${n} thread${n === 1 ? '' : 's'}`, ...peers.flatMap((name) => [name, 'faster'])]), 'memory, MiB'];
   const body = [...groupBy(rows, ({ workload, row }) => (row ? `${workload}: ${row}` : workload))].map(([name, own]) => {
     const cells = threads.flatMap((n) => {
       const { engines = {}, faster = {}, unit } = own.find((one) => one.threads === n) ?? {};
-      const cell = (engine) => (engine ? shown(engine.median, unit) + (rounds > 1 ? ` ±${Math.round(engine.spread * 100)} %` : '') : '');
+      const cell = (engine) => (engine ? shown(engine.median, unit) + (engine.rounds > 1 ? ` ±${Math.round(engine.spread * 100)} %` : '') : '');
       const times = (x) => (x === undefined ? '' : `${x.toFixed(x >= 10 ? 1 : 2)} ×`);
       return [cell(engines.homefire), ...peers.flatMap((name) => [cell(engines[name]), times(faster[name])])];
     });
@@ -110,14 +110,15 @@ function besides(peers, rows, rounds) {
 
 /** The table, with the date, the machine, and what was measured. */
 export function markdown({ date, machine, browser, isolated, versions, rows, runs }) {
-  const rounds = Math.max(0, ...rows.flatMap(({ engines }) => Object.values(engines).map((one) => one.rounds)));
+  const all = rows.flatMap(({ engines }) => Object.values(engines).map((one) => one.rounds));
+  const [least, rounds] = [Math.min(...all), Math.max(0, ...all)];
   const peersOf = ({ engines }) => Object.keys(engines).filter((name) => name !== 'homefire').join(', ');
-  const tables = [...groupBy(rows, peersOf)].map(([peers, own]) => besides(peers.split(', ').filter(Boolean), own, rounds));
+  const tables = [...groupBy(rows, peersOf)].map(([peers, own]) => besides(peers.split(', ').filter(Boolean), own));
   const means = [...groupBy(rows.filter(({ job, faster }) => job === 'network' && faster['onnxruntime-web']), ({ threads }) => threads)]
     .map(([threads, own]) => `${Math.exp(own.reduce((sum, { faster }) => sum + Math.log(faster['onnxruntime-web']), 0) / own.length).toFixed(2)} × on ${threads} thread${threads === 1 ? '' : 's'}`);
   const failures = [...disagreements(runs).map((line) => `- ${line}`), ...runs.filter(({ error }) => error).map(({ engine, workload, threads, error }) => `- ${engine}, ${workload}, ${threads} threads: ${error}`)];
   const notes = [
-    `\`npm run bench\` on ${date}: ${machine}, ${browser}, the page ${isolated ? 'cross-origin isolated' : 'without the isolation headers'}; medians of ${rounds} round${rounds === 1 ? '' : 's'}${rounds > 1 ? ', ± half the distance of the quartiles' : ''}.`,
+    `\`npm run bench\` on ${date}: ${machine}, ${browser}, the page ${isolated ? 'cross-origin isolated' : 'without the isolation headers'}; medians of ${least < rounds ? `${least} to ` : ''}${rounds} round${rounds === 1 ? '' : 's'}${rounds > 1 ? ', ± half the distance of the quartiles' : ''}.`,
     Object.keys(versions).length > 0 ? `Peers: ${Object.values(versions).join(', ')}.` : '',
     means.length > 0 ? `Networks, geometric mean: ${means.join(', ')}.` : '',
     runs.length > 0 ? `Code to download, gzip: ${downloads(runs).join(', ')}. First token: from the navigation on, model and code from a server on the same machine.` : '',
