@@ -192,6 +192,21 @@ for (const [device, using] of [['cpu', browser], ['webgpu', softwareGpu]]) {
     await check(`ONNX on ${device}: ${name}`, () => drive(plain, name, { using, device, csp: name !== 'dataFiles' }));
   }
 }
+await check('the benchmark\'s page times a network', async () => {
+  const server = await serve({ roots: { '/': at('.'), '/models/': path.dirname(modelPath) } });
+  const page = await browser.newPage();
+  const spec = { job: 'network', workload: 'PP-OCR direction, 48 × 192', engine: '/pkg-tests/bench/homefire.mjs', models: '/models/', threads: 1, warm: 0, measure: 0 };
+  try {
+    await page.addInitScript((given) => (globalThis.benchSpec = given), spec);
+    await page.goto(`${server.origin}/pkg-tests/bench/page.html`);
+    await page.waitForFunction(() => globalThis.benchResult !== undefined, undefined, { timeout: 20_000 });
+    const { ms, error } = await page.evaluate(() => globalThis.benchResult);
+    if (!(ms > 0)) throw new Error(error ?? 'no time came');
+  } finally {
+    await page.close();
+    server.close();
+  }
+});
 await check('ONNX: tensors', () => drive(plain, 'tensors'));
 await check('ONNX: homefire/ort gives what onnxruntime-web gives', () => drive(plain, 'ortFace'));
 for (const [name, saying] of [['networks', /element/], ['ortFace', /classify/]]) {

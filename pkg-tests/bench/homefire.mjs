@@ -2,7 +2,7 @@
 // every engine by one contract: setup, createLlm, createOnnx. It uses the public API alone.
 import { load } from '../../dist/index.js';
 
-export const info = { name: 'homefire', formats: ['gguf', 'onnx'] };
+export const info = { name: 'homefire', formats: ['gguf', 'onnx', 'safetensors'] };
 
 /** Nothing is shared between models: the worker and the wasm come with each load. */
 export async function setup() {}
@@ -37,3 +37,13 @@ export async function createOnnx({ bytes, backend, threads }) {
     release: () => model.close(),
   };
 }
+
+/** Texts to vectors, of MiniLM as its authors publish it. */
+export async function createEncoder({ models, threads }) {
+  const files = ['minilm.config.json', 'minilm.tokenizer.json', 'minilm.safetensors'];
+  const model = await load(files.map((file) => models + file), { device: 'cpu', threads });
+  return { embed: (texts) => model.embed(texts), release: () => model.close() };
+}
+
+/** What makes ids of texts, and texts of ids. */
+export const tokenizer = (url) => load(url, { device: 'cpu' });

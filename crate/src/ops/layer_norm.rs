@@ -52,9 +52,7 @@ impl OpDef for LayerNorm {
         let n = scale.len().max(1);
         let (y, statistics) = outputs.split_at_mut(1);
         let y = y[0].data::<f32>()?;
-        if let Some(x) = inputs[0].optional()? {
-            y.copy_from_slice(x.data()?);
-        }
+        let x = inputs[0].optional()?.map(|x| x.data::<f32>()).transpose()?;
         let normalise = |row: &mut [f32]| {
             let mean = if self.centre { math::sum::<S>(row, |x| x) / n as f32 } else { 0.0 };
             let middle = S::splat(mean);
@@ -72,10 +70,16 @@ impl OpDef for LayerNorm {
             [mean, factor]
         };
         if statistics.is_empty() {
-            cx.threads.for_rows(y, n, WORTH / n + 1, |_, y| {
+            cx.threads.for_rows(y, n, WORTH / n + 1, |first, y| {
+                if let Some(x) = x {
+                    y.copy_from_slice(&x[first * n..][..y.len()]);
+                }
                 y.chunks_exact_mut(n).for_each(|row| _ = normalise(row));
             });
             return Ok(());
+        }
+        if let Some(x) = x {
+            y.copy_from_slice(x);
         }
         for (i, row) in y.chunks_exact_mut(n).enumerate() {
             for (statistic, value) in statistics.iter_mut().zip(normalise(row)) {

@@ -64,10 +64,7 @@ impl OpDef for Softmax {
     }
 
     fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
-        let y = &mut outputs[0];
-        if let Some(x) = inputs[0].optional()? {
-            y.bytes.copy_from_slice(x.bytes);
-        }
+        let (y, x) = (&mut outputs[0], inputs[0].optional()?);
         let shape = if y.shape.is_empty() { &[1] } else { y.shape };
         let axis = super::axis_of(self.axis, shape.len())?;
         let n: usize = if self.flatten { shape[axis..].iter().product() } else { shape[axis] };
@@ -76,9 +73,17 @@ impl OpDef for Softmax {
             return Ok(());
         }
         if y.dtype == DType::F32 {
-            let block = n * inner;
-            cx.threads.for_rows(y.data()?, block, WORTH / block + 1, |_, y| over(y, n, inner, self.function));
+            let (block, x) = (n * inner, x.map(|x| x.data::<f32>()).transpose()?);
+            cx.threads.for_rows(y.data()?, block, WORTH / block + 1, |first, y| {
+                if let Some(x) = x {
+                    y.copy_from_slice(&x[first * block..][..y.len()]);
+                }
+                over(y, n, inner, self.function);
+            });
             return Ok(());
+        }
+        if let Some(x) = x {
+            y.bytes.copy_from_slice(x.bytes);
         }
         let mut values: Vec<f32> = y.as_view().to_floats()?.into_iter().map(|x| x as f32).collect();
         over(&mut values, n, inner, self.function);

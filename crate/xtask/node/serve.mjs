@@ -14,8 +14,8 @@ const TYPES = {
   '.gguf': 'application/octet-stream', '.txt': 'text/plain; charset=utf-8', '.md': 'text/plain; charset=utf-8',
 };
 
-/** Serves `roots` (URL prefix → folder, longest first); `isolate` adds the COOP and COEP headers. */
-export async function serve({ roots, port = 0, isolate = true, headers = {} }) {
+/** Serves `roots` (URL prefix → folder, longest first); `isolate` adds the COOP and COEP headers, `onFile` hears of each file. */
+export async function serve({ roots, port = 0, isolate = true, headers = {}, onFile }) {
   const prefixes = Object.keys(roots).sort((a, b) => b.length - a.length);
   const server = http.createServer((request, response) => {
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
@@ -46,6 +46,7 @@ export async function serve({ roots, port = 0, isolate = true, headers = {} }) {
       return refuse(404);
     }
     if (!stat.isFile()) return refuse(404);
+    onFile?.({ url, file });
     send(request, response, file, stat);
   });
   await new Promise((resolve, reject) => {

@@ -60,22 +60,32 @@ export function setUpBrowser() {
 
 const ONNX = 'onnx==1.23.2';
 
-/** The ONNX project's backend tests in target/onnx-suite, made by its Python package in an environment of its own. */
+/** A Python that has the onnx package, in an environment of its own. Throws what is missing. */
+export function onnxPython() {
+  const python = [process.env.PYTHON, 'python3', 'python'].filter(Boolean).find((name) => output(name, ['-c', 'import venv, ensurepip']) !== null);
+  if (!python) throw new Error('install Python 3 with venv and pip');
+  const venv = at('target/onnx-venv');
+  const inside = at(process.platform === 'win32' ? 'target/onnx-venv/Scripts/python.exe' : 'target/onnx-venv/bin/python');
+  if (!fs.existsSync(inside)) run(python, ['-m', 'venv', venv]);
+  if (output(inside, ['-c', `import onnx; assert onnx.__version__ == '${ONNX.split('==')[1]}'`]) === null) {
+    try {
+      run(inside, ['-m', 'pip', 'install', '-q', '--disable-pip-version-check', ONNX]);
+    } catch (error) {
+      throw new Error(`${ONNX} cannot be installed here (${error.message})`);
+    }
+  }
+  return inside;
+}
+
+/** The ONNX project's backend tests in target/onnx-suite, made by its Python package. */
 export function setUpOnnxSuite() {
   const stamp = at('target/onnx-suite/.made-by');
   const maker = `${ONNX} ${crypto.createHash('sha256').update(fs.readFileSync(at('pkg-tests/onnx/generate.py'))).digest('hex')}`;
   if (process.env.HOMEFIRE_ONNX_SUITE || (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === maker)) return;
-  const python = [process.env.PYTHON, 'python3', 'python'].filter(Boolean).find((name) => output(name, ['-c', 'import venv, ensurepip']) !== null);
-  const skip = (why) => console.warn(`\n!!! SKIPPED: the ONNX project's backend tests: ${why}, or name their folder in HOMEFIRE_ONNX_SUITE.\n`);
-  if (!python) return skip('install Python 3 with venv and pip');
   try {
-    const venv = at('target/onnx-venv');
-    const inside = at(process.platform === 'win32' ? 'target/onnx-venv/Scripts/python.exe' : 'target/onnx-venv/bin/python');
-    if (!fs.existsSync(inside)) run(python, ['-m', 'venv', venv]);
-    if (output(inside, ['-c', `import onnx; assert onnx.__version__ == '${ONNX.split('==')[1]}'`]) === null) run(inside, ['-m', 'pip', 'install', '-q', '--disable-pip-version-check', ONNX]);
-    run(inside, [at('pkg-tests/onnx/generate.py'), at('target/onnx-suite')]);
+    run(onnxPython(), [at('pkg-tests/onnx/generate.py'), at('target/onnx-suite')]);
     fs.writeFileSync(stamp, maker);
   } catch (error) {
-    skip(`${ONNX} cannot be installed here (${error.message})`);
+    console.warn(`\n!!! SKIPPED: the ONNX project's backend tests: ${error.message}, or name their folder in HOMEFIRE_ONNX_SUITE.\n`);
   }
 }

@@ -51,13 +51,15 @@ impl Variant {
     }
 }
 
-const USAGE: &str = "usage: cargo run -p xtask -- build [VARIANT…] | parity | model | serve | sizes";
+const USAGE: &str =
+    "usage: cargo run -p xtask -- build [VARIANT…] | parity | kernels | model | serve | sizes";
 
 fn main() -> ExitCode {
     let task = env::args().nth(1).unwrap_or_default();
     let outcome = match task.as_str() {
         "build" => build(&env::args().skip(2).collect::<Vec<_>>()),
         "parity" => parity(),
+        "kernels" => kernels(),
         "model" | "serve" | "sizes" => node(&format!("{task}.mjs"), &[]),
         _ => Err(USAGE.to_string()),
     };
@@ -90,7 +92,7 @@ fn build(named: &[String]) -> Result<(), String> {
             glue_dirs.push(variant.target().join("glue"));
             continue;
         }
-        let glue = build_variant(variant, "glue", &[])?;
+        let glue = build_variant(variant, "glue", "homefire", &[])?;
         let shipped = dist.join(format!("homefire.{}.wasm", variant.name));
         fs::copy(glue.join("homefire_bg.wasm"), &shipped)
             .map_err(|e| format!("cannot write {}: {e}", shipped.display()))?;
@@ -104,21 +106,29 @@ fn build(named: &[String]) -> Result<(), String> {
 /// That threads change no bit of what is computed is tested elsewhere.
 fn parity() -> Result<(), String> {
     for variant in VARIANTS.iter().filter(|variant| !variant.threads) {
-        let glue = build_variant(variant, "parity", &["--features", "parity"])?;
+        let glue = build_variant(variant, "parity", "homefire", &["--features", "parity"])?;
         println!("{}", glue.display());
     }
     Ok(())
 }
 
-/// Compiles one variant and returns the folder, named `glue`, of its wasm and what goes with it.
-fn build_variant(variant: &Variant, glue: &str, features: &[&str]) -> Result<PathBuf, String> {
+/// Builds the micro-benchmarks of the kernels with relaxed SIMD, without threads and with them, and prints the folders.
+fn kernels() -> Result<(), String> {
+    for variant in VARIANTS.iter().filter(|variant| variant.relaxed) {
+        println!("{}", build_variant(variant, "kernels", "kernel-bench", &[])?.display());
+    }
+    Ok(())
+}
+
+/// Compiles one variant of a package and returns the folder, named `glue`, of its wasm and what goes with it.
+fn build_variant(variant: &Variant, glue: &str, package: &str, features: &[&str]) -> Result<PathBuf, String> {
     let target = variant.target();
     let mut cargo = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     cargo
         .current_dir(root())
         .env_remove("RUSTFLAGS")
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", variant.rust_flags())
-        .args(["build", "--release", "-p", "homefire", "--lib", "--target", "wasm32-unknown-unknown"])
+        .args(["build", "--release", "-p", package, "--lib", "--target", "wasm32-unknown-unknown"])
         .args(features)
         .arg("--target-dir")
         .arg(&target);
@@ -128,7 +138,8 @@ fn build_variant(variant: &Variant, glue: &str, features: &[&str]) -> Result<Pat
         cargo.env("RUSTC_BOOTSTRAP", "1").args(["-Z", "build-std=std,panic_abort"]);
     }
     run(&mut cargo)?;
-    let compiled = target.join("wasm32-unknown-unknown/release/homefire.wasm");
+    let compiled =
+        target.join("wasm32-unknown-unknown/release").join(format!("{}.wasm", package.replace('-', "_")));
     let glue = target.join(glue);
     wasm_bindgen_cli_support::Bindgen::new()
         .input_path(&compiled)

@@ -10,6 +10,7 @@ pub use scalar::{exp as exp_scalar, silu as silu_scalar};
 pub use slices::{dot, largest, map, smallest, sum, zip};
 
 use super::simd::Simd;
+use std::hint::black_box;
 
 /// A polynomial by Horner's rule, the highest coefficient first.
 #[inline(always)]
@@ -110,25 +111,23 @@ pub fn tanh<S: Simd>(x: S::F) -> S::F {
 /// The error function, relative error below 3e-7: a polynomial near zero, `1 - eᵖ` beyond (Juffa's).
 #[inline(always)]
 pub fn erf<S: Simd>(x: S::F) -> S::F {
+    static NEAR: [f32; 6] =
+        [-5.967_617e-4, 4.991_194_2e-3, -2.676_813_5e-2, 0.112_819_93, -0.376_125_34, 0.128_379_17];
+    static FAR: [f32; 7] = [
+        -1.728_534_7e-5,
+        3.831_972e-4,
+        -3.883_964_4e-3,
+        2.425_462_2e-2,
+        -0.106_777_88,
+        -0.634_846_7,
+        -0.128_717_51,
+    ];
     let t = S::min(abs::<S>(x), S::splat(4.0));
     let s = S::mul(x, x);
-    let near = polynomial::<S, 6>(
-        s,
-        [-5.967_617e-4, 4.991_194_2e-3, -2.676_813_5e-2, 0.112_819_93, -0.376_125_34, 0.128_379_17],
-    );
+    // So many constants do not fit into registers, and are slower to make than to read.
+    let near = polynomial::<S, 6>(s, *black_box(&NEAR));
     let near = S::mul_add(near, x, x);
-    let far = polynomial::<S, 7>(
-        t,
-        [
-            -1.728_534_7e-5,
-            3.831_972e-4,
-            -3.883_964_4e-3,
-            2.425_462_2e-2,
-            -0.106_777_88,
-            -0.634_846_7,
-            -0.128_717_51,
-        ],
-    );
+    let far = polynomial::<S, 7>(t, *black_box(&FAR));
     let far = exp_within::<S>(S::sub(S::mul(far, t), t));
     let far = with_sign::<S>(S::sub(S::splat(1.0), far), x);
     // What is no number stays so.
