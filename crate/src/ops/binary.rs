@@ -105,10 +105,7 @@ impl BinaryFunction {
             match (a, steps) {
                 (None, (_, 0)) => row.iter_mut().for_each(|y| *y = of(*y, b[0])),
                 (None, _) => row.iter_mut().zip(b).for_each(|(y, b)| *y = of(*y, *b)),
-                (Some(a), (0, 0)) => row.fill(of(a[0], b[0])),
-                (Some(a), (0, _)) => row.iter_mut().zip(b).for_each(|(y, b)| *y = of(a[0], *b)),
-                (Some(a), (_, 0)) => row.iter_mut().zip(a).for_each(|(y, a)| *y = of(*a, b[0])),
-                (Some(a), _) => row.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (a, b))| *y = of(*a, *b)),
+                (Some(a), _) => along(a, b, steps, row, of),
             }
         }
         if row.is_empty() {
@@ -123,6 +120,28 @@ impl BinaryFunction {
             Self::Min => each(a, b, steps, row, |a, b| if a < b || a.is_nan() { a } else { b }),
             Self::PRelu => each(a, b, steps, row, |a, b| if a < 0.0 { a * b } else { a }),
             _ => each(a, b, steps, row, |a, b| self.apply(a, b)),
+        }
+    }
+
+    /// A row of truths, as [`of_row`](Self::of_row).
+    fn of_truths<T: Copy + PartialOrd + Default>(
+        self,
+        a: &[T],
+        b: &[T],
+        steps: (usize, usize),
+        row: &mut [u8],
+    ) {
+        let holds = |x: T| x != T::default();
+        match self {
+            _ if row.is_empty() => {}
+            Self::Equal => along(a, b, steps, row, |a, b| u8::from(a == b)),
+            Self::Greater => along(a, b, steps, row, |a, b| u8::from(a > b)),
+            Self::GreaterOrEqual => along(a, b, steps, row, |a, b| u8::from(a >= b)),
+            Self::Less => along(a, b, steps, row, |a, b| u8::from(a < b)),
+            Self::LessOrEqual => along(a, b, steps, row, |a, b| u8::from(a <= b)),
+            Self::And => along(a, b, steps, row, |a, b| u8::from(holds(a) && holds(b))),
+            Self::Or => along(a, b, steps, row, |a, b| u8::from(holds(a) || holds(b))),
+            _ => along(a, b, steps, row, |a, b| u8::from(holds(a) != holds(b))),
         }
     }
 
@@ -228,6 +247,13 @@ impl OpDef for Binary {
             Some(a) if b.dtype == DType::F32 && a.dtype == DType::F32 && y.dtype == DType::F32 => {
                 self.eval_f32(cx.threads, Some(a), b, y)
             }
+            Some(a) if self.function.compares() && y.dtype == DType::Bool => match a.dtype {
+                DType::F32 => self.eval_truths::<f32>(cx.threads, a, b, y),
+                DType::I32 => self.eval_truths::<i32>(cx.threads, a, b, y),
+                DType::I64 => self.eval_truths::<i64>(cx.threads, a, b, y),
+                DType::U8 | DType::Bool => self.eval_truths::<u8>(cx.threads, a, b, y),
+                _ => self.eval_wide(a, b, y),
+            },
             Some(a) => self.eval_wide(a, b, y),
             None if b.dtype == DType::F32 && y.dtype == DType::F32 => self.eval_f32(cx.threads, None, b, y),
             None => {
@@ -316,27 +342,26 @@ impl Binary {
         b: TensorView,
         y: &mut TensorViewMut,
     ) -> Result<()> {
-        let of_a = strided::broadcast(a.map_or(y.shape, |a| a.shape), y.shape);
-        let of_b = strided::broadcast(b.shape, y.shape);
-        let (shape, [of_a, of_b]) = strided::merged(y.shape, [&of_a, &of_b]);
-        let steps = (last(&of_a), last(&of_b));
+        let shapes = [a.map_or(y.shape, |a| a.shape), b.shape, y.shape];
         let a = a.map(|a| a.data::<f32>()).transpose()?;
         let (b, function) = (b.data::<f32>()?, self.function);
-        let inner: usize = shape.iter().skip(1).product();
-        threads.for_rows(y.data::<f32>()?, inner, WORTH / inner.max(1) + 1, |first, y| {
-            // A part of the first dimension.
-            let mut part = shape.clone();
-            let at = |strides: &[isize]| strides.first().map_or(0, |step| first * *step as usize);
-            let (from_a, from_b) = (at(&of_a), at(&of_b));
-            if let Some(n) = part.first_mut() {
-                *n = y.len() / inner.max(1);
-            }
-            let mut rows = y.chunks_exact_mut(part.last().copied().unwrap_or(1).max(1));
-            strided::for_each_row(&part, [&of_a, &of_b], |[at_a, at_b]| {
-                let Some(row) = rows.next() else { return };
-                let a = a.map(|a| &a[from_a + at_a as usize..]);
-                function.of_row(a, &b[from_b + at_b as usize..], steps, row);
-            });
+        for_rows(threads, shapes, y.data::<f32>()?, |at_a, at_b, steps, row| {
+            function.of_row(a.map(|a| &a[at_a..]), &b[at_b..], steps, row);
+        });
+        Ok(())
+    }
+
+    /// The truths of a function of two elements.
+    fn eval_truths<T: Copy + PartialOrd + Default + bytemuck::Pod + Sync>(
+        &self,
+        threads: Threads,
+        a: TensorView,
+        b: TensorView,
+        y: &mut TensorViewMut,
+    ) -> Result<()> {
+        let (of_a, of_b): (&[T], &[T]) = (bytemuck::cast_slice(a.bytes), bytemuck::cast_slice(b.bytes));
+        for_rows(threads, [a.shape, b.shape, y.shape], y.bytes, |at_a, at_b, steps, row| {
+            self.function.of_truths(&of_a[at_a..], &of_b[at_b..], steps, row);
         });
         Ok(())
     }
@@ -372,6 +397,49 @@ impl Binary {
             }
         };
         y.narrow(values)
+    }
+}
+
+/// Calls `of` with each row of `y`, where `a` and `b` are along it, and whether they step: of shapes `[a, b, y]`.
+fn for_rows<Y: Send>(
+    threads: Threads,
+    [a, b, shape]: [&[usize]; 3],
+    y: &mut [Y],
+    of: impl Fn(usize, usize, (usize, usize), &mut [Y]) + Sync,
+) {
+    let (of_a, of_b) = (strided::broadcast(a, shape), strided::broadcast(b, shape));
+    let (shape, [of_a, of_b]) = strided::merged(shape, [&of_a, &of_b]);
+    let steps = (last(&of_a), last(&of_b));
+    let inner: usize = shape.iter().skip(1).product();
+    threads.for_rows(y, inner, WORTH / inner.max(1) + 1, |first, y| {
+        // A part of the first dimension.
+        let mut part = shape.clone();
+        let at = |strides: &[isize]| strides.first().map_or(0, |step| first * *step as usize);
+        let (from_a, from_b) = (at(&of_a), at(&of_b));
+        if let Some(n) = part.first_mut() {
+            *n = y.len() / inner.max(1);
+        }
+        let mut rows = y.chunks_exact_mut(part.last().copied().unwrap_or(1).max(1));
+        strided::for_each_row(&part, [&of_a, &of_b], |[at_a, at_b]| {
+            let Some(row) = rows.next() else { return };
+            of(from_a + at_a as usize, from_b + at_b as usize, steps, row);
+        });
+    });
+}
+
+/// `row = of(a, b)`, each of which steps along it, or stays where it is.
+fn along<T: Copy, Y: Copy>(
+    a: &[T],
+    b: &[T],
+    steps: (usize, usize),
+    row: &mut [Y],
+    of: impl Fn(T, T) -> Y,
+) {
+    match steps {
+        (0, 0) => row.fill(of(a[0], b[0])),
+        (0, _) => row.iter_mut().zip(b).for_each(|(y, b)| *y = of(a[0], *b)),
+        (_, 0) => row.iter_mut().zip(a).for_each(|(y, a)| *y = of(*a, b[0])),
+        _ => row.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (a, b))| *y = of(*a, *b)),
     }
 }
 

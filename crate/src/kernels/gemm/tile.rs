@@ -205,10 +205,14 @@ impl Product<'_> {
         let at = Corner { row, column, wide: (n - column).min(WIDE), stride: self.stride };
         // SAFETY: the caller vouches for the places.
         unsafe {
-            match tall {
-                1 => tile::<Best, 1, 4>(rows, panel, at, &self.y, self.epilogue),
-                2 => tile::<Best, 2, 2>(rows, panel, at, &self.y, self.epilogue),
-                3 => tile::<Best, 3, 1>(rows, panel, at, &self.y, self.epilogue),
+            match (tall, at.wide) {
+                (TALL, 1) => narrow::<Best, 1, 4>(rows, panel, at, &self.y, self.epilogue),
+                (TALL, 2) => narrow::<Best, 2, 2>(rows, panel, at, &self.y, self.epilogue),
+                (TALL, 3) => narrow::<Best, 3, 2>(rows, panel, at, &self.y, self.epilogue),
+                (TALL, 4) => narrow::<Best, 4, 2>(rows, panel, at, &self.y, self.epilogue),
+                (1, _) => tile::<Best, 1, 4>(rows, panel, at, &self.y, self.epilogue),
+                (2, _) => tile::<Best, 2, 2>(rows, panel, at, &self.y, self.epilogue),
+                (3, _) => tile::<Best, 3, 1>(rows, panel, at, &self.y, self.epilogue),
                 _ => tile::<Best, TALL, 1>(rows, panel, at, &self.y, self.epilogue),
             }
         }
@@ -278,6 +282,50 @@ unsafe fn tile<S: Simd, const R: usize, const U: usize>(
     }
 }
 
+/// The tile of four rows where the result has `C` columns, at most half of what a panel has: a vector has the four rows
+/// of a column. `U` as for [`tile`].
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn narrow<S: Simd, const C: usize, const U: usize>(
+    rows: &[f32],
+    panel: &[[f32; WIDE]],
+    at: Corner,
+    y: &Places<f32>,
+    epilogue: &Epilogue,
+) {
+    let of_rows = epilogue.row_bias.and_then(|bias| bias[at.row..].first_chunk::<TALL>());
+    let of_rows = of_rows.map_or(S::splat(0.0), S::load);
+    let of_column = |c: usize| epilogue.column_bias.map_or(0.0, |bias| bias[at.column + c]);
+    let mut sums = [[S::splat(0.0); C]; U];
+    sums[0] = std::array::from_fn(|c| S::add(of_rows, S::splat(of_column(c))));
+    let step = |row: &[f32; TALL], columns: &[f32; WIDE], sums: &mut [S::F; C]| {
+        let row = S::load(row);
+        for (sum, x) in sums.iter_mut().zip(columns) {
+            *sum = S::mul_add(S::splat(*x), row, *sum);
+        }
+    };
+    let (steps, rest) = rows.as_chunks::<TALL>().0.as_chunks::<U>();
+    let (panels, panel_rest) = panel.as_chunks::<U>();
+    for (rows, panels) in steps.iter().zip(panels) {
+        for u in 0..U {
+            step(&rows[u], &panels[u], &mut sums[u]);
+        }
+    }
+    rest.iter().zip(panel_rest).for_each(|(row, columns)| step(row, columns, &mut sums[0]));
+    let mut columns = [[0.0; TALL]; C];
+    for (c, column) in columns.iter_mut().enumerate() {
+        S::store((1..U).fold(sums[0][c], |sum, u| S::add(sum, sums[u][c])), column);
+    }
+    for r in 0..TALL {
+        let start = (at.row + r) * at.stride + at.column;
+        // SAFETY: the caller vouches for it.
+        let y = unsafe { y.range(start..start + C) };
+        y.iter_mut().zip(&columns).for_each(|(y, column)| *y = column[r]);
+    }
+}
+
 #[inline(always)]
 fn step<S: Simd, const R: usize>(row: &[f32; R], columns: &[f32; WIDE], sums: &mut [[S::F; 2]; R]) {
     let columns = halves::<S>(columns);
@@ -309,7 +357,9 @@ mod tests {
 
     #[test]
     fn packed_products_are_those_of_the_textbook() {
-        for (m, k, n) in [(1, 1, 1), (4, 7, 8), (6, 17, 30), (3, 0, 2), (9, 8, 25), (30, 5, 11)] {
+        for (m, k, n) in
+            [(1, 1, 1), (4, 7, 8), (6, 17, 30), (3, 0, 2), (9, 8, 25), (30, 5, 11), (8, 9, 1), (5, 6, 12)]
+        {
             // `a` is stored transposed, `b` as it is; rows of the result are three values apart.
             let (a, b) = (noise(m * k, 1), noise(k * n, 2));
             let (row_bias, column_bias, residual) = (noise(m, 3), noise(n, 4), noise(m * (n + 3), 5));
