@@ -1,4 +1,5 @@
 // The page's end of the wire to one worker.
+import { newBell, ring } from "./bell.js";
 import { fromPlain, HomefireError, toPlain } from "./errors.js";
 import type { Pump } from "./loader.js";
 import type { Call, Compiled, Event, ModelCall, WireLoad } from "./messages.js";
@@ -18,6 +19,7 @@ let compiled: Compiled | undefined;
 /** Starts a worker and numbers the calls to it. @internal */
 export class Client {
   private readonly worker: Worker;
+  private readonly bell = newBell();
   private readonly open = new Map<number, Handlers>();
   private ids = 0;
   private dead: HomefireError | undefined;
@@ -49,7 +51,7 @@ export class Client {
 
   /** Loads a model, whose number is the one returned; its events go to the handlers until it ends. */
   load(load: WireLoad, handlers: Handlers): number {
-    return this.start((id) => ({ id, call: "load", load, compiled }), handlers);
+    return this.start((id) => ({ id, call: "load", load, compiled, bell: this.bell }), handlers);
   }
 
   /** Asks a model; events of this call go to the handlers until it ends. Returns the call's number. */
@@ -66,7 +68,7 @@ export class Client {
 
   /** Drops a call; the worker stops what it does for it as soon as it can. */
   cancel(id: number): void {
-    if (this.open.delete(id)) this.worker.postMessage({ id, call: "cancel" });
+    if (this.open.delete(id)) this.post({ id, call: "cancel" });
   }
 
   /** Drops the calls that one model has not answered, with `error`, and frees it. */
@@ -98,13 +100,18 @@ export class Client {
     }
     this.open.set(id, handlers);
     try {
-      this.worker.postMessage(call(id), transfer);
+      this.post(call(id), transfer);
     } catch (thrown) {
       this.open.delete(id);
       const why = thrown instanceof Error ? thrown.message : String(thrown);
       handlers.fail(new HomefireError("invalid-input", `What was given cannot be sent to the worker: ${why}`));
     }
     return id;
+  }
+
+  private post(call: Call, transfer: Transferable[] = []): void {
+    this.worker.postMessage(call, transfer);
+    ring(this.bell);
   }
 
   private receive(event: Event): void {
@@ -132,9 +139,9 @@ export class Client {
     try {
       const bytes = (await pump?.next(part)) ?? null;
       const whole = bytes && bytes.byteLength === bytes.buffer.byteLength;
-      this.worker.postMessage({ id, call: "chunk", bytes }, whole ? [bytes.buffer] : []);
+      this.post({ id, call: "chunk", bytes }, whole ? [bytes.buffer] : []);
     } catch (thrown) {
-      this.worker.postMessage({ id, call: "chunk", bytes: null, error: toPlain(thrown) });
+      this.post({ id, call: "chunk", bytes: null, error: toPlain(thrown) });
     }
   }
 }

@@ -1,6 +1,7 @@
 // What the page and a worker say to each other: numbered calls from the page, answered by events that carry
 // the same number. A model has the number of the call that loaded it. `pull` goes the other way, for sources
 // whose bytes the page holds.
+import type { Bell } from "./bell.js";
 import type { PlainError } from "./errors.js";
 import type { EmbedOptions, GenerateOptions, Message, ModelInfo, Piece, Profile, Progress, GenerationResult, Score } from "./types.js";
 import type { VariantName } from "./variant.js";
@@ -46,7 +47,7 @@ export type ModelCall =
 
 /** Page to worker. */
 export type Call =
-  | { id: number; call: "load"; load: WireLoad; compiled: Compiled | undefined }
+  | { id: number; call: "load"; load: WireLoad; compiled: Compiled | undefined; bell: Bell | undefined }
   | { id: number; call: "cancel" }
   | { id: number; call: "chunk"; bytes: Uint8Array | null; error?: PlainError }
   | (ModelCall & { id: number; model: number });

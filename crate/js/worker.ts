@@ -1,6 +1,7 @@
 // A worker: it owns the wasm and the GPU device of its models, and answers the page's calls. What one model is
 // asked is done one after the other; between two steps of a generation the event loop turns, so a cancel arrives
 // within one token.
+import { type Bell, linger } from "./bell.js";
 import { HomefireError, toPlain } from "./errors.js";
 import type { DeviceHere, WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
 import { chunkOf, readParts } from "./loader.js";
@@ -37,20 +38,31 @@ const models = new Map<number, Hosted>();
 const cancelled = new Set<number>();
 const chunks = new Map<number, (call: Extract<Call, { call: "chunk" }>) => void>();
 let opened: Promise<Ready> | undefined;
+let bell: Bell | undefined;
+/** Messages that have come from the page, and calls among them that wait for their turn. */
+let come = 0;
+let waiting = 0;
 
 scope.onmessage = ({ data }) => {
-  if (data.call === "thread") void beThread(data);
-  else if (data.call === "stage") work(data);
-  else if (data.call === "cancel") {
+  if (data.call === "thread") return void beThread(data);
+  if (data.call === "stage") return work(data);
+  come = (come + 1) | 0;
+  if (data.call === "cancel") {
     // A model that the page does not wait for any more.
     if (models.has(data.id)) close(data.id);
     else cancelled.add(data.id);
   } else if (data.call === "chunk") chunks.get(data.id)?.(data);
-  else if (data.call === "load") void answer(data.id, () => load(data.id, data.load, data.compiled));
-  else {
+  else if (data.call === "load") {
+    bell = data.bell;
+    void answer(data.id, () => load(data.id, data.load, data.compiled));
+  } else {
     const { id, model } = data;
     const hosted = models.get(model);
-    const ask = (): Promise<void> => answer(id, () => asked(id, hosted, model, data));
+    waiting++;
+    const ask = (): Promise<void> => {
+      waiting--;
+      return answer(id, () => asked(id, hosted, model, data));
+    };
     if (!hosted || data.call === "tokenize" || data.call === "detokenize") void ask();
     else hosted.queue = hosted.queue.then(ask);
   }
@@ -83,6 +95,7 @@ async function asked(id: number, hosted: Hosted | undefined, model: number, call
     const buffers: Transferable[] = [];
     collect(values, buffers);
     reply(values, buffers);
+    if (waiting === 0) linger(bell, come);
   } else if (call.call === "read") reply(await network(hosted).read(call.kept));
   else if (call.call === "drop") {
     network(hosted).drop(call.kept);
