@@ -7,6 +7,8 @@ use crate::error::Result;
 use crate::kernels::gemm::tile::Epilogue;
 use crate::kernels::simd::{Best, Simd};
 use crate::kernels::threads::{Places, Threads};
+use crate::kernels::window::Windows;
+use std::ops::Range;
 
 /// Outputs that are read beyond the end of a row.
 const SLACK: usize = 16;
@@ -29,6 +31,11 @@ pub(super) fn run(
     let taps = frame.taps(sizes);
     let (pixels, outputs, width) = (sizes.pixels(), sizes.outputs(), sizes.out[1]);
     let channels = w.len() / taps.len().max(1);
+    // Rows of padding are neither copied nor read.
+    let (before, height) = (sizes.windows.pads[0].0, sizes.input[0]);
+    let (within, own) = (height.min(covered.saturating_sub(before)), sizes.windows.kernel[1]);
+    let inside: Vec<Range<usize>> =
+        (0..sizes.out[0]).map(|row| rows_inside(&sizes.windows, row, height)).collect();
     let (planes, y) = (y.len() / outputs.max(1), Places::new(y));
     threads.try_for_each(planes, WORTH / (outputs * taps.len()).max(1) + 1, |planes| {
         let mut framed = zeros(room)?;
@@ -37,16 +44,27 @@ pub(super) fn run(
             let y = unsafe { y.range(plane * outputs..(plane + 1) * outputs) };
             let channel = plane % channels.max(1);
             let w = &w[channel * taps.len()..][..taps.len()];
-            frame.fill(sizes, &x[plane * pixels..][..pixels], 0, covered, &mut framed);
+            let image = &x[plane * pixels..][..pixels];
+            if within > 0 {
+                frame.fill(sizes, image, before, within, &mut framed[before * slab..]);
+            }
             let bias = epilogue.row_bias.map_or(0.0, |bias| bias[channel]);
             for (row, out) in y.chunks_exact_mut(width.max(1)).enumerate() {
                 let start = row * sizes.windows.strides[0] * slab;
-                line::<Best>(&framed[start..], &taps, w, bias, out);
+                let inside = inside[row].start * own..inside[row].end * own;
+                line::<Best>(&framed[start..], &taps[inside.clone()], &w[inside], bias, out);
             }
             epilogue.finish(y, plane * outputs);
         }
         Ok(())
     })
+}
+
+/// The rows of the kernel that lie within an image of that height, of windows whose row is `row`.
+fn rows_inside(windows: &Windows, row: usize, height: usize) -> Range<usize> {
+    let (at, before, dilation) = (row * windows.strides[0], windows.pads[0].0, windows.dilations[0]);
+    let end = (height + before).saturating_sub(at).div_ceil(dilation).min(windows.kernel[0]);
+    before.saturating_sub(at).div_ceil(dilation).min(end)..end
 }
 
 /// One row of outputs: output `i` is the sum of `w[t] · image[taps[t] + i]`.
