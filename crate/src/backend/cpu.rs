@@ -11,7 +11,7 @@ use crate::kernels::conv::integer::IntegerFilters;
 use crate::kernels::gemm::integer::IntegerMatrix;
 use crate::kernels::gemm::{PackedMatrix, Packer};
 use crate::kernels::threads::Threads;
-use crate::ops::{CpuContext, Input, Packing, integer_product};
+use crate::ops::{CpuContext, Input, Packing, Types, integer_product};
 use crate::plan::{Place, Plan, PlanId, PlanOptions, PlanOutput, Step};
 use crate::tensor::{Buffer, Chunk, Tensor, TensorView, TensorViewMut};
 use crate::types::{DType, TensorType};
@@ -71,8 +71,12 @@ struct Known {
     ms: Vec<f64>,
 }
 
-/// The shapes of a step.
+/// Multiplications, or the like, of a plan that are worth waking threads for: some tens of microseconds.
+const WORTH: u64 = 1 << 21;
+
+/// The shapes of a step, and where its loops run: threads cost a small plan more than they bring.
 struct Shapes {
+    threads: Threads,
     inputs: Vec<Vec<usize>>,
     outputs: Vec<Vec<usize>>,
     /// Bytes of each output.
@@ -80,10 +84,17 @@ struct Shapes {
 }
 
 impl Known {
-    fn of(plan: &Plan) -> Result<Self> {
+    fn of(graph: &Graph, plan: &Plan, threads: Threads) -> Result<Self> {
+        let work = |step: &Step| {
+            let (inputs, outputs) = (&step.input_types[..], &step.output_types[..]);
+            graph.node(step.node).op.def().work(&Types { inputs, outputs, values: &[] })
+        };
+        let work = plan.steps.iter().map(work).fold(0, u64::saturating_add);
+        let threads = if work < WORTH && !cfg!(test) { Threads::single() } else { threads };
         let shapes = |step: &Step| {
             let inputs = step.input_types.iter();
             Ok(Shapes {
+                threads,
                 inputs: inputs
                     .map(|ty| ty.as_ref().map_or(Ok(Vec::new()), TensorType::known_shape))
                     .collect::<Result<_>>()?,
@@ -160,8 +171,9 @@ impl CpuBackend {
         }
         let mut known = match self.known.remove(&plan.id) {
             Some(known) => known,
-            None => Known::of(plan)?,
+            None => Known::of(graph, plan, self.threads)?,
         };
+        let awake = self.threads.keep_awake();
         let mut before = clock::now();
         for ((step, shapes), ms) in plan.steps.iter().zip(&known.steps).zip(&mut known.ms) {
             self.run_step(graph, plan, step, shapes, feeds)
@@ -170,6 +182,7 @@ impl CpuBackend {
             *ms = after - before;
             before = after;
         }
+        drop(awake);
         self.known.insert(plan.id, known);
         (plan.outputs.iter())
             .map(|PlanOutput { name, place, ty, .. }| {
@@ -229,7 +242,7 @@ impl CpuBackend {
                 bytes: &mut all[..bytes],
             });
         }
-        let cx = CpuContext { threads: self.threads, exact: self.exact };
+        let cx = CpuContext { threads: shapes.threads, exact: self.exact };
         graph.node(step.node).op.eval(&cx, &inputs, &mut outputs)
     }
 

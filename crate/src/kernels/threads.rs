@@ -2,8 +2,8 @@
 //!
 //! A loop is cut into pieces, more than there are threads, and whoever is free takes the next one. The caller takes pieces
 //! too, and waits only for threads that have begun one: a thread that sleeps, or that never started, helps less and holds
-//! nobody up. A thread without work looks for some a short while before it sleeps, for the next loop mostly begins a few
-//! microseconds after the last. A loop inside a loop, or beside one, runs on its own thread.
+//! nobody up. While a plan runs, a thread without work looks for some a short while before it sleeps, for the next loop
+//! mostly begins a few microseconds after the last. A loop inside a loop, or beside one, runs on its own thread.
 //!
 //! On the web a worker becomes a thread by calling [`serve`] on the shared memory; elsewhere [`spawn`] starts threads.
 
@@ -38,6 +38,12 @@ impl Threads {
     /// How many threads there are now, this one included.
     pub fn count(&self) -> usize {
         if self.shared { 1 + POOL.servers.load(Ordering::Relaxed) } else { 1 }
+    }
+
+    /// While the result lives, threads without work look for some a short while before they sleep.
+    pub fn keep_awake(&self) -> Awake {
+        POOL.runs.fetch_add(1, Ordering::Relaxed);
+        Awake
     }
 
     /// Calls `work` on ranges that cover `0..n` once, each of at least `grain` items where there are as many: what is
@@ -85,6 +91,15 @@ impl Threads {
             // SAFETY: the ranges of a loop do not overlap.
             work(rows.start, unsafe { places.range(rows.start * row..rows.end * row) });
         });
+    }
+}
+
+/// A run whose loops follow each other closely.
+pub struct Awake;
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        POOL.runs.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -147,6 +162,8 @@ struct Job {
 
 struct Pool {
     servers: AtomicUsize,
+    /// How many [`Awake`] there are.
+    runs: AtomicUsize,
     /// Whether a loop runs: only its thread changes the job.
     busy: AtomicBool,
     /// `OPEN`, the number of the loop, and in the low bits how many servers are inside it.
@@ -167,6 +184,7 @@ unsafe impl Sync for Pool {}
 
 static POOL: Pool = Pool {
     servers: AtomicUsize::new(0),
+    runs: AtomicUsize::new(0),
     busy: AtomicBool::new(false),
     gate: AtomicU32::new(0),
     next: AtomicUsize::new(0),
@@ -258,7 +276,7 @@ impl Pool {
     fn find_loop(&self, last: u32) -> u32 {
         let open = |gate: u32| gate & OPEN != 0 && gate / LOOP != last;
         let end = clock::now() + PATIENCE;
-        while clock::now() < end {
+        while self.runs.load(Ordering::Relaxed) > 0 && clock::now() < end {
             for _ in 0..SPINS {
                 let gate = self.gate.load(Ordering::Relaxed);
                 if open(gate) {
