@@ -428,13 +428,7 @@ fn for_rows<Y: Send>(
 }
 
 /// `row = of(a, b)`, each of which steps along it, or stays where it is.
-fn along<T: Copy, Y: Copy>(
-    a: &[T],
-    b: &[T],
-    steps: (usize, usize),
-    row: &mut [Y],
-    of: impl Fn(T, T) -> Y,
-) {
+fn along<T: Copy, Y: Copy>(a: &[T], b: &[T], steps: (usize, usize), row: &mut [Y], of: impl Fn(T, T) -> Y) {
     match steps {
         (0, 0) => row.fill(of(a[0], b[0])),
         (0, _) => row.iter_mut().zip(b).for_each(|(y, b)| *y = of(a[0], *b)),
