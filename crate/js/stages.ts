@@ -199,7 +199,8 @@ export class Stages {
       beginFile: (bytes, name) => {
         loader.beginFile(bytes, name);
         at = 0;
-        void all({ task: "beginFile", bytes, name });
+        // A failure is told by what is asked next.
+        all({ task: "beginFile", bytes, name }).catch(() => undefined);
       },
       pushHeader: async (chunk) => {
         const there = all({ task: "pushHeader", bytes: chunk });

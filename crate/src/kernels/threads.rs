@@ -1,7 +1,7 @@
 //! Where loops over independent items run: the calling thread shares them with the threads that serve the pool.
 //!
-//! A loop is cut into pieces, more than there are threads, and whoever is free takes the next one. The caller takes pieces
-//! too, and waits only for threads that have begun one: a thread that sleeps, or that never started, helps less and holds
+//! A loop is cut into pieces, one a thread or, where it is long, several, and whoever is free takes the next one. The caller
+//! takes pieces too, and waits only for threads that have begun one: a thread that sleeps, or that never started, helps less and holds
 //! nobody up. While a plan runs, a thread without work looks for some a short while before it sleeps, for the next loop
 //! mostly begins a few microseconds after the last. A loop inside a loop, or beside one, runs on its own thread.
 //!
