@@ -106,7 +106,8 @@ impl OpDef for Pad {
         for_each_index(&y.shape[..outer.len()], |index| {
             let Some(row) = rows.next() else { return };
             let places = outer.iter().zip(index).zip(&strides);
-            let at: Option<usize> = places.map(|((table, &i), stride)| Some(table[i]? * *stride as usize)).sum();
+            let at: Option<usize> =
+                places.map(|((table, &i), stride)| Some(table[i]? * *stride as usize)).sum();
             let mut put = |range: Range<usize>| {
                 let elements = row[range.start * size..range.end * size].chunks_exact_mut(size);
                 for (to, from) in elements.zip(&along[range]) {
@@ -176,8 +177,10 @@ pub(super) mod parity {
             })
         };
         let cut = |mode: PadMode, want: &'static [f64]| {
-            let inputs =
-                vec![Given::fed(&[2, 3], &[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]), Given::known(&[4], &[1i64, -1, 0, 1])];
+            let inputs = vec![
+                Given::fed(&[2, 3], &[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]),
+                Given::known(&[4], &[1i64, -1, 0, 1]),
+            ];
             Case::new(format!("{mode:?}, cut"), Pad { mode }, inputs, Tolerance::of(0.0), |_| {
                 vec![Array::new(&[3, 3], want.to_vec())]
             })
