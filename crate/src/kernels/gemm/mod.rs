@@ -8,6 +8,7 @@ mod float;
 pub mod integer;
 mod pack;
 mod quantized;
+mod streams;
 pub mod tile;
 
 pub use activations::QuantizedRows;

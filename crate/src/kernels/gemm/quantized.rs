@@ -8,18 +8,17 @@
 //! A tile is one panel of eight rows by one or four rows of activations. Both are read front to back by
 //! pointers: the layouts are those of [`PackedMatrix`] and [`QuantizedRows::tiles`]. One row of activations alone waits for
 //! the weights to come from memory: it goes through several panels side by side, far apart from each other, so that
-//! as many of the processor's prefetchers are at work.
+//! as many of the processor's prefetchers are at work ([`streams`](super::streams)).
 
 use super::QuantizedRows;
 use super::pack::{BLOCK, PackedMatrix, ROWS};
+use super::streams;
 use crate::kernels::simd::Simd;
 use crate::kernels::threads::{Places, Threads};
 use crate::quant::AffineLayout;
 
 /// Rows of activations in a full tile.
 const COLUMNS: usize = 4;
-/// Panels that one row of activations goes through side by side.
-const STREAMS: usize = 8;
 /// Multiplications that are worth handing to another thread: a microsecond.
 const WORTH: usize = 1 << 15;
 
@@ -46,7 +45,10 @@ pub fn matmul<S: Simd>(
         (_, _, None) => run::<S, 8, 2, false>,
     };
     let tiles = a.tiles(threads, affine, weight.k(), if m == 1 { 1 } else { COLUMNS });
-    run(threads, weight, &tiles, m, out);
+    if m > 1 {
+        return run(threads, weight, &tiles, m, 1, out);
+    }
+    streams::choose(weight.memory_bytes(), |streams| run(threads, weight, &tiles, m, streams, out));
 }
 
 fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool>(
@@ -54,6 +56,7 @@ fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool>(
     weight: &PackedMatrix,
     tiles: &[u32],
     m: usize,
+    streams: usize,
     out: &mut [f32],
 ) {
     let (n, out) = (weight.n(), Places::new(out));
@@ -71,13 +74,13 @@ fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool>(
             out.copy_from_slice(&both.as_flattened()[..width]);
         };
         if m == 1 {
-            let each = panels.len().div_ceil(STREAMS);
+            let each = panels.len().div_ceil(streams);
             for first in panels.start..panels.start + each {
                 // The last streams may have one panel less, or none.
                 let count = (panels.end - first).div_ceil(each);
-                let streams: [&[u128]; STREAMS] =
+                let side: [&[u128]; streams::MOST] =
                     std::array::from_fn(|i| weight.panel(first + i.min(count - 1) * each));
-                let sums = side_by_side::<S, BITS, GROUPS, OFFSET>(&streams[..count], tiles, weight.k());
+                let sums = side_by_side::<S, BITS, GROUPS, OFFSET>(&side[..count], tiles, weight.k());
                 sums.into_iter().take(count).enumerate().for_each(|(i, sums)| put(first + i * each, 0, sums));
             }
             return;
@@ -215,17 +218,17 @@ fn tile<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, con
     total
 }
 
-/// The sums of up to [`STREAMS`] panels by one row of activations, `[panel][quad]`: a block of each in turn.
+/// The sums of up to [`streams::MOST`] panels by one row of activations, `[panel][quad]`: a block of each in turn.
 #[inline(always)]
 fn side_by_side<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool>(
     panels: &[&[u128]],
     words: &[u32],
     k: usize,
-) -> [[S::F; 2]; STREAMS] {
+) -> [[S::F; 2]; streams::MOST] {
     let (_, units) = block_units(BITS, GROUPS, OFFSET);
     let (n_blocks, block_words) = (k / BLOCK, 9 + GROUPS);
     assert!(words.len() >= n_blocks * block_words && panels.iter().all(|p| p.len() >= n_blocks * units));
-    let mut totals = [[[S::splat(0.0); 2]; 1]; STREAMS];
+    let mut totals = [[[S::splat(0.0); 2]; 1]; streams::MOST];
     for i in 0..n_blocks {
         for (panel, total) in panels.iter().zip(&mut totals) {
             // SAFETY: all slices have `n_blocks` such blocks, asserted above.
