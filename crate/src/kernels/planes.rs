@@ -54,7 +54,7 @@ impl Planes {
     pub fn values_per_word(&self) -> usize {
         match self {
             Self::Dense => 1,
-            Self::Affine(layout) => 32 / usize::from(layout.bits),
+            Self::Affine(layout) => 32 / usize::from(layout.stored_bits()),
         }
     }
 

@@ -32,12 +32,19 @@ pub const MAX_GROUPS: usize = 16;
 /// How a format looks in affine form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AffineLayout {
-    /// Bits that hold any level: 4 or 8.
+    /// Bits that hold any level: 4, 5, 6 or 8.
     pub bits: u8,
     /// Values that share a scale and a min: 16 or 32.
     pub group: u8,
     /// `Some(c)`: every min is `-c * scale`.
     pub offset: Option<u8>,
+}
+
+impl AffineLayout {
+    /// Bits in which a packed level is stored: 4 or 8.
+    pub fn stored_bits(self) -> u8 {
+        if self.bits == 4 { 4 } else { 8 }
+    }
 }
 
 /// One block in affine form. Only the first `block_len` levels and `block_len / group` scales and mins count.

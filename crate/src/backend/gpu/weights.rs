@@ -204,7 +204,7 @@ mod tests {
             for bytes in bytes.chunks_exact(format.block_bytes()) {
                 (codec.affine)(bytes, &mut block);
                 let own = &block.levels[..format.block_len()];
-                match codec.affine_layout.bits {
+                match codec.affine_layout.stored_bits() {
                     4 => levels.extend(own.chunks_exact(2).map(|pair| pair[0] | pair[1] << 4)),
                     _ => levels.extend_from_slice(own),
                 }

@@ -2,7 +2,8 @@
 //!
 //! An unsigned 4-bit level times a signed 8-bit one is summed in i16 over a whole block of 32:
 //! `16 pairs / 2 lanes · 2 · 15 · 127 = 30,480` fits. One dot product with a constant widens the sums to i32.
-//! An 8-bit level is two nibbles, `16 · high + low`, each summed that way. With a constant offset,
+//! An 8-bit level is two nibbles, `16 · high + low`, each summed that way; one of five or six bits is multiplied whole, and the sums
+//! are widened after four steps or two (`2 · 4 · 31 · 127` and `2 · 2 · 63 · 127` fit). With a constant offset,
 //! `scale · (dot − offset · Σa)` is exact in integers; mins add `min · Σa`.
 //!
 //! A tile is one panel of eight rows by one or four rows of activations. Both are read front to back by
@@ -34,21 +35,29 @@ pub fn matmul<S: Simd>(
     if weight.k() == 0 || m == 0 {
         return out.fill(0.0);
     }
-    let run = match (affine.bits, affine.group, affine.offset) {
-        (4, 32, Some(_)) => run::<S, 4, 1, true>,
-        (4, 32, None) => run::<S, 4, 1, false>,
-        (4, _, Some(_)) => run::<S, 4, 2, true>,
-        (4, _, None) => run::<S, 4, 2, false>,
-        (_, 32, Some(_)) => run::<S, 8, 1, true>,
-        (_, 32, None) => run::<S, 8, 1, false>,
-        (_, _, Some(_)) => run::<S, 8, 2, true>,
-        (_, _, None) => run::<S, 8, 2, false>,
+    let run = match affine.bits {
+        4 => run_of::<S, 4>(affine),
+        5 if S::WHOLE_LEVELS => run_of::<S, 5>(affine),
+        6 if S::WHOLE_LEVELS => run_of::<S, 6>(affine),
+        _ => run_of::<S, 8>(affine),
     };
     let tiles = a.tiles(threads, affine, weight.k(), if m == 1 { 1 } else { COLUMNS });
     if m > 1 {
         return run(threads, weight, &tiles, m, 1, out);
     }
     streams::choose(weight.memory_bytes(), |streams| run(threads, weight, &tiles, m, streams, out));
+}
+
+/// What multiplies: weight, tiles, rows of activations, panels side by side, and where the products go.
+type Run = fn(Threads, &PackedMatrix, &[u32], usize, usize, &mut [f32]);
+
+fn run_of<S: Simd, const BITS: usize>(affine: AffineLayout) -> Run {
+    match (affine.group, affine.offset) {
+        (32, Some(_)) => run::<S, BITS, 1, true>,
+        (32, None) => run::<S, BITS, 1, false>,
+        (_, Some(_)) => run::<S, BITS, 2, true>,
+        (_, None) => run::<S, BITS, 2, false>,
+    }
 }
 
 fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool>(
@@ -143,6 +152,37 @@ unsafe fn block<S: Simd, const BITS: usize, const GROUPS: usize, const Q: usize,
     })
 }
 
+/// The dot products of `Q` quads of rows with `C` rows of activations over a group, with levels of five or six bits multiplied
+/// whole: `[quad][row]`.
+///
+/// # Safety
+/// As for [`block`], from the first levels of the group.
+#[inline(always)]
+unsafe fn whole<S: Simd, const BITS: usize, const GROUPS: usize, const Q: usize, const C: usize>(
+    levels: *const [u8; 16],
+    a: *const [i8; 4],
+) -> [[S::I; C]; Q] {
+    // What i16 holds.
+    let steps = if BITS == 5 { 4 } else { 2 };
+    let mut dots = [[S::zero_i(); C]; Q];
+    for part in 0..8 / GROUPS / steps {
+        let mut sums = [[S::zero_i(); C]; Q];
+        for step in part * steps..(part + 1) * steps {
+            // SAFETY: the step's two quads are within the group.
+            let w: [S::I; Q] = std::array::from_fn(|q| S::load_i(unsafe { &*levels.add(step * 2 + q) }));
+            for c in 0..C {
+                // SAFETY: the step's levels of each row are within the group.
+                let x = S::splat_4(unsafe { &*a.add(step * C + c) });
+                (0..Q).for_each(|q| sums[q][c] = S::dot_i16(sums[q][c], x, w[q]));
+            }
+        }
+        for (dots, sums) in dots.iter_mut().zip(sums) {
+            dots.iter_mut().zip(sums).for_each(|(dot, sum)| *dot = S::add_i32(*dot, S::widen_dot(sum, 1)));
+        }
+    }
+    dots
+}
+
 /// Sixteen-byte units of a block's scales and mins, and of all of it.
 const fn block_units(bits: usize, groups: usize, offset: bool) -> (usize, usize) {
     let factors = groups * 2 * if offset { 1 } else { 2 };
@@ -181,7 +221,22 @@ unsafe fn add_block<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSE
                 }
             }
         };
-        if C == 1 || (BITS == 4 && GROUPS == 1) {
+        if BITS == 5 || BITS == 6 {
+            for group in 0..GROUPS {
+                let (levels, a) =
+                    (levels.add(group * 16 / GROUPS), a.cast::<[i8; 4]>().add(group * 8 / GROUPS * C));
+                if C == 1 || GROUPS == 1 {
+                    let dots = whole::<S, BITS, GROUPS, 2, C>(levels, a);
+                    add(dots[0], group, 0);
+                    add(dots[1], group, 1);
+                } else {
+                    for quad in 0..2 {
+                        let [dots] = whole::<S, BITS, GROUPS, 1, C>(levels.add(quad), a);
+                        add(dots, group, quad);
+                    }
+                }
+            }
+        } else if C == 1 || (BITS == 4 && GROUPS == 1) {
             let dots = block::<S, BITS, GROUPS, 2, C>(levels, a.cast());
             for (group, dots) in dots.into_iter().enumerate() {
                 add(dots[0], group, 0);

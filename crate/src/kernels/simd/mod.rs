@@ -19,6 +19,10 @@ pub trait Simd: Copy {
     /// Four f32.
     type F: Copy;
 
+    /// Whether levels of five and six bits are bytes of a product, or two nibbles as those of eight bits. (LLVM 22 crashes on
+    /// the former without relaxed SIMD.)
+    const WHOLE_LEVELS: bool;
+
     /// All zero.
     fn zero_i() -> Self::I;
     /// Sixteen bytes.

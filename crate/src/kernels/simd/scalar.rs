@@ -22,6 +22,8 @@ impl Simd for Scalar {
     type I = [u8; 16];
     type F = [f32; 4];
 
+    const WHOLE_LEVELS: bool = true;
+
     #[inline(always)]
     fn zero_i() -> Self::I {
         [0; 16]

@@ -11,6 +11,8 @@ impl Simd for Wasm {
     type I = v128;
     type F = v128;
 
+    const WHOLE_LEVELS: bool = cfg!(target_feature = "relaxed-simd");
+
     #[inline(always)]
     fn zero_i() -> v128 {
         i32x4_splat(0)
