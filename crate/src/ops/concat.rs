@@ -84,7 +84,7 @@ pub(super) mod parity {
         let case = |given: fn(&[usize], u64) -> Given, axis: i64, a: &[usize], b: &[usize]| {
             let inputs = vec![given(a, 1), given(b, 2)];
             Case::new(
-                format!("{:?}, {a:?} and {b:?} on {axis}", inputs[0].dtype()),
+                format!("{}, {a:?} and {b:?} on {axis}", inputs[0].dtype().expect("an input")),
                 Concat { axis },
                 inputs,
                 Tolerance::of(0.0),

@@ -61,7 +61,7 @@ pub(super) mod parity {
         let case = |given: fn(&[usize], u64) -> Given, shape: &[usize], order: &'static [usize]| {
             let op = Transpose { order: Some(order.to_vec()) };
             Case::new(
-                format!("{:?}, {shape:?} to {order:?}", given(shape, 1).dtype()),
+                format!("{}, {shape:?} to {order:?}", given(shape, 1).dtype().expect("an input")),
                 op,
                 vec![given(shape, 1)],
                 Tolerance::of(0.0),
