@@ -1,6 +1,8 @@
 // y [m, n] = (a - a_zero) [m, k] · (b - b_zero) [k, n] of bytes, as exact as integers are; as numbers (floats) each sum times
-// a scale, plus a bias, then a function. Steps of 16 of k go through workgroup memory: four rows, four columns in a vector.
+// a scale, plus a bias, then a function; those maybe as levels, of which whole words make a row. Steps of 16 of k go through
+// workgroup memory: four rows, four columns in a vector.
 
+import package::shared::bytes::{byte, bytes, levels_of};
 @if(floats) import package::shared::functions::apply;
 
 struct Params {
@@ -18,6 +20,11 @@ struct Params {
     function: u32,
     alpha: f32,
     beta: f32,
+    // Whether numbers become levels, and of which scale, zero and sign.
+    has_levels: u32,
+    y_scale: f32,
+    y_zero: f32,
+    y_signed: u32,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<u32>;
@@ -26,8 +33,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> b_zero: array<u32>;
 @if(floats) @group(0) @binding(4) var<storage, read> scale: array<f32>;
 @if(floats) @group(0) @binding(5) var<storage, read> bias: array<f32>;
-@if(floats) @group(0) @binding(6) var<storage, read_write> y: array<f32>;
-@if(!floats) @group(0) @binding(6) var<storage, read_write> y: array<i32>;
+// Words of integers, floats or four levels.
+@group(0) @binding(6) var<storage, read_write> y: array<u32>;
 @group(0) @binding(8) var<uniform> params: Params;
 
 const TILE: u32 = 64u;
@@ -36,16 +43,6 @@ const QUADS: u32 = 16u;
 
 var<workgroup> tile_a: array<vec4<i32>, STEP * QUADS>;
 var<workgroup> tile_b: array<vec4<i32>, STEP * QUADS>;
-
-// Byte i of a word, as a number.
-fn byte(word: u32, i: u32, is_signed: u32) -> i32 {
-    let shift = 8u * (i % 4u);
-    return select(i32((word >> shift) & 255u), i32(word << (24u - shift)) >> 24u, is_signed != 0u);
-}
-
-fn bytes(word: u32, is_signed: u32) -> vec4<i32> {
-    return vec4<i32>(byte(word, 0u, is_signed), byte(word, 1u, is_signed), byte(word, 2u, is_signed), byte(word, 3u, is_signed));
-}
 
 // Four neighbours in row m of a, without their zero; those beyond its end are zeros.
 fn four_of_a(m: u32, k: u32) -> vec4<i32> {
@@ -123,23 +120,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
     }
+    let n = first_n + 4u * column;
     for (var i = 0u; i < 4u; i++) {
         let m = first_m + 4u * row + i;
-        for (var j = 0u; j < 4u; j++) {
-            let n = first_n + 4u * column + j;
-            if m < params.m && n < params.n {
-                let sum = sums[i][j];
-                @if(!floats) y[m * params.n + n] = sum;
-                @if(floats) {
-                    var value = f32(sum) * scale[select(0u, n, params.scale_each != 0u)];
-                    if params.has_bias != 0u {
-                        value += bias[n];
-                    }
-                    y[m * params.n + n] = apply(params.function, params.alpha, params.beta, value);
-                }
+        if m >= params.m || n >= params.n {
+            break;
+        }
+        let at = m * params.n + n;
+        @if(!floats) let words = bitcast<vec4<u32>>(sums[i]);
+        @if(floats) {
+            let numbers = numbers_of(sums[i], n);
+            if params.has_levels != 0u {
+                y[at / 4u] = levels_of(numbers, params.y_scale, params.y_zero, params.y_signed);
+                continue;
             }
+            let words = bitcast<vec4<u32>>(numbers);
+        }
+        for (var j = 0u; j < 4u && n + j < params.n; j++) {
+            y[at + j] = words[j];
         }
     }
+}
+
+// What becomes of the sums of four columns.
+@if(floats) fn numbers_of(sums: vec4<i32>, n: u32) -> vec4<f32> {
+    var numbers = vec4<f32>(sums);
+    for (var j = 0u; j < 4u && n + j < params.n; j++) {
+        var number = numbers[j] * scale[select(0u, n + j, params.scale_each != 0u)];
+        if params.has_bias != 0u {
+            number += bias[n + j];
+        }
+        numbers[j] = apply(params.function, params.alpha, params.beta, number);
+    }
+    return numbers;
 }
 
 fn transpose_four(a: vec4<i32>, b: vec4<i32>, c: vec4<i32>, d: vec4<i32>) -> array<vec4<i32>, 4> {

@@ -1,4 +1,4 @@
-// y is x, words of any type, with something around it, or cut.
+// y is x, words of any type, or bytes, with something around it, or cut. A thread makes a word.
 
 import package::shared::walk::entry;
 
@@ -28,12 +28,8 @@ fn wrapped(at: i32, n: i32) -> i32 {
     return ((at % n) + n) % n;
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let i = (group.z * groups.x + group.x) * 64u + thread;
-    if i >= params.n {
-        return;
-    }
+// Element i, a word or a byte.
+fn element(i: u32) -> u32 {
     var rest = i;
     var origin = 0u;
     var outside = false;
@@ -57,8 +53,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         origin += u32(max(at, 0)) * entry(d, params.x_strides, params.more_x_strides);
     }
     if outside {
-        y[i] = value[0];
-    } else {
-        y[i] = x[origin];
+        return value[0];
+    }
+    @if(!bytes) return x[origin];
+    @if(bytes) return x[origin / 4u] >> (8u * (origin % 4u));
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let i = (group.z * groups.x + group.x) * 64u + thread;
+    @if(!bytes) {
+        if i < params.n {
+            y[i] = element(i);
+        }
+    }
+    @if(bytes) {
+        var word = 0u;
+        for (var j = 0u; j < 4u && 4u * i + j < params.n; j++) {
+            word |= (element(4u * i + j) & 255u) << (8u * j);
+        }
+        if 4u * i < params.n {
+            y[i] = word;
+        }
     }
 }

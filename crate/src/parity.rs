@@ -167,6 +167,7 @@ mod tests {
         "gather_nd",
         "grid_sample",
         "group_norm",
+        "integer_conv",
         "integer_product",
         "layer_norm",
         "lrn",

@@ -8,6 +8,11 @@ use crate::error::Result;
 /// Elements of a window below which the product would wait for memory.
 const FEW: usize = 16;
 
+/// Whether a convolution of so many elements a window, and filters a group, is one element by element.
+pub fn is_direct(elements: usize, filters: usize) -> bool {
+    elements < FEW || filters == 1
+}
+
 /// A convolution with all its sizes. Inputs are image, weight, bias and residual, as those of the operator.
 pub struct ConvLaunch<'a> {
     /// Images.
@@ -40,7 +45,7 @@ impl ConvLaunch<'_> {
     pub fn dispatch(&self) -> Result<Dispatch> {
         let own = self.channels[0] / self.groups;
         let taps: usize = self.windows.kernel.iter().product();
-        if self.transposed || own * taps < FEW || self.channels[1] / self.groups == 1 {
+        if self.transposed || is_direct(own * taps, self.channels[1] / self.groups) {
             return direct::dispatch(self);
         }
         product::dispatch(self)

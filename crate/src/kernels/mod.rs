@@ -11,6 +11,7 @@ pub mod fourier;
 pub mod full_attention;
 pub mod gemm;
 pub mod indexed;
+pub mod integer_conv_launch;
 pub mod integer_launch;
 pub mod levels;
 pub mod levels_launch;

@@ -1,7 +1,7 @@
 //! Walks over several dimensions, as shaders take them: up to eight dimensions, the innermost first, those together
 //! that follow each other. What only moves elements is one launch of `strided`.
 
-use super::dispatch::{Dispatch, Operand, params, spread};
+use super::dispatch::{Dispatch, Operand, params};
 use super::strided;
 use crate::error::Result;
 use crate::types::DType;
@@ -51,38 +51,66 @@ pub struct Moved<'a> {
 }
 
 impl Moved<'_> {
-    /// The launch that moves elements of that dtype. None when it takes too many dimensions, or the elements are no
-    /// words.
+    /// The launch that moves elements of that dtype. None when it takes too many dimensions, or elements are halves of words.
     pub fn launch(&self, dtype: DType) -> Result<Option<Dispatch>> {
-        let words = match dtype.block_bytes() {
-            4 => 1,
-            8 => 2,
+        let ((from, x_start, x), (to, y_start, y)) = (self.from, self.to);
+        let size = dtype.block_bytes();
+        let words = match size {
+            4 | 8 => size / 4,
+            1 => 1,
             _ => return Ok(None),
         };
         // An element of two words is one more dimension.
-        let shape = [self.shape, &[words]].concat();
         let widened = |strides: &[isize]| -> Vec<isize> {
             strides.iter().map(|stride| stride * words as isize).chain([1]).collect()
         };
-        let (x, y) = (widened(self.from.2), widened(self.to.2));
-        let Some(walk) = Walk::new(&shape, [&x, &y]) else { return Ok(None) };
-        let n: usize = shape.iter().product();
-        let [[x_strides, more_x_strides], [y_strides, more_y_strides]] = walk.strides;
+        let (shape, [x, y]) = strided::merged(&[self.shape, &[words]].concat(), [&widened(x), &widened(y)]);
+        let mut walk =
+            Elements { shape, strides: [x, y], starts: [x_start, y_start].map(|at| at * words as isize) };
+        let by_word = size != 1 || walk.become_words();
+        let [x, y] = &walk.strides;
+        let Some(Walk { rank, sizes, strides }) = Walk::new(&walk.shape, [x, y]) else { return Ok(None) };
+        let n: usize = walk.shape.iter().product();
+        let [[x_strides, more_x_strides], [y_strides, more_y_strides]] = strides;
         let params = Params {
             n: n as u32,
-            rank: walk.rank,
-            x_start: (self.from.1 * words as isize) as u32,
-            y_start: (self.to.1 * words as isize) as u32,
-            sizes: walk.sizes[0],
-            more_sizes: walk.sizes[1],
+            rank,
+            x_start: walk.starts[0] as u32,
+            y_start: walk.starts[1] as u32,
+            sizes: sizes[0],
+            more_sizes: sizes[1],
             x_strides,
             more_x_strides,
             y_strides,
             more_y_strides,
         };
-        let bindings = vec![(0, Operand::Input(self.from.0)), (1, Operand::Output(self.to.0))];
-        let (x, z) = spread(n.div_ceil(64));
-        Dispatch::new("strided", &[], bindings, params.bytes(), [x, 1, z]).map(Some)
+        let bindings = vec![(0, Operand::Input(from)), (1, Operand::Output(to))];
+        let (features, threads) = if by_word { ("", n) } else { ("bytes", n.div_ceil(4)) };
+        Dispatch::of_each("strided", &[features], bindings, params.bytes(), threads).map(Some)
+    }
+}
+
+/// What a launch goes through.
+struct Elements {
+    shape: Vec<usize>,
+    strides: [Vec<isize>; 2],
+    starts: [isize; 2],
+}
+
+impl Elements {
+    /// Makes words of bytes, where they lie as such on both sides; says whether they do.
+    fn become_words(&mut self) -> bool {
+        let four = |n: &isize| n % 4 == 0;
+        let outer = self.shape.len().saturating_sub(1);
+        let Some(last) = self.shape.last_mut() else { return false };
+        let lie = |own: &Vec<isize>| own[outer] == 1 && own[..outer].iter().all(four);
+        if !(last.is_multiple_of(4) && self.strides.iter().all(lie) && self.starts.iter().all(four)) {
+            return false;
+        }
+        *last /= 4;
+        self.starts.iter_mut().for_each(|at| *at /= 4);
+        self.strides.iter_mut().flat_map(|own| &mut own[..outer]).for_each(|stride| *stride /= 4);
+        true
     }
 }
 

@@ -94,6 +94,13 @@ impl Given {
         Self::Known(Tensor::new(shape, data).expect("the shape has that many elements"))
     }
 
+    /// Fed random u8.
+    pub fn bytes(shape: &[usize], seed: u64) -> Self {
+        let n = shape.iter().product::<usize>() as u64;
+        let byte = |i: u64| ((i * 7 + seed).wrapping_mul(2_654_435_761) >> 7) as u8;
+        Self::fed(shape, &(0..n).map(byte).collect::<Vec<_>>())
+    }
+
     /// Fed random f32 in -1..1.
     pub fn noise(shape: &[usize], seed: u64) -> Self {
         Self::random(DType::F32, shape, seed)

@@ -81,10 +81,10 @@ pub(super) mod parity {
     use crate::ops::case::{Array, Case, Given, Tolerance, indices};
 
     pub fn cases() -> Vec<Case> {
-        let case = |axis: i64, a: &[usize], b: &[usize]| {
-            let inputs = vec![Given::noise(a, 1), Given::noise(b, 2)];
+        let case = |given: fn(&[usize], u64) -> Given, axis: i64, a: &[usize], b: &[usize]| {
+            let inputs = vec![given(a, 1), given(b, 2)];
             Case::new(
-                format!("{a:?} and {b:?} on {axis}"),
+                format!("{}, {a:?} and {b:?} on {axis}", inputs[0].dtype().expect("an input")),
                 Concat { axis },
                 inputs,
                 Tolerance::of(0.0),
@@ -104,6 +104,13 @@ pub(super) mod parity {
                 },
             )
         };
-        vec![case(0, &[2, 3], &[1, 3]), case(-1, &[2, 3], &[2, 5]), case(1, &[2, 3, 2], &[2, 1, 2])]
+        vec![
+            case(Given::noise, 0, &[2, 3], &[1, 3]),
+            case(Given::noise, -1, &[2, 3], &[2, 5]),
+            case(Given::noise, 1, &[2, 3, 2], &[2, 1, 2]),
+            case(Given::bytes, 0, &[2, 7], &[3, 7]),
+            case(Given::bytes, 1, &[3, 3, 7, 7], &[3, 5, 7, 7]),
+            case(Given::bytes, 1, &[2, 3, 6, 6], &[2, 5, 6, 6]),
+        ]
     }
 }

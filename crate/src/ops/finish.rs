@@ -4,9 +4,12 @@
 //! dtype of their zero.
 
 use super::unary::UnaryFunction;
-use super::{Input, Known, optional};
+use super::{GpuCaps, Input, Known, Lowered, Types, optional};
 use crate::error::{Result, ensure, fail};
+use crate::kernels::dispatch::{Dispatch, Operand};
+use crate::kernels::integer_launch::ByteSums;
 use crate::kernels::levels::Levels;
+use crate::kernels::levels_launch;
 use crate::types::{DType, TensorType};
 
 /// Whether a dtype is that of levels of 8 bits.
@@ -106,6 +109,45 @@ impl Finish {
     pub(super) fn is_plain(&self) -> bool {
         self.activation.is_none() && self.levels.is_none()
     }
+}
+
+/// The launches of sums on the GPU. `launch` makes levels too where it makes whole `words` of them; where it does not, or
+/// the scale of the result is computed, it makes numbers that another launch makes levels of.
+pub(super) fn lower(
+    caps: &GpuCaps,
+    types: &Types,
+    activation: Option<UnaryFunction>,
+    words: bool,
+    launch: &dyn Fn(&ByteSums) -> Result<Dispatch>,
+) -> Result<Lowered> {
+    let Some(function) = UnaryFunction::code_of(activation) else {
+        return Lowered::not_on_gpu("no kernel applies the function");
+    };
+    let count = |index: usize| types.input(index).map_or(0, |shape| shape.iter().product::<usize>());
+    let sums = ByteSums {
+        signed: [0, 1].map(|i| types.dtype(i) == Some(DType::I8)),
+        zeros: [2, 3].map(count),
+        scales: types.has(4).then(|| (count(4), types.has(5))),
+        function,
+        levels: None,
+    };
+    if !types.has(6) {
+        return Lowered::one(launch(&sums)?);
+    }
+    let dtype = types.outputs[0].dtype;
+    if let (true, &[scale], Some(&[zero])) = (words, &types.floats(6)?[..], types.ints(7)?.as_deref()) {
+        let levels = Levels { scale: scale as f32, zero: zero as i32, signed: dtype == DType::I8 };
+        return Lowered::one(launch(&ByteSums { levels: Some(levels), ..sums })?);
+    }
+    let n = types.n_out()?;
+    if 4 * n as u64 > caps.max_binding_bytes {
+        return Lowered::not_on_gpu("the numbers that levels are made of are larger than the GPU's bindings");
+    }
+    let numbers = Operand::Scratch(0, 4 * n);
+    let operands = (numbers, Operand::Input(6), Some(Operand::Input(7)), Operand::Output(0));
+    let levels = levels_launch::Levels { n, scales: [1, 1], dtype, operands }.launch(true)?;
+    let first = launch(&sums)?.rebound(Operand::Output(0), numbers);
+    Ok(Lowered::Dispatches([first].into_iter().chain(levels).collect()))
 }
 
 /// The elements of an input of integers; at least one.

@@ -3,11 +3,12 @@
 
 use super::finish::{self, Finish, is_byte};
 use super::unary::UnaryFunction;
-use super::{CpuContext, Input, Known, OpDef, Packing, Types};
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types};
 use crate::error::{Result, ensure};
 use crate::kernels::conv::integer::{IntegerFilters, IntegerImage};
 use crate::kernels::conv::{self, Sizes};
 use crate::kernels::gemm::tile::Epilogue;
+use crate::kernels::integer_conv_launch::IntegerConvLaunch;
 use crate::kernels::window::{Sliding, Windows};
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{DType, Shape, TensorType};
@@ -125,6 +126,23 @@ impl OpDef for IntegerConv {
         (types.n_out().unwrap_or(0) as u64).saturating_mul(each as u64)
     }
 
+    fn lower_gpu(&self, caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        let (x, w) = (types.input(0)?, types.input(1)?);
+        if x.len() > 5 {
+            return Lowered::not_on_gpu("no kernel has windows of so many dimensions");
+        }
+        let (windows, out) = self.windows(&x, &w)?;
+        let launch = IntegerConvLaunch {
+            images: x[0],
+            channels: [x[1], w[0]],
+            groups: self.groups,
+            sizes: [&x[2..], &out],
+            windows: &windows,
+        };
+        let words = launch.makes_words();
+        finish::lower(caps, types, self.activation, words, &|sums| launch.dispatch(sums))
+    }
+
     fn packs(&self, index: usize, shape: &[usize]) -> Option<Packing> {
         let packs = index == 1 && shape.len() > 2 && !self.sums_directly(shape);
         packs.then_some(Packing::IntegerFilters { groups: self.groups })
@@ -152,7 +170,7 @@ pub(super) mod parity {
     use crate::kernels::window::{Padding, for_each_index};
     use crate::ops::case::{Array, Case, Given, Tolerance};
 
-    fn reference_integer_conv(op: &IntegerConv, given: &[Option<Array>]) -> Array {
+    fn reference_integer_conv(op: &IntegerConv, given: &[Option<Array>], lowest: f64) -> Array {
         let array = |i: usize| given.get(i).and_then(Option::as_ref);
         let (x, w) = (array(0).expect("an image"), array(1).expect("filters"));
         let (windows, out) = op.windows(&x.shape, &w.shape).expect("windows");
@@ -179,7 +197,8 @@ pub(super) mod parity {
                 let number = if op.activation.is_some() { number.max(0.0) } else { number };
                 y.push(match array(7) {
                     Some(zero) => {
-                        ((number / one(6, 0, 1.0)).round_ties_even() + zero.values[0]).clamp(0.0, 255.0)
+                        let level = (number / one(6, 0, 1.0)).round_ties_even() + zero.values[0];
+                        level.clamp(lowest, lowest + 255.0)
                     }
                     None => number,
                 });
@@ -205,6 +224,9 @@ pub(super) mod parity {
             (&[2, 6, 9, 10], &[6, 1, 3, 3], 1, 2, 2, 6),
             (&[1, 3, 40], &[5, 3, 5], 3, 1, 2, 1),
             (&[1, 40, 30, 33], &[19, 40, 3, 3], 1, 1, 1, 1),
+            // Windows are pixels.
+            (&[2, 36, 6, 8], &[70, 18, 1, 1], 1, 1, 0, 2),
+            (&[2, 20, 7, 7], &[9, 20, 1, 1], 1, 1, 0, 1),
         ];
         let mut cases = Vec::new();
         for &(x, w, stride, dilation, pad, groups) in all {
@@ -224,7 +246,7 @@ pub(super) mod parity {
                 let op = IntegerConv { sliding: sliding.clone(), groups, activation };
                 let name = format!("{what}, {x:?} by {w:?}");
                 cases.push(Case::new(name, op.clone(), inputs, Tolerance::of(tolerance), move |given| {
-                    vec![reference_integer_conv(&op, given)]
+                    vec![reference_integer_conv(&op, given, 0.0)]
                 }));
             };
             add("plain", image(), None, 0.0);
@@ -232,8 +254,74 @@ pub(super) mod parity {
             let scaled = [image(), none(), floats].concat();
             add("scaled", scaled.clone(), Some(UnaryFunction::Relu), 1e-6);
             // A sum halfway between two levels may go to either.
-            add("levels", [scaled, levels].concat(), None, 0.008);
+            add("levels", [scaled.clone(), levels].concat(), None, 0.008);
+            let levels = vec![Given::known(&[], &[500.0f32]), Given::known(&[], &[120u8])];
+            add("known levels", [scaled, levels].concat(), Some(UnaryFunction::Relu), 0.008);
         }
+        cases.extend(other_way_round());
+        cases
+    }
+
+    /// Signed images and unsigned filters with all their zeros, strides and dilations that differ by dimension, padding at
+    /// the beginning only, and signed levels; then the largest sums.
+    fn other_way_round() -> Vec<Case> {
+        let bytes =
+            |n: usize, seed: usize| (0..n).map(move |i| (((i * 13 + seed) * 2_654_435_761) >> 9) as u8);
+        let signed = |n: usize, seed: usize| bytes(n, seed).map(u8::cast_signed).collect::<Vec<i8>>();
+        // Image, filters, groups.
+        type Of = (&'static [usize], &'static [usize], usize);
+        let all: &[Of] = &[
+            (&[2, 6, 5, 6, 7], &[8, 3, 2, 3, 2], 2),
+            (&[1, 5, 5, 6, 9], &[10, 1, 2, 3, 2], 5),
+            (&[2, 12, 9, 10], &[70, 12, 3, 2], 1),
+            (&[1, 8, 11, 9], &[40, 4, 3, 3], 2),
+            (&[3, 16, 37], &[33, 16, 5], 1),
+            (&[2, 7, 19], &[7, 1, 3], 7),
+        ];
+        let mut cases = Vec::new();
+        for &(x, w, groups) in all {
+            let rank = x.len() - 2;
+            let sliding = Sliding {
+                strides: Some((1..=rank).collect()),
+                dilations: Some((1..=rank).rev().collect()),
+                padding: Padding::Given([vec![1; rank], vec![0; rank]].concat()),
+            };
+            let count = |shape: &[usize]| shape.iter().product::<usize>();
+            let filters: Vec<u8> = bytes(count(w), 2).collect();
+            let zeros: Vec<u8> = bytes(w[0], 3).collect();
+            let integers = vec![
+                Given::fed(x, &signed(count(x), 1)),
+                Given::fed(w, &filters),
+                Given::fed(&[1], &[-77i8]),
+                Given::fed(&w[..1], &zeros),
+            ];
+            let numbers = vec![Given::fed(&[1], &[0.25f32]), Given::Absent];
+            let levels = vec![Given::known(&[1], &[300.0f32]), Given::known(&[1], &[-7i8])];
+            let floats = [integers.clone(), numbers].concat();
+            for (what, inputs, tolerance) in [
+                ("signed by unsigned", integers, 0.0),
+                ("signed by unsigned, scaled", floats.clone(), 1e-6),
+                // As above.
+                ("signed by unsigned, levels", [floats, levels].concat(), 0.008),
+            ] {
+                let op = IntegerConv { sliding: sliding.clone(), groups, activation: None };
+                let name = format!("{what}, {x:?} by {w:?}");
+                cases.push(Case::new(name, op.clone(), inputs, Tolerance::of(tolerance), move |given| {
+                    vec![reference_integer_conv(&op, given, -128.0)]
+                }));
+            }
+        }
+        let sliding = Sliding { strides: None, dilations: None, padding: Padding::Given(vec![1; 2]) };
+        let op = IntegerConv { sliding, groups: 1, activation: None };
+        let extremes = vec![
+            Given::fed(&[1, 200, 6], &[255u8; 1200]),
+            Given::known(&[20, 200, 3], &[-128i8; 12_000]),
+            Given::Absent,
+            Given::fed(&[1], &[127i8]),
+        ];
+        cases.push(Case::new("extremes", op.clone(), extremes, Tolerance::of(0.0), move |given| {
+            vec![reference_integer_conv(&op, given, 0.0)]
+        }));
         cases
     }
 }

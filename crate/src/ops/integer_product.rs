@@ -6,7 +6,7 @@ use super::unary::UnaryFunction;
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Packing, Types};
 use crate::error::{Result, ensure};
 use crate::kernels::gemm::integer::{self, IntegerMatrix, IntegerRows, multiply};
-use crate::kernels::integer_launch::IntegerLaunch;
+use crate::kernels::integer_launch::{ByteSums, IntegerLaunch};
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{Shape, TensorType};
 
@@ -87,22 +87,11 @@ impl OpDef for IntegerProduct {
         (a as u64).saturating_mul(n as u64)
     }
 
-    fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
-        let function = UnaryFunction::code_of(self.activation);
-        let (Some(function), false) = (function, types.has(6)) else {
-            return Lowered::not_on_gpu("no kernel gives levels of sums, or applies the function");
-        };
+    fn lower_gpu(&self, caps: &GpuCaps, types: &Types) -> Result<Lowered> {
         let (a, b) = (types.input(0)?, types.input(1)?);
-        let count = |index: usize| types.input(index).map_or(0, |shape| shape.iter().product::<usize>());
-        let (k, n) = (b[0], b[1]);
-        let launch = IntegerLaunch {
-            sizes: [a[..a.len() - 1].iter().product(), k, n],
-            signed: [0, 1].map(|i| types.dtype(i) == Some(crate::types::DType::I8)),
-            zeros: [2, 3].map(|i| if types.has(i) { count(i) } else { 0 }),
-            scales: types.has(4).then(|| (count(4), types.has(5))),
-            function,
-        };
-        Lowered::one(launch.dispatch()?)
+        let sizes = [a[..a.len() - 1].iter().product(), b[0], b[1]];
+        let launch = |sums: &ByteSums| IntegerLaunch { sizes, sums: *sums }.dispatch();
+        finish::lower(caps, types, self.activation, b[1].is_multiple_of(4), &launch)
     }
 
     fn packs(&self, index: usize, shape: &[usize]) -> Option<Packing> {
@@ -197,9 +186,12 @@ pub(super) mod parity {
                 Given::noise(&[n], 6),
             ];
             add("scaled", a, scaled.clone(), n, 1e-6);
-            let levels = [scaled, vec![Given::fed(&[], &[1000.0f32]), Given::fed(&[], &[-7i8])]].concat();
+            let levels =
+                [scaled.clone(), vec![Given::fed(&[], &[1000.0f32]), Given::fed(&[], &[-7i8])]].concat();
             // A sum halfway between two levels may go to either.
             add("levels", a, levels, n, 0.008);
+            let known = vec![Given::known(&[], &[1000.0f32]), Given::known(&[], &[-7i8])];
+            add("known levels", a, [scaled, known].concat(), n, 0.008);
         }
         let extremes = vec![
             Given::fed(&[4, 512], &[255u8; 2048]),

@@ -7,7 +7,7 @@ use crate::kernels::strided;
 use crate::kernels::walk::{eight, vec4u};
 use crate::kernels::window::for_each_index;
 use crate::tensor::{TensorView, TensorViewMut};
-use crate::types::{Shape, TensorType};
+use crate::types::{DType, Shape, TensorType};
 use std::ops::Range;
 
 /// `(x, pads i64 [2r], value []?, axes i64 [r]?) → y` of any dtype. Negative pads cut.
@@ -130,7 +130,8 @@ impl OpDef for Pad {
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
         let (x, y) = (types.input(0)?, types.output(0)?);
-        if y.len() > 8 || types.dtype(0).is_none_or(|dtype| dtype.block_bytes() != 4) {
+        let size = types.dtype(0).map_or(0, DType::block_bytes);
+        if y.len() > 8 || !matches!(size, 1 | 4) {
             return Lowered::not_on_gpu("no kernel pads elements of this dtype along so many dimensions");
         }
         let pads = pads_of(x.len(), &types.ints(1)?.unwrap_or_default(), types.ints(3)?)?;
@@ -156,7 +157,8 @@ impl OpDef for Pad {
         };
         let mut bindings = vec![(0, Input(0)), (2, Output(0))];
         bindings.extend(types.has(2).then_some((1, Input(2))));
-        Lowered::one(Dispatch::of_each("pad", &[], bindings, params.bytes(), n)?)
+        let features = if size == 1 { "bytes" } else { "" };
+        Lowered::one(Dispatch::of_each("pad", &[features], bindings, params.bytes(), n.div_ceil(4 / size))?)
     }
 }
 
@@ -185,7 +187,29 @@ pub(super) mod parity {
                 vec![Array::new(&[3, 3], want.to_vec())]
             })
         };
+        let bytes = |shape: &[usize], pads: &[i64], mode: PadMode, want: &'static [f64]| {
+            let n = shape.iter().product::<usize>() as u8;
+            let x = Given::fed(shape, &(1..=n).collect::<Vec<u8>>());
+            let pads = Given::known(&[pads.len()], pads);
+            let inputs = vec![x, pads, Given::fed(&[], &[200u8])];
+            let shape = [want.len() / shape[1], shape[1]];
+            Case::new(format!("{mode:?} of bytes"), Pad { mode }, inputs, Tolerance::of(0.0), move |_| {
+                vec![Array::new(&shape, want.to_vec())]
+            })
+        };
         vec![
+            bytes(
+                &[1, 3],
+                &[1, 0, 2, 0],
+                PadMode::Constant,
+                &[200.0, 200.0, 200.0, 1.0, 2.0, 3.0, 200.0, 200.0, 200.0, 200.0, 200.0, 200.0],
+            ),
+            bytes(
+                &[2, 5],
+                &[1, -1, 0, 1],
+                PadMode::Edge,
+                &[2.0, 3.0, 4.0, 5.0, 5.0, 2.0, 3.0, 4.0, 5.0, 5.0, 7.0, 8.0, 9.0, 10.0, 10.0],
+            ),
             cut(PadMode::Constant, &[0.0, 0.0, 0.0, 2.0, 3.0, 0.0, 5.0, 6.0, 0.0]),
             cut(PadMode::Edge, &[2.0, 3.0, 3.0, 2.0, 3.0, 3.0, 5.0, 6.0, 6.0]),
             cut(PadMode::Wrap, &[5.0, 6.0, 4.0, 2.0, 3.0, 1.0, 5.0, 6.0, 4.0]),

@@ -127,15 +127,27 @@ impl OpDef for Pool {
         let (x, y) = (types.input(0)?, types.output(0)?);
         let function = match self.function {
             PoolFunction::Max { .. } if self.outputs == 1 => 0,
-            PoolFunction::Average { count_pads } => 1 + u32::from(count_pads),
-            _ => return Lowered::not_on_gpu("no kernel gives where the largest are, or roots of powers"),
+            PoolFunction::Average { count_pads } if types.dtype(0) == Some(DType::F32) => {
+                1 + u32::from(count_pads)
+            }
+            _ => {
+                return Lowered::not_on_gpu(
+                    "no kernel gives where the largest are, roots of powers, or means of integers",
+                );
+            }
         };
         let input = &x[2..];
-        if types.dtype(0) != Some(DType::F32) || input.len() > 3 {
-            return Lowered::not_on_gpu("no kernel has windows of this dtype or so many dimensions");
+        let (bytes, is_signed) = match types.dtype(0) {
+            Some(DType::F32) => (false, false),
+            Some(dtype @ (DType::U8 | DType::I8)) => (true, dtype == DType::I8),
+            _ => return Lowered::not_on_gpu("no kernel has windows of this dtype"),
+        };
+        if input.len() > 3 {
+            return Lowered::not_on_gpu("no kernel has windows of so many dimensions");
         }
         let (windows, out) = self.windows(input)?;
-        if windows.kernel == input
+        if !bytes
+            && windows.kernel == input
             && out.iter().all(|n| *n == 1)
             && windows.pads.iter().all(|pads| *pads == (0, 0))
         {
@@ -177,9 +189,11 @@ impl OpDef for Pool {
             padded_h,
             padded_w,
             function,
+            is_signed: is_signed.into(),
         };
         let bindings = vec![(0, Input(0)), (1, Output(0))];
-        Lowered::one(Dispatch::of_each("pool", &[], bindings, params.bytes(), n)?)
+        let (features, threads) = if bytes { ("bytes", n.div_ceil(4)) } else { ("", n) };
+        Lowered::one(Dispatch::of_each("pool", &[features], bindings, params.bytes(), threads)?)
     }
 }
 
@@ -261,7 +275,8 @@ impl Window {
 
 params!("pool": n: u32, in_d: u32, in_h: u32, in_w: u32, out_d: u32, out_h: u32, out_w: u32, kernel_d: u32, kernel_h: u32,
     kernel_w: u32, stride_d: u32, stride_h: u32, stride_w: u32, dilation_d: u32, dilation_h: u32, dilation_w: u32,
-    pad_d: u32, pad_h: u32, pad_w: u32, padded_d: u32, padded_h: u32, padded_w: u32, function: u32);
+    pad_d: u32, pad_h: u32, pad_w: u32, padded_d: u32, padded_h: u32, padded_w: u32, function: u32,
+    is_signed: u32);
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]
@@ -357,6 +372,38 @@ pub(super) mod parity {
             )
         };
         let max = PoolFunction::Max { by_columns: false };
+        // Levels, with an edge on which nothing is but padding; and a window that is the image.
+        let levels = |shape: &[usize], signed: bool, kernel: Option<Vec<usize>>| {
+            let n: usize = shape.iter().product();
+            let numbers: Vec<i16> =
+                (0..n).map(|i| (i * 89 % 251) as i16 - if signed { 128 } else { 0 }).collect();
+            let x = if signed {
+                Given::fed(shape, &numbers.iter().map(|x| *x as i8).collect::<Vec<_>>())
+            } else {
+                Given::fed(shape, &numbers.iter().map(|x| *x as u8).collect::<Vec<_>>())
+            };
+            let sliding = Sliding {
+                strides: Some(vec![2, 1]),
+                dilations: None,
+                padding: Padding::Given(if kernel.is_some() { vec![2, 0, 1, 1] } else { vec![0; 4] }),
+            };
+            let op = Pool { function: max, kernel, sliding, ceil: false, outputs: 1 };
+            let own = op.clone();
+            let name = format!("bytes {shape:?}, signed: {signed}");
+            Case::new(name, op, vec![x], Tolerance::of(0.0), move |x| {
+                let x = x[0].as_ref().expect("an image");
+                let (windows, out) = own.windows(&x.shape[2..]).expect("windows that fit");
+                let shape = [&x.shape[..2], &out[..]].concat();
+                let of = |o: Vec<usize>| {
+                    let at = |i: usize, tap: &[usize]| windows.at(i, o[2 + i], tap[i], x.shape[2 + i]);
+                    let taps = indices(&windows.kernel);
+                    let inside = taps.filter_map(|tap| Some([o[0], o[1], at(0, &tap)?, at(1, &tap)?]));
+                    let lowest = if signed { -128.0 } else { 0.0 };
+                    inside.map(|at| x.at(&at)).fold(lowest, f64::max)
+                };
+                vec![Array::new(&shape, indices(&shape).map(of).collect())]
+            })
+        };
         let average = |count_pads| PoolFunction::Average { count_pads };
         let whole = Pool {
             function: average(false),
@@ -377,6 +424,9 @@ pub(super) mod parity {
             },
         );
         vec![
+            levels(&[2, 3, 9, 7], false, Some(vec![2, 3])),
+            levels(&[1, 5, 8, 9], true, Some(vec![2, 2])),
+            levels(&[2, 3, 7, 5], true, None),
             of_any_rank(max, &[2, 3, 19], &[4]),
             of_any_rank(average(true), &[2, 3, 19], &[4]),
             of_any_rank(max, &[1, 2, 7, 9, 11], &[2, 3, 2]),

@@ -104,15 +104,27 @@ pub(super) mod parity {
     use crate::ops::case::{Array, Case, Given, Tolerance};
 
     pub fn cases() -> Vec<Case> {
-        let case = |start: i64, end: i64, step: i64, picked: &'static [usize]| {
+        type Of = fn(&[usize], u64) -> Given;
+        let case = |given: Of, start: i64, end: i64, step: i64, picked: &'static [usize]| {
             let one = |x: i64| Given::known(&[1], &[x]);
-            let inputs = vec![Given::noise(&[3, 7], 1), one(start), one(end), one(-1), one(step)];
-            Case::new(format!("{start}:{end}:{step}"), Slice, inputs, Tolerance::of(0.0), |x| {
-                let x = x[0].as_ref().expect("an input");
-                let values = x.rows().flat_map(|row| picked.iter().map(|&i| row[i])).collect();
-                vec![Array::new(&[3, picked.len()], values)]
-            })
+            let inputs = vec![given(&[3, 7], 1), one(start), one(end), one(-1), one(step)];
+            Case::new(
+                format!("{start}:{end}:{step} of {}", inputs[0].dtype().expect("an input")),
+                Slice,
+                inputs,
+                Tolerance::of(0.0),
+                |x| {
+                    let x = x[0].as_ref().expect("an input");
+                    let values = x.rows().flat_map(|row| picked.iter().map(|&i| row[i])).collect();
+                    vec![Array::new(&[3, picked.len()], values)]
+                },
+            )
         };
-        vec![case(1, 4, 1, &[1, 2, 3]), case(-2, -100, -2, &[5, 3, 1]), case(0, i64::MAX, 3, &[0, 3, 6])]
+        vec![
+            case(Given::noise, 1, 4, 1, &[1, 2, 3]),
+            case(Given::noise, -2, -100, -2, &[5, 3, 1]),
+            case(Given::noise, 0, i64::MAX, 3, &[0, 3, 6]),
+            case(Given::bytes, -2, -100, -2, &[5, 3, 1]),
+        ]
     }
 }

@@ -58,12 +58,12 @@ pub(super) mod parity {
     use crate::ops::case::{Array, Case, Given, Tolerance, indices};
 
     pub fn cases() -> Vec<Case> {
-        let case = |shape: &[usize], order: &'static [usize]| {
+        let case = |given: fn(&[usize], u64) -> Given, shape: &[usize], order: &'static [usize]| {
             let op = Transpose { order: Some(order.to_vec()) };
             Case::new(
-                format!("{shape:?} to {order:?}"),
+                format!("{}, {shape:?} to {order:?}", given(shape, 1).dtype().expect("an input")),
                 op,
-                vec![Given::noise(shape, 1)],
+                vec![given(shape, 1)],
                 Tolerance::of(0.0),
                 |x| {
                     let x = x[0].as_ref().expect("an input");
@@ -77,6 +77,14 @@ pub(super) mod parity {
                 },
             )
         };
-        vec![case(&[3, 5], &[1, 0]), case(&[2, 3, 4, 5], &[0, 2, 1, 3]), case(&[2, 3, 4], &[2, 0, 1])]
+        vec![
+            case(Given::noise, &[3, 5], &[1, 0]),
+            case(Given::noise, &[2, 3, 4, 5], &[0, 2, 1, 3]),
+            case(Given::noise, &[2, 3, 4], &[2, 0, 1]),
+            case(Given::bytes, &[3, 5], &[1, 0]),
+            case(Given::bytes, &[2, 9, 7, 3], &[0, 3, 1, 2]),
+            // By whole words.
+            case(Given::bytes, &[2, 3, 5, 8], &[2, 0, 1, 3]),
+        ]
     }
 }
