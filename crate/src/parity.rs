@@ -152,6 +152,7 @@ mod tests {
     const GPU_OPERATORS: &[&str] = &[
         "arg_reduce",
         "argmax",
+        "attend",
         "attention",
         "batch_norm",
         "binary",

@@ -131,3 +131,36 @@ fn uses_that_are_not_supported_are_named_with_them() {
         assert!(error.message().contains(wanted), "{wanted}: {error}");
     }
 }
+
+#[test]
+fn what_grouped_attention_does_not_have_is_named() {
+    let heads = |name: &str, n: usize| [part(1, &[name.as_bytes()]), int(3, n), int(20, 2)].concat();
+    let model = |inputs: &[&str], more: Vec<u8>| {
+        let attributes = [heads("num_heads", 4), heads("kv_num_heads", 2), more];
+        let node = node("GroupQueryAttention", inputs, "y", &attributes);
+        let ports = ["q", "k", "v", "sizes", "x"].map(|name| port(11, name, 1, Some(2)));
+        let graph = [of_domain("com.microsoft", node), part(2, &[b"graph"]), ports.concat()];
+        [int(1, 10), part(7, &[&graph.concat(), &port(12, "y", 1, None)]), opset(8, "com.microsoft", 1)]
+            .concat()
+    };
+    let plain = ["q", "k", "v", "", "", "sizes", "sizes"];
+    load(&model(&plain, heads("smooth_softmax", 1))).unwrap();
+    let text = |name: &str, value: &str| {
+        [part(1, &[name.as_bytes()]), part(4, &[value.as_bytes()]), int(20, 3)].concat()
+    };
+    let attributes = [
+        (text("k_quant_type", "PER_TENSOR"), "k_quant_type PER_TENSOR"),
+        (text("v_quant_type", "PER_CHANNEL"), "v_quant_type PER_CHANNEL"),
+        (heads("sliding_window_cache", 1), "a sliding_window_cache"),
+    ];
+    for (attribute, wanted) in attributes {
+        let error = refused(&model(&plain, attribute));
+        assert!(error.kind() == ErrorKind::UnsupportedOp && error.message().contains(wanted), "{error}");
+    }
+    for (i, name) in [(12, "k_scale"), (13, "v_scale"), (14, "q_norm_weight"), (15, "k_norm_weight")] {
+        let inputs: Vec<&str> =
+            (0..=i).map(|at| if at == i { "x" } else { *plain.get(at).unwrap_or(&"") }).collect();
+        let error = refused(&model(&inputs, heads("causal", 1)));
+        assert!(error.kind() == ErrorKind::UnsupportedOp && error.message().contains(name), "{error}");
+    }
+}

@@ -2,7 +2,9 @@
 //! FlexAttention without its functions; Vaswani et al. 2017, arXiv:1706.03762. ([`attention`](super::attention) is the
 //! one of language models, over their cache.)
 
-use super::{CpuContext, Input, Known, OpDef, expect_float, optional};
+mod launches;
+
+use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_float, optional};
 use crate::error::{Result, ensure};
 use crate::kernels::product::{Matrix, Multiplier};
 use crate::kernels::strided;
@@ -10,9 +12,10 @@ use crate::tensor::{TensorViewMut, Wide};
 use crate::types::{DType, Shape, TensorType};
 
 /// `(q [b, h, s, d], k [b, h_kv, t, d], v [b, h_kv, t, e], mask [.., s, t]?, past k?, past v?, lengths integers [b]?,
-/// starts integers [b]?) → (y [b, h, s, e], k and v with their past before them, scores [b, h, s, t])`, of which the last three may be left
-/// out. With `heads`, q, k, v and y are `[b, s, h·d]`. A mask is bool, or added; of a length, keys beyond it are hidden. With
-/// starts, so much of each past counts, and what is new follows that.
+/// starts integers [b]?, sinks [h]?) → (y [b, h, s, e], k and v with their past before them, scores [b, h, s, t])`, of which
+/// the last three may be left out. With `heads`, q, k, v and y are `[b, s, h·d]`. A mask is bool, or added; of a length, keys
+/// beyond it are hidden. With starts, so much of each past counts, and what is new follows that. A sink is one more score of
+/// each query of a head, as of a key whose value is zero: Xiao et al. 2023, arXiv:2309.17453, of one number a head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attend {
     /// Heads of the queries, and of keys and values, where the inputs have them in their last dimension.
@@ -120,6 +123,11 @@ impl OpDef for Attend {
                 s.batch
             );
         }
+        if let Some(sinks) = inputs.optional(8) {
+            expect_float(sinks, "a sink for each head")?;
+            let fits = sinks.known_shape()? == [s.heads];
+            ensure!(fits, ShapeMismatch, "sinks {sinks}, where [{}] is wanted: one for each head", s.heads);
+        }
         let of = |i: usize, shape: &[usize]| {
             Ok::<_, crate::error::Error>(TensorType::new(inputs.dtype(i)?, Shape::known(shape)))
         };
@@ -170,6 +178,7 @@ impl OpDef for Attend {
             .map(|mask| Ok::<_, crate::error::Error>((self.added(mask.widen()?, mask.dtype), mask.shape)))
             .transpose()?;
         let lengths = optional(inputs, 6)?.map(|lengths| lengths.to_ints()).transpose()?;
+        let sinks = optional(inputs, 8)?.map(|sinks| sinks.data::<f32>()).transpose()?;
         let scale = self.scale.unwrap_or(1.0 / (s.head as f32).sqrt());
         let mut scores = vec![0.0; s.queries * total];
         let mut products = Multiplier::new((s.queries, s.head, total), scale)?;
@@ -223,7 +232,8 @@ impl OpDef for Attend {
                 }
             }
             give(&scores, Scores::Masked, outputs)?;
-            scores.chunks_exact_mut(total.max(1)).for_each(shares);
+            let sink = sinks.map_or(f32::NEG_INFINITY, |sinks| sinks[head]);
+            scores.chunks_exact_mut(total.max(1)).for_each(|row| shares(row, sink));
             give(&scores, Scores::Shares, outputs)?;
             let of_keys = Matrix { values: &scores, steps: (total, 1) };
             sums.multiply(cx.threads, of_keys, Matrix { values: v, steps: (s.value, 1) }, &mut y);
@@ -238,6 +248,17 @@ impl OpDef for Attend {
             }
         }
         Ok(())
+    }
+
+    fn work(&self, types: &Types) -> u64 {
+        let (q, k) = (types.input(0).unwrap_or_default(), types.input(1).unwrap_or_default());
+        let past = types.input(4).unwrap_or_default();
+        let keys = k.iter().rev().nth(1).unwrap_or(&0) + past.get(2).unwrap_or(&0);
+        2 * (q.iter().product::<usize>() as u64).saturating_mul(keys as u64)
+    }
+
+    fn lower_gpu(&self, caps: &GpuCaps, types: &Types) -> Result<Lowered> {
+        launches::lower(self, caps, types)
     }
 }
 
@@ -271,14 +292,14 @@ fn add_mask(row: &mut [f32], mask: &[f32], shape: &[usize], [batch, head, query]
     }
 }
 
-/// A row of scores as shares that sum to one; zeros where every key is hidden.
-fn shares(row: &mut [f32]) {
-    let largest = row.iter().fold(f32::NEG_INFINITY, |a, x| a.max(*x));
+/// A row of scores as shares that sum to one with the sink's; zeros where every key is hidden.
+fn shares(row: &mut [f32], sink: f32) {
+    let largest = row.iter().fold(sink, |a, x| a.max(*x));
     if largest == f32::NEG_INFINITY {
         return row.fill(0.0);
     }
     row.iter_mut().for_each(|x| *x = (*x - largest).exp());
-    let factor = 1.0 / row.iter().sum::<f32>();
+    let factor = 1.0 / (row.iter().sum::<f32>() + (sink - largest).exp());
     row.iter_mut().for_each(|x| *x *= factor);
 }
 
@@ -307,50 +328,34 @@ fn by_head(
 
 /// The naive reference, and cases.
 #[cfg(any(test, feature = "parity"))]
-pub(super) mod parity {
+pub(super) mod parity;
+
+#[cfg(test)]
+mod tests {
     use super::*;
-    use crate::ops::case::{Array, Case, Given, Tolerance, indices};
+    use crate::error::ErrorKind;
 
-    /// Every output anew, of queries `[2, 4, 3, 8]` and five keys of two heads.
-    fn reference_attend(x: &[Option<Array>], causal: bool) -> Array {
-        let [Some(q), Some(k), Some(v), mask] = x else { panic!("three inputs and perhaps a mask") };
-        let of = |at: Vec<usize>| {
-            let kv = at[1] / 2;
-            let score = |key: usize| {
-                let products = (0..8).map(|i| q.at(&[at[0], at[1], at[2], i]) * k.at(&[at[0], kv, key, i]));
-                let hidden = causal && key > at[2];
-                let added = mask.as_ref().map_or(0.0, |mask| mask.at(&[at[2], key]));
-                if hidden { 0.0 } else { (products.sum::<f64>() / 8f64.sqrt() + added).exp() }
-            };
-            let sum: f64 = (0..5).map(score).sum();
-            (0..5).map(|key| score(key) / sum * v.at(&[at[0], kv, key, at[3]])).sum()
+    #[test]
+    fn sinks_are_floats_one_for_each_head() {
+        let op = Attend {
+            heads: Some((4, 2)),
+            scale: None,
+            causal: true,
+            softcap: 0.0,
+            window: (None, None),
+            scores: Scores::Products,
+            outputs: 1,
         };
-        Array::new(&[2, 4, 3, 6], indices(&[2, 4, 3, 6]).map(of).collect())
-    }
-
-    pub fn cases() -> Vec<Case> {
-        let case = |name: &str, mask: Given, causal: bool| {
-            let op = Attend {
-                heads: None,
-                scale: None,
-                causal,
-                softcap: 0.0,
-                window: (None, None),
-                scores: Scores::Products,
-                outputs: 1,
-            };
-            let inputs = vec![
-                Given::noise(&[2, 4, 3, 8], 1),
-                Given::noise(&[2, 2, 5, 8], 2),
-                Given::noise(&[2, 2, 5, 6], 3),
-                mask,
-            ];
-            Case::new(name, op, inputs, Tolerance::of(2e-6), move |x| vec![reference_attend(x, causal)])
+        let of = |dtype: DType, shape: &[usize]| TensorType::new(dtype, Shape::known(shape));
+        let (q, kv) = (of(DType::F32, &[1, 3, 32]), of(DType::F32, &[1, 3, 16]));
+        let infer = |sinks: TensorType| {
+            let none = [None; 5];
+            op.infer(&Known::types(&[&[Some(&q), Some(&kv), Some(&kv)], &none[..], &[Some(&sinks)]].concat()))
         };
-        vec![
-            case("two heads share keys", Given::Absent, false),
-            case("causal", Given::Absent, true),
-            case("a mask that is added", Given::noise(&[3, 5], 4), false),
-        ]
+        assert_eq!(infer(of(DType::F32, &[4])).unwrap(), [of(DType::F32, &[1, 3, 32])]);
+        for wrong in [of(DType::F32, &[2]), of(DType::F32, &[1, 4]), of(DType::I32, &[4])] {
+            let error = infer(wrong).expect_err("no sinks");
+            assert_eq!(error.kind(), ErrorKind::ShapeMismatch, "{error}");
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! Attention without a cache, as encoders have it: `softmax(q · kᵀ · scale + mask) · v` of every head, with grouped heads
 //! of keys and values. Vaswani et al. 2017, arXiv:1706.03762; ONNX Attention without its past.
 
+pub(super) mod launch;
+
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
-use crate::kernels::dispatch::{Dispatch, Operand::*, params};
+use crate::kernels::dispatch::Operand;
 use crate::kernels::full_attention::{Heads, Mask, MaskValues, Scoring, Sizes, attend};
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{DType, Dim, Shape, TensorType};
+use launch::{Launch, MAX_DEPTH, mask_strides};
 
 /// `(q, k, v, mask?) → y`, all f32 but for a mask of bool. Each of q, k and v is `[batch, heads, rows, depth]` or, with
 /// the heads side by side, `[batch, rows, heads · depth]`; k and v have `kv_heads`. The mask broadcasts to `[batch, heads,
@@ -26,14 +29,8 @@ pub struct FullAttention {
     pub merged: bool,
 }
 
-/// The most elements of a head that the kernel of the GPU has room for.
-const MAX_DEPTH: usize = 256;
-
-/// Queries from which on those that share keys are worth a workgroup.
-const MANY_QUERIES: usize = 16;
-
 /// Batch, rows and elements of a head.
-type Parts<D> = [D; 3];
+pub(super) type Parts<D> = [D; 3];
 
 impl FullAttention {
     /// The parts of a type that is one of q, k and v.
@@ -67,7 +64,8 @@ fn heads_of(shape: &[usize], heads: usize) -> Result<(Parts<usize>, Heads)> {
     Ok((parts, of))
 }
 
-fn heads_of_items(shape: &[usize], heads: usize) -> Result<(Parts<usize>, Heads)> {
+/// Where the heads of a tensor lie, of `[batch, heads, rows, depth]` or `[batch, rows, heads · depth]`.
+pub(super) fn heads_of_items(shape: &[usize], heads: usize) -> Result<(Parts<usize>, Heads)> {
     match *shape {
         [batch, _, rows, depth] => {
             Ok(([batch, rows, depth], Heads { batch: heads * rows * depth, head: rows * depth, row: depth }))
@@ -154,67 +152,24 @@ impl OpDef for FullAttention {
         if depth.max(value_depth) > MAX_DEPTH {
             return Lowered::not_on_gpu("no kernel has heads of so many elements");
         }
-        let mask = match types.dtype(3) {
-            None => 0,
-            Some(DType::F32) => 1,
-            Some(_) => 2,
-        };
-        let strides = if mask == 0 { [0; 4] } else { mask_strides(&types.input(3)?) };
-        let [mask_batch, mask_head, mask_row, mask_key] = strides.map(|stride| stride as u32);
-        let params = Params {
-            heads: self.heads as u32,
-            share: (self.heads / self.kv_heads.max(1)) as u32,
-            queries: queries as u32,
-            keys: keys as u32,
-            depth: depth as u32,
-            value_depth: value_depth as u32,
-            causal: self.causal.into(),
-            mask,
+        let sizes =
+            Sizes { batch, heads: self.heads, kv_heads: self.kv_heads, queries, keys, depth, value_depth };
+        let launch = Launch {
+            sizes,
             scale: self.scale,
-            q_batch: of_q.batch as u32,
-            q_head: of_q.head as u32,
-            q_row: of_q.row as u32,
-            k_batch: of_k.batch as u32,
-            k_head: of_k.head as u32,
-            k_row: of_k.row as u32,
-            v_batch: of_v.batch as u32,
-            v_head: of_v.head as u32,
-            v_row: of_v.row as u32,
-            y_batch: of_y.batch as u32,
-            y_head: of_y.head as u32,
-            y_row: of_y.row as u32,
-            mask_batch,
-            mask_head,
-            mask_row,
-            mask_key,
+            softcap: 0.0,
+            window: (None, self.causal.then_some(0)),
+            new_keys: keys,
+            starts: None,
+            sinks: None,
+            q: of_q,
+            k: (Operand::Input(1), of_k),
+            v: (Operand::Input(2), of_v),
+            y: of_y,
         };
-        let mut bindings = vec![(0, Input(0)), (1, Input(1)), (2, Input(2)), (4, Output(0))];
-        bindings.extend(types.has(3).then_some((3, Input(3))));
-        if queries >= MANY_QUERIES && depth.max(value_depth) <= 64 {
-            let short = if depth.max(value_depth) <= 32 { "short" } else { "" };
-            let groups = [queries.div_ceil(64), self.heads, batch];
-            let launch = Dispatch::new("full_attention_tiled", &[short], bindings, params.bytes(), groups)?;
-            return Lowered::one(launch);
-        }
-        let groups = [queries, self.heads, batch];
-        Lowered::one(Dispatch::new("full_attention", &[], bindings, params.bytes(), groups)?)
+        Lowered::one(launch.dispatch(types)?)
     }
 }
-
-/// The strides of a mask along the four dimensions of the scores.
-fn mask_strides(shape: &[usize]) -> [usize; 4] {
-    let mut strides = [0; 4];
-    let mut stride = 1;
-    for (i, &n) in shape.iter().rev().enumerate().take(4) {
-        strides[3 - i] = if n == 1 { 0 } else { stride };
-        stride *= n;
-    }
-    strides
-}
-
-params!("full_attention": heads: u32, share: u32, queries: u32, keys: u32, depth: u32, value_depth: u32, causal: u32, mask: u32,
-    scale: f32, q_batch: u32, q_head: u32, q_row: u32, k_batch: u32, k_head: u32, k_row: u32, v_batch: u32, v_head: u32,
-    v_row: u32, y_batch: u32, y_head: u32, y_row: u32, mask_batch: u32, mask_head: u32, mask_row: u32, mask_key: u32);
 
 /// A mask with its strides.
 fn mask_of(mask: TensorView) -> Result<Mask> {
@@ -333,20 +288,5 @@ pub(super) mod parity {
         (seen.view_mut().bytes.iter_mut().enumerate()).for_each(|(i, x)| *x = u8::from(i > 90 && i % 5 != 0));
         add("many queries, a mask of bool", op, many, Given::Fed(seen));
         cases
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_tiled_shader_takes_the_same_parameters() {
-        let block = |name: &str| {
-            let shader = crate::kernels::shaders::shader(name).expect("a shader");
-            let fields = shader.wgsl.split("struct Params {").nth(1).and_then(|rest| rest.split('}').next());
-            fields.map(str::to_string)
-        };
-        let plain = block("full_attention");
-        assert!(plain.is_some() && plain == block("full_attention_tiled"));
-        assert_eq!(plain, block("full_attention_tiled-short"));
     }
 }

@@ -10,6 +10,7 @@ use crate::ops::attend::{Attend, Scores};
 use crate::ops::binary::BinaryFunction;
 use crate::ops::cast::Cast;
 use crate::ops::concat::Concat;
+use crate::ops::fill::Fill;
 use crate::ops::layer_norm::LayerNorm;
 use crate::ops::matmul::MatMul;
 use crate::ops::product::Product;
@@ -268,11 +269,28 @@ pub(super) fn multi_head(of: &mut Use) -> Result<Vec<ValueId>> {
     of.outputs(op, &[q, k, v, mask, past.0, past.1, lengths])
 }
 
+/// Refuses what [`grouped`] does not compute, by its name.
+fn refuse_of_grouped(of: &Use) -> Result<()> {
+    for (input, name) in [(12, "k_scale"), (13, "v_scale"), (14, "q_norm_weight"), (15, "k_norm_weight")] {
+        if of.optional(input).is_some() {
+            return unsupported(format!("its input {name}"));
+        }
+    }
+    for name in ["k_quant_type", "v_quant_type"] {
+        let kind = of.node.string(name)?.unwrap_or("NONE");
+        if kind != "NONE" {
+            return unsupported(format!("{name} {kind}"));
+        }
+    }
+    if of.flag("sliding_window_cache")? {
+        return unsupported("a sliding_window_cache");
+    }
+    Ok(())
+}
+
 /// Sequences that go on where their pasts end, each at a place of its own.
 pub(super) fn grouped(of: &mut Use) -> Result<Vec<ValueId>> {
-    if of.flag("smooth_softmax")? || of.optional(11).is_some() {
-        return unsupported("shares of attention that do not sum to one");
-    }
+    refuse_of_grouped(of)?;
     let (heads, kv_heads) = (count(of, "num_heads", 0)?, count(of, "kv_num_heads", 0)?);
     let (mut q, mut k, v) = match (of.input(0)?, of.optional(1), of.optional(2)) {
         (q, Some(k), Some(v)) => (q, k, v),
@@ -319,12 +337,22 @@ pub(super) fn grouped(of: &mut Use) -> Result<Vec<ValueId>> {
         q = turned(of, "q", q, heads)?;
         k = turned(of, "k", k, kv_heads)?;
     }
-    let mut op = attend(of, (heads, kv_heads), true, of.node.outputs.len())?;
+    // A smooth softmax is that of sinks of 0.
+    let sinks = match of.optional(11) {
+        None if of.node.int("smooth_softmax")? == Some(1) => {
+            let shape = of.list("sinks.shape", &[heads as i64])?;
+            let zero = of.constant("sinks.zero", Tensor::new(&[1], &[0.0f32])?);
+            Some(of.step("sinks", Fill, &[Some(shape), Some(zero)]))
+        }
+        given => given,
+    };
+    let causal = of.node.int("causal")? != Some(0);
+    let mut op = attend(of, (heads, kv_heads), causal, of.node.outputs.len())?;
     op.window.0 =
         of.node.int("local_window_size")?.and_then(|n| usize::try_from(n).ok()).map(|n| n.max(1) - 1);
     let past = (of.optional(3), of.optional(4));
     let added = of.optional(10);
-    of.outputs(op, &[Some(q), Some(k), Some(v), added, past.0, past.1, None, Some(first)])
+    of.outputs(op, &[Some(q), Some(k), Some(v), added, past.0, past.1, None, Some(first), sinks])
 }
 
 /// Queries, keys and values are one product.

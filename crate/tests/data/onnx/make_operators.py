@@ -230,6 +230,16 @@ halves = helper.make_graph(
 )
 add("halves", helper.make_model(halves, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), {"x0": whole(2, 4)})
 
+# One more score for each head: 0, or its own.
+more = lambda given, sinks=None: [*given, *[None] * (11 - len(given)), sinks]
+prompt = [noise(2, 3, 64), noise(2, 3, 32), noise(2, 3, 32), None, None, np.array([2, 2], np.int32), np.array([3], np.int32)]
+for given, extra in [(gqa, dict()), (apart, dict(local_window_size=2)), (prompt, dict(softcap=0.7))]:
+    case("GroupQueryAttention", given, 3, num_heads=4, kv_num_heads=2, smooth_softmax=1, wanted=(0,), **extra)
+    case("GroupQueryAttention", more(given, 3 * noise(4)), 3, num_heads=4, kv_num_heads=2, wanted=(0,), **extra)
+case("GroupQueryAttention", more([*packed, noise(16, 8), noise(16, 8)], 3 * noise(4)), 3, constants=(11,), num_heads=4, kv_num_heads=2, do_rotary=1)
+case("GroupQueryAttention", more(gqa, 3 * noise(4)), 3, num_heads=4, kv_num_heads=2, smooth_softmax=1, wanted=(0,))
+case("GroupQueryAttention", gqa, 3, num_heads=4, kv_num_heads=2, causal=0, wanted=(0,))
+
 text = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
 pathlib.Path(__file__).with_name("operators.json").write_text(f"[\n{text}\n]\n")
 print(len(cases), "cases")
