@@ -166,18 +166,20 @@ unsafe fn whole<S: Simd, const BITS: usize, const GROUPS: usize, const Q: usize,
     let steps = if BITS == 5 { 4 } else { 2 };
     let mut dots = [[S::zero_i(); C]; Q];
     for part in 0..8 / GROUPS / steps {
-        let mut sums = [[S::zero_i(); C]; Q];
+        let mut sums = [[S::zero_i(); Q]; C];
         for step in part * steps..(part + 1) * steps {
             // SAFETY: the step's two quads are within the group.
             let w: [S::I; Q] = std::array::from_fn(|q| S::load_i(unsafe { &*levels.add(step * 2 + q) }));
-            for c in 0..C {
+            for (c, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: the step's levels of each row are within the group.
                 let x = S::splat_4(unsafe { &*a.add(step * C + c) });
-                (0..Q).for_each(|q| sums[q][c] = S::dot_i16(sums[q][c], x, w[q]));
+                sums.iter_mut().zip(w).for_each(|(sum, w)| *sum = S::dot_i16(*sum, x, w));
             }
         }
-        for (dots, sums) in dots.iter_mut().zip(sums) {
-            dots.iter_mut().zip(sums).for_each(|(dot, sum)| *dot = S::add_i32(*dot, S::widen_dot(sum, 1)));
+        for (c, sums) in sums.into_iter().enumerate() {
+            for (dots, sum) in dots.iter_mut().zip(sums) {
+                dots[c] = S::add_i32(dots[c], S::widen_dot(sum, 1));
+            }
         }
     }
     dots
