@@ -14,6 +14,7 @@ mod fuse_norms;
 mod fuse_qkv;
 mod fuse_swiglu;
 mod integers;
+mod lookups;
 mod matching;
 mod permuted;
 mod products;
@@ -50,6 +51,7 @@ const PASSES: &[(&str, Pass)] = &[
     ("fuse_qkv", fuse_qkv::run),
     ("fuse_swiglu", fuse_swiglu::run),
     ("fuse_matmul", fuse_matmul::run),
+    ("lookups", lookups::run),
     ("narrow", columns::narrow),
     ("attention", attention::run),
     ("masks_once", common::run),

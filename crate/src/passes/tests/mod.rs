@@ -2,6 +2,7 @@
 
 mod integers;
 mod layouts;
+mod lookups;
 mod networks;
 mod spellings;
 
