@@ -1,7 +1,7 @@
 //! Block-quantised weights, one file per format: how its bytes are laid out, what they decode to, and how
 //! values are encoded. All formats share one *affine* form that kernels and packers work on:
 //!
-//! `w[i] = scales[i / group] * levels[i] + mins[i / group]`, with unsigned levels of 4 or 8 bits and groups
+//! `w[i] = scales[i / group] * levels[i] + mins[i / group]`, with unsigned levels of 4 to 8 bits and groups
 //! of 16 or 32 values. Where every min is the same multiple of its scale (`offset`), none need be stored.
 
 use crate::types::BlockFormat;

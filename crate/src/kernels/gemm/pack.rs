@@ -7,7 +7,7 @@
 //! mins    [groups][8] f32      only where the format has no constant offset
 //! levels  4 bits: [4][2][16] bytes   step p, quad of rows q: byte 4r+j holds, for row 4q+r,
 //!                                    column 4p+j in its low nibble and column 16+4p+j in its high one
-//!         8 bits: [8][2][16] bytes   step g, quad q: byte 4r+j holds row 4q+r, column 4g+j
+//!         5 to 8: [8][2][16] bytes   step g, quad q: byte 4r+j holds row 4q+r, column 4g+j
 //! ```
 //!
 //! so that a product reads the weights once, front to back. A float panel is `[k][8]` f32.

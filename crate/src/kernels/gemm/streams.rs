@@ -19,11 +19,11 @@ static TUNER: Mutex<Tuner> = Mutex::new(Tuner::new());
 /// Calls `product` with the number of panels that is best for a weight of `bytes`, as far as is known.
 pub fn choose(bytes: usize, product: impl FnOnce(usize)) {
     let tuner = || TUNER.lock().unwrap_or_else(PoisonError::into_inner);
-    let trial = if bytes >= LARGE { tuner().trial() } else { None };
-    let Some(choice) = trial else {
-        let chosen = tuner().chosen();
-        return product(chosen);
+    let (trial, chosen) = {
+        let tuner = tuner();
+        (tuner.trial().filter(|_| bytes >= LARGE), tuner.chosen())
     };
+    let Some(choice) = trial else { return product(chosen) };
     let start = clock::now();
     product(CHOICES[choice]);
     let passed = clock::now() - start;
