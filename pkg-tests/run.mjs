@@ -173,6 +173,16 @@ function patched(name, script) {
 const lame = patched('lame', '{ let n = 0; const Real = self.Worker; self.Worker = function (url, o) { return new Real(n++ ? url : "/missing.js", o); }; }');
 await check('a thread that cannot start is done without', () =>
   drive(lame, 'fewerThreads', { wanted: 3, count: 2, saying: '2 threads: ' }));
+/** In the code of threads, the dot product of relaxed SIMD (0xfd 0x112) is a trap. */
+const trapping = patched('trapping', `if (self.name === 'homefire-thread') {
+  const { instantiate } = WebAssembly;
+  WebAssembly.instantiate = async (module, imports) => {
+    const bytes = new Uint8Array(await (await fetch(new URL('homefire.relaxed-threads.wasm', location.href))).arrayBuffer());
+    for (let at = 0; (at = bytes.indexOf(0xfd, at) + 1) > 0; ) if (bytes[at] === 0x92 && bytes[at + 1] === 0x02) bytes.set([0, 1, 1], at - 1);
+    return instantiate(await WebAssembly.compile(bytes), imports);
+  };
+}`);
+await check('a thread that traps fails the answer, and hangs nothing', () => drive(trapping, 'threadTraps'));
 await check('without isolation two workers share a language model', () => drive(plain, 'stages', { isolate: false }));
 await check('without isolation, a worker that cannot start is done without', () =>
   drive(lame, 'noStages', { isolate: false, saying: 'another worker could not start' }));

@@ -37,6 +37,15 @@ export async function threads({ load }, { tiny }) {
   return `${free.device.threads} by default`;
 }
 
+/** A thread that traps fails the answer that it was working on; what is loaded after it works. */
+export async function threadTraps({ load }, { url }) {
+  const error = await answer(load, url, 2).then(() => null, (e) => e);
+  assert(error?.kind === 'internal' && /worker failed/.test(error.message), `not the expected error: ${error}`);
+  const { device } = await answer(load, url, 1);
+  assert(device.threads === 1, JSON.stringify(device));
+  return error.message;
+}
+
 /** Where there can be no threads, or fewer: the model runs on what there is, and says why. */
 export async function fewerThreads({ load }, { tiny, count, wanted, saying }) {
   const { device } = await answer(load, tiny, wanted);

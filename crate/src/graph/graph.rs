@@ -119,6 +119,8 @@ pub struct Graph {
     pub(super) users: Vec<Vec<NodeId>>,
     /// For each node whether nothing needs what it computes since a rewrite.
     pub(super) dead: Vec<bool>,
+    /// For each node whether more is known of its inputs than when the hints of its outputs were inferred.
+    pub(super) stale: Vec<bool>,
     /// Symbols made for sizes that nothing names.
     n_symbols: usize,
     /// Whether types wait for a plan.
@@ -179,6 +181,7 @@ impl Graph {
         inputs.iter().flatten().for_each(|input| self.users[input.0 as usize].push(id));
         self.nodes.push(Node { name: name.into(), op, inputs: inputs.to_vec(), outputs: outputs.to_vec() });
         self.dead.push(false);
+        self.stale.push(false);
     }
 
     /// Declares an input that each run is given.
@@ -285,6 +288,7 @@ impl Graph {
         if value.is_hint && hint.ty.is_some() {
             value.ty = hint.ty;
         }
+        self.users[id.0 as usize].iter().for_each(|user| self.stale[user.0 as usize] = true);
     }
 
     /// Adds the operator and the input types to an error of inference.

@@ -11,10 +11,10 @@ pub trait Visit {
         false
     }
 
-    /// Those of a node's inputs that must be there before it is visited. It is asked again once they are, and may want
-    /// more, but none less.
-    fn needs(&self, node: &Node) -> Vec<ValueId> {
-        node.inputs.iter().flatten().copied().collect()
+    /// Names those of a node's inputs that must be there before it is visited. It is asked again once they are, and may
+    /// name more, but none less.
+    fn needs(&self, node: &Node, name: &mut dyn FnMut(ValueId)) {
+        node.inputs.iter().flatten().copied().for_each(name);
     }
 
     /// Takes a node whose needs are there.
@@ -66,13 +66,14 @@ impl Graph {
             }
             let height = stack.len();
             stack.push((id, true));
-            for input in visitor.needs(node).into_iter().rev() {
+            visitor.needs(node, &mut |input| {
                 if let Some(needed) = producer(input, visitor)
                     && marks[needed.0 as usize] != Mark::Done
                 {
                     stack.push((needed, false));
                 }
-            }
+            });
+            stack[height + 1..].reverse();
             if stack.len() == height + 1 {
                 stack.pop();
                 visitor.visit(id, node).map_err(|e| e.at(&*node.name))?;

@@ -60,9 +60,11 @@ impl Graph {
             let (ty, ints) = (from.ty.clone(), from.ints.clone());
             let value = &mut self.values[new.0 as usize];
             (value.ty, value.ints) = (ty, ints);
+            self.users[new.0 as usize].iter().for_each(|user| self.stale[user.0 as usize] = true);
         }
         let users = std::mem::take(&mut self.users[old.0 as usize]);
         for &user in &users {
+            self.stale[user.0 as usize] = true;
             for input in self.nodes[user.0 as usize].inputs.iter_mut().flatten() {
                 if *input == old {
                     *input = new;
@@ -102,8 +104,11 @@ impl Graph {
         }
     }
 
-    /// Infers what is known of a node's outputs anew, from what is known of its inputs now.
+    /// Infers what is known of a node's outputs anew where that of its inputs has changed.
     pub fn renew_hints(&mut self, node: NodeId) {
+        if !std::mem::take(&mut self.stale[node.0 as usize]) {
+            return;
+        }
         let Node { op, inputs, outputs, .. } = self.node(node).clone();
         if outputs.iter().all(|id| self.value(*id).is_hint) {
             let hints = self.hints_of(&op, &inputs);
@@ -130,6 +135,7 @@ impl Graph {
         let live = self.topological_order(&self.outputs.iter().map(|(_, id)| *id).collect::<Vec<_>>())?;
         let mut renumbered = vec![None; self.nodes.len()];
         let mut old: Vec<Option<Node>> = std::mem::take(&mut self.nodes).into_iter().map(Some).collect();
+        let stale = std::mem::take(&mut self.stale);
         self.users.iter_mut().for_each(Vec::clear);
         for id in live {
             let Some(node) = old[id.0 as usize].take() else { continue };
@@ -137,6 +143,7 @@ impl Graph {
             renumbered[id.0 as usize] = Some(new);
             node.inputs.iter().flatten().for_each(|input| self.users[input.0 as usize].push(new));
             self.nodes.push(node);
+            self.stale.push(stale[id.0 as usize]);
         }
         self.dead = vec![false; self.nodes.len()];
         let nothing = Arc::new(Tensor::zeros(DType::U8, &[0])?);

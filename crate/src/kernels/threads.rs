@@ -9,7 +9,7 @@
 
 use super::clock;
 use crate::error::Result;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -41,9 +41,11 @@ impl Threads {
     }
 
     /// While the result lives, threads without work look for some a short while before they sleep.
-    pub fn keep_awake(&self) -> Awake {
-        POOL.runs.fetch_add(1, Ordering::Relaxed);
-        Awake
+    pub fn keep_awake(&self) -> Option<Awake> {
+        self.shared.then(|| {
+            POOL.runs.fetch_add(1, Ordering::Relaxed);
+            Awake
+        })
     }
 
     /// Calls `work` on ranges that cover `0..n` once, each of at least `grain` items where there are as many: what is
@@ -195,6 +197,11 @@ static POOL: Pool = Pool {
     wake: Condvar::new(),
 };
 
+thread_local! {
+    /// Whether this thread serves a loop.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Counts a thread that is about to [`serve`].
 pub fn enter() {
     POOL.servers.fetch_add(1, Ordering::Relaxed);
@@ -205,11 +212,13 @@ pub fn serve() -> ! {
     POOL.serve()
 }
 
-/// Says that a thread of the pool ended inside a loop, which then fails.
+/// Says that this thread of the pool serves no more; the loop that it was inside, if it was, fails.
 pub fn ended() {
     POOL.servers.fetch_sub(1, Ordering::Relaxed);
-    POOL.failed.store(true, Ordering::Release);
-    POOL.leave();
+    if INSIDE.take() {
+        POOL.failed.store(true, Ordering::Release);
+        POOL.leave();
+    }
 }
 
 /// Starts as many threads that serve the pool.
@@ -264,6 +273,7 @@ impl Pool {
                 continue;
             }
             last = gate / LOOP;
+            INSIDE.set(true);
             let inside = Inside(self);
             // SAFETY: this thread is inside, so the job stays as it is.
             let Job { work, pieces } = unsafe { *self.job.get() };
@@ -312,6 +322,7 @@ struct Inside<'a>(&'a Pool);
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
+        INSIDE.set(false);
         if std::thread::panicking() {
             self.0.failed.store(true, Ordering::Release);
             self.0.servers.fetch_sub(1, Ordering::Relaxed);

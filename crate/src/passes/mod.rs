@@ -58,7 +58,7 @@ const PASSES: &[(&str, Pass)] = &[
     ("products", products::run),
 ];
 
-/// Runs all passes on `graph` and its bodies; after each, what it left unused goes and, if anything changed, the graph is verified.
+/// Runs all passes on `graph` and its bodies. After each that changed something, what it left unused goes and the graph is verified.
 pub fn optimise(graph: &mut Graph) -> Result<()> {
     for body in graph.bodies() {
         optimise(body)?;
@@ -66,7 +66,10 @@ pub fn optimise(graph: &mut Graph) -> Result<()> {
     graph.verify()?;
     for (name, pass) in PASSES {
         let blame = |e: Error| Error::new(e.kind(), format!("after the pass {name}: {e}"));
-        let rewrites = pass(graph).map_err(blame)? + dead_code::run(graph)?;
+        let rewrites = pass(graph).map_err(blame)?;
+        if rewrites > 0 {
+            dead_code::run(graph)?;
+        }
         // What no pass touched needs no second look, but where passes are tested.
         if rewrites > 0 || cfg!(debug_assertions) {
             graph.verify().map_err(blame)?;

@@ -83,12 +83,12 @@ impl Visit for Resolver<'_> {
     }
 
     /// Of the values to choose from only the one that is chosen.
-    fn needs(&self, node: &Node) -> Vec<ValueId> {
-        let Op::Choose(_) = node.op else { return node.inputs.iter().flatten().copied().collect() };
+    fn needs(&self, node: &Node, name: &mut dyn FnMut(ValueId)) {
+        let Op::Choose(_) = node.op else { return node.inputs.iter().flatten().copied().for_each(name) };
         let taken = node.inputs.first().copied().flatten().and_then(|id| self.value(id));
         let taken = taken.and_then(|condition| Choose::taken(condition.view()).ok());
         let taken = taken.and_then(|index| node.inputs.get(index).copied().flatten());
-        node.inputs.first().copied().flatten().into_iter().chain(taken).collect()
+        node.inputs.first().copied().flatten().into_iter().chain(taken).for_each(name);
     }
 
     fn visit(&mut self, id: NodeId, node: &Node) -> Result<()> {
@@ -107,10 +107,10 @@ impl Visit for Computed<'_, '_> {
         self.0.known.contains_key(&value) || self.0.has(value)
     }
 
-    fn needs(&self, node: &Node) -> Vec<ValueId> {
+    fn needs(&self, node: &Node, name: &mut dyn FnMut(ValueId)) {
         match node.outputs.first().and_then(|id| self.0.chosen.get(id)) {
-            Some(chosen) => vec![*chosen],
-            None => node.inputs.iter().flatten().copied().collect(),
+            Some(chosen) => name(*chosen),
+            None => node.inputs.iter().flatten().copied().for_each(name),
         }
     }
 }

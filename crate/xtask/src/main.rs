@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::{env, fs};
+use std::{env, fs, thread};
 
 /// One wasm build of the crate: its name in `dist/`, and whether it uses relaxed SIMD and shares its memory with threads.
 struct Variant {
@@ -86,18 +86,14 @@ fn target_dir() -> PathBuf {
 fn build(named: &[String]) -> Result<(), String> {
     let dist = root().join("dist");
     fs::create_dir_all(&dist).map_err(|e| format!("cannot make {}: {e}", dist.display()))?;
-    let mut glue_dirs = Vec::new();
-    for variant in &VARIANTS {
-        if !named.is_empty() && !named.iter().any(|name| name == variant.name) {
-            glue_dirs.push(variant.target().join("glue"));
-            continue;
-        }
+    let wanted = |variant: &Variant| named.is_empty() || named.iter().any(|name| name == variant.name);
+    two_at_a_time(wanted, |variant| {
         let glue = build_variant(variant, "glue", "homefire", &[])?;
         let shipped = dist.join(format!("homefire.{}.wasm", variant.name));
         fs::copy(glue.join("homefire_bg.wasm"), &shipped)
-            .map_err(|e| format!("cannot write {}: {e}", shipped.display()))?;
-        glue_dirs.push(glue);
-    }
+            .map_err(|e| format!("cannot write {}: {e}", shipped.display()))
+    })?;
+    let glue_dirs: Vec<PathBuf> = VARIANTS.iter().map(|variant| variant.target().join("glue")).collect();
     let args: Vec<&str> = glue_dirs.iter().filter_map(|p| p.to_str()).collect();
     node("bundle.mjs", &args)
 }
@@ -105,19 +101,42 @@ fn build(named: &[String]) -> Result<(), String> {
 /// Builds each variant without threads with the parity suite in it and prints the folders, for the tests in a browser.
 /// That threads change no bit of what is computed is tested elsewhere.
 fn parity() -> Result<(), String> {
-    for variant in VARIANTS.iter().filter(|variant| !variant.threads) {
-        let glue = build_variant(variant, "parity", "homefire", &["--features", "parity"])?;
-        println!("{}", glue.display());
-    }
+    let features = ["--features", "parity"];
+    print_folders(&two_at_a_time(
+        |variant| !variant.threads,
+        |variant| build_variant(variant, "parity", "homefire", &features),
+    )?);
     Ok(())
 }
 
 /// Builds the micro-benchmarks of the kernels with relaxed SIMD, without threads and with them, and prints the folders.
 fn kernels() -> Result<(), String> {
-    for variant in VARIANTS.iter().filter(|variant| variant.relaxed) {
-        println!("{}", build_variant(variant, "kernels", "kernel-bench", &[])?.display());
-    }
+    print_folders(&two_at_a_time(
+        |variant| variant.relaxed,
+        |variant| build_variant(variant, "kernels", "kernel-bench", &[]),
+    )?);
     Ok(())
+}
+
+fn print_folders(folders: &[PathBuf]) {
+    folders.iter().for_each(|folder| println!("{}", folder.display()));
+}
+
+/// What `work` makes of the variants that are `wanted`, in their order: most of a build is work of one thread, and takes
+/// a gigabyte or two.
+fn two_at_a_time<T: Send>(
+    wanted: impl Fn(&Variant) -> bool,
+    work: impl Fn(&'static Variant) -> Result<T, String> + Sync,
+) -> Result<Vec<T>, String> {
+    let variants: Vec<_> = VARIANTS.iter().filter(|variant| wanted(variant)).collect();
+    let mut made = Vec::new();
+    for pair in variants.chunks(2) {
+        thread::scope(|scope| {
+            let running: Vec<_> = pair.iter().map(|variant| scope.spawn(|| work(variant))).collect();
+            made.extend(running.into_iter().map(|build| build.join().expect("a build does not panic")));
+        });
+    }
+    made.into_iter().collect()
 }
 
 /// Compiles one variant of a package and returns the folder, named `glue`, of its wasm and what goes with it.
