@@ -44,6 +44,7 @@ export async function gpu({ load }, { url, tiny }) {
     const model = await load(source, { ...exact, device });
     try {
       assert(model.info.device.kind === device, `it runs on ${model.info.device.kind}: ${model.info.device.reason}`);
+      assert(device === 'cpu' || model.info.device.threads === 1, `${model.info.device.threads} threads beside the GPU`);
       const made = (await model.complete(prompt, options)).ids;
       return { made: Array.from(made), profile: await model.profile(), layers: model.info.layers };
     } finally {

@@ -152,6 +152,7 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
   let loaded = false;
   try {
     const device = await loader.openDevice();
+    if (device.kind === "cpu") void threads();
     const count = threadCount(options.threads);
     const shared = memory === undefined && count > 1 && device.kind === "cpu";
     const sink = shared ? sharing(loader, () => Stages.start(count, glue, compiled, kept), (outcome) => (stages = outcome)) : loader;
@@ -168,19 +169,10 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
       });
     const tell = await readParts(sink, options.parts, pull, (progress) => scope.postMessage({ id, progress }), stopped);
     tell("compile");
-    const alone = await threads;
     const hosted: Hosted = { queue: Promise.resolve() };
-    const described = (device: DeviceHere): ModelInfo["device"] => deviceOf(device, alone, stages);
-    let value: ModelInfo;
-    if (loader.isNetwork()) {
-      hosted.network = loader.finishNetwork();
-      const info = hosted.network.info();
-      value = { ...NO_LANGUAGE, ...info, device: described({ ...device, ...info.device }) };
-    } else if (loader.isEncoder()) {
-      hosted.encoder = loader.finishEncoder();
-      const info = hosted.encoder.info();
-      value = { ...NO_LANGUAGE, ...info, device: described({ ...device, ...info.device }), inputs: [], outputs: [] };
-    } else {
+    if (loader.isNetwork()) hosted.network = loader.finishNetwork();
+    else if (loader.isEncoder()) hosted.encoder = loader.finishEncoder();
+    else {
       if (typeof stages === "object") {
         await stages.finish();
         hosted.stages = stages;
@@ -192,10 +184,10 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
         bosToken: own.bosToken ?? undefined,
         eosToken: own.eosToken ?? undefined,
       };
-      const info = hosted.language.info();
-      const hasChatTemplate = hosted.template.template !== undefined;
-      value = { ...info, embeddingLength: 0, device: described({ ...device, ...info.device }), hasChatTemplate, inputs: [], outputs: [], metadata: {} };
     }
+    // A language model on the GPU leaves the CPU nothing that threads could share.
+    const alone = hosted.language?.info().device.kind === "webgpu" ? undefined : await threads();
+    const value = described(hosted, (here) => deviceOf({ ...device, ...here }, alone, stages));
     models.set(id, hosted);
     loaded = true;
     if (cancelled.has(id)) return close(id);
@@ -212,6 +204,22 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
   }
 }
 
+/** What the page is told of a model, given how its device is told. */
+function described({ network, encoder, language, template }: Hosted, told: (device: DeviceHere) => ModelInfo["device"]): ModelInfo {
+  if (language) {
+    const { device, ...info } = language.info();
+    const hasChatTemplate = template?.template !== undefined;
+    return { ...info, embeddingLength: 0, device: told(device), hasChatTemplate, inputs: [], outputs: [], metadata: {} };
+  }
+  if (network) {
+    const { device, ...info } = network.info();
+    return { ...NO_LANGUAGE, ...info, device: told(device) };
+  }
+  if (!encoder) throw new HomefireError("internal", "Nothing was loaded.");
+  const { device, ...info } = encoder.info();
+  return { ...NO_LANGUAGE, ...info, device: told(device), inputs: [], outputs: [] };
+}
+
 /** The device, with what came of its threads and, of a language model, of the workers that were to share it. */
 function deviceOf(device: DeviceHere, alone: string | undefined, stages: Stages | string | undefined): ModelInfo["device"] {
   const workers = typeof stages === "object" ? stages.count : 1;
@@ -221,9 +229,9 @@ function deviceOf(device: DeviceHere, alone: string | undefined, stages: Stages 
   return { ...device, workers, reason: `${device.reason}; ${some}: ${why}` };
 }
 
-/** The wasm, and what came of its threads: why there are none, or fewer than wanted. */
+/** The wasm, and what starts its threads, once: it gives why there are none, or fewer than wanted. */
 interface Ready extends Opened {
-  threads: Promise<string | undefined>;
+  threads: () => Promise<string | undefined>;
 }
 
 async function start(known: Compiled | undefined, wanted: number | undefined): Promise<Ready> {
@@ -231,7 +239,9 @@ async function start(known: Compiled | undefined, wanted: number | undefined): P
   const impossible = count > 1 ? noThreads() : undefined;
   const ready = await openVariant(known, count > 1 && impossible === undefined);
   const { compiled, memory, without } = ready;
-  const threads = memory ? startThreads(count - 1, compiled, memory) : Promise.resolve(impossible ?? without);
+  let started: Promise<string | undefined> | undefined;
+  const threads = (): Promise<string | undefined> =>
+    (started ??= memory ? startThreads(count - 1, compiled, memory) : Promise.resolve(impossible ?? without));
   return { ...ready, threads };
 }
 
