@@ -24,6 +24,12 @@ export async function greedy({ load }, { url, device, only = '', most = Infinity
     assert(answer.ids.join() === want.join(), `${name}: ${answer.ids}, not ${want}`);
     told.push(`${name} ${sure}`);
   }
+  if (device === 'webgpu') {
+    const { dispatchesPerLayer, dispatchesPerToken, submitsPerToken } = (await model.profile()).gpu;
+    assert(dispatchesPerLayer <= 8 && submitsPerToken === 1, `a layer takes ${dispatchesPerLayer} launches, a token ${submitsPerToken} submits`);
+    assert(dispatchesPerToken <= model.info.layers * 8 + 5, `a token takes ${dispatchesPerToken} launches`);
+    told.push(`${dispatchesPerLayer} launches a layer, ${dispatchesPerToken} and ${submitsPerToken} submit a token`);
+  }
   await model.close();
   assert(told.length > 0, 'no case was checked');
   return told.join(', ');
@@ -49,7 +55,7 @@ export async function perplexity({ load }, { url, device }) {
 
 /** The scores of a short text on the GPU are those of the CPU with f32 activations. */
 export async function score({ load }, { url }) {
-  const ids = (await reference()).perplexity.tokens.slice(0, 24);
+  const ids = (await reference()).perplexity.tokens.slice(0, 8);
   const scores = [];
   for (const options of [{ device: 'cpu', exact: true }, { device: 'webgpu' }]) {
     const model = await load(url, { ...options, contextLength: 64 });
