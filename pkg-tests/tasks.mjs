@@ -37,27 +37,19 @@ async function only(model, feeds) {
   return output;
 }
 
-/** The networks of OCR by themselves: the map of the page, the lines' characters, their direction. */
-export async function ocrNetworks({ load }, { device, spoil = 0 }) {
+/** The networks of OCR by themselves: the map of the page, the lines' characters, their direction; in brief, two lines. */
+export async function ocrNetworks({ load }, { device, spoil = 0, brief = false }) {
   const { detection, recognition, direction } = await reference();
-  const told = [];
-  const page = await greys('/reference/page.png');
-  const det = await load(OCR.detection, { device });
-  const map = await only(det, { x: batch(1, 640, 640, (_, x, y) => page.grey(x, y)) });
-  await det.close();
-  const worst = Math.max(...detection.digest.at.map(([i, p]) => Math.abs(map.data[i] + spoil - p)));
-  assert(worst < 1e-3, `the map of probabilities differs by ${worst}`);
-  const over = map.data.filter((p) => p > 0.3).length;
-  assert(Math.abs(over - detection['pixels_over_0.3']) <= 4, `${over} pixels over 0.3`);
-  told.push(`map within ${worst.toExponential(0)}`);
+  const told = brief ? [] : [await map(load, device, spoil, detection)];
+  const n = brief ? 2 : recognition.length;
   const lines = await greys('/reference/lines.png');
   const strip = (i, x, y) => lines.grey(x, i * 48 + y);
   const rec = await load(OCR.recognition, { device });
   const characters = ['', ...rec.info.metadata.character.split('\n'), ' '];
-  const { dims, data } = await only(rec, { x: batch(6, 48, 320, strip) });
+  const { dims, data } = await only(rec, { x: batch(n, 48, 320, strip) });
   await rec.close();
   const [, steps, classes] = dims;
-  for (const [i, { argmax }] of recognition.entries()) {
+  for (const [i, { argmax }] of recognition.slice(0, n).entries()) {
     const got = argmax.map((_, step) => {
       const row = data.subarray((i * steps + step) * classes, (i * steps + step + 1) * classes);
       return row.indexOf(Math.max(...row)) + spoil;
@@ -65,14 +57,29 @@ export async function ocrNetworks({ load }, { device, spoil = 0 }) {
     const wrong = got.findIndex((id, step) => id !== argmax[step]);
     assert(wrong < 0, `line ${i}, step ${wrong}: ${characters[got[wrong]]}, not ${characters[argmax[wrong]]}`);
   }
-  told.push(`${recognition.length} lines`);
+  told.push(`${n} lines`);
   const cls = await load(OCR.direction, { device });
-  const turned = (i, x, y) => (i < 6 ? strip(i, x, y) : strip(i - 6, 319 - x, 47 - y));
-  const out = await only(cls, { x: batch(12, 48, 192, turned) });
+  const turned = (i, x, y) => (i < n ? strip(i, x, y) : strip(i - n, 319 - x, 47 - y));
+  const out = await only(cls, { x: batch(2 * n, 48, 192, turned) });
   await cls.close();
-  const off = Math.max(...direction.flat().map((p, i) => Math.abs(out.data[i] + spoil - p)));
+  const half = recognition.length;
+  const wanted = [...direction.slice(0, n), ...direction.slice(half, half + n)].flat();
+  const off = Math.max(...wanted.map((p, i) => Math.abs(out.data[i] + spoil - p)));
   assert(off < 1e-3, `the directions differ by ${off}`);
   return [...told, `directions within ${off.toExponential(0)}`].join(', ');
+}
+
+/** The detector's map of the page. */
+async function map(load, device, spoil, detection) {
+  const page = await greys('/reference/page.png');
+  const det = await load(OCR.detection, { device });
+  const { data } = await only(det, { x: batch(1, 640, 640, (_, x, y) => page.grey(x, y)) });
+  await det.close();
+  const worst = Math.max(...detection.digest.at.map(([i, p]) => Math.abs(data[i] + spoil - p)));
+  assert(worst < 1e-3, `the map of probabilities differs by ${worst}`);
+  const over = data.filter((p) => p > 0.3).length;
+  assert(Math.abs(over - detection['pixels_over_0.3']) <= 4, `${over} pixels over 0.3`);
+  return `map within ${worst.toExponential(0)}`;
 }
 
 /** How many letters are to be changed, put in or left out to make `b` of `a`. */
