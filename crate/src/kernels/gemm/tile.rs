@@ -395,11 +395,10 @@ unsafe fn narrow<S: Simd, const P: usize, const C: usize, const U: usize>(
     for (i, columns) in panel_rest.iter().enumerate() {
         step(split.map(|(_, rest)| &rest[i]), columns, &mut sums[0]);
     }
+    let total = |p: usize, c: usize| (1..U).fold(sums[0][p][c], |sum, u| S::add(sum, sums[u][p][c]));
     for p in 0..P {
         let mut columns = [[0.0; TALL]; C];
-        for (c, column) in columns.iter_mut().enumerate() {
-            S::store((1..U).fold(sums[0][p][c], |sum, u| S::add(sum, sums[u][p][c])), column);
-        }
+        columns.iter_mut().enumerate().for_each(|(c, column)| S::store(total(p, c), column));
         for r in 0..TALL {
             let start = (at.row + p * TALL + r) * at.stride + at.column;
             // SAFETY: the caller vouches for it.
