@@ -125,6 +125,26 @@ export async function runs({ load, Tensor }, { device }) {
   assert((await last).sum.data[0] === 2, 'the run behind the cancelled ones');
   const empty = await model.run({ x: new Float32Array(0), state: new Float32Array(0) });
   assert(empty.sum.size === 0 && empty.sum.dims[0] === 0, 'no elements');
+  // One after the other, as fast as they come: small and large, kept and cancelled ones among them.
+  let state = new Float32Array(3);
+  for (let round = 1; round <= 300; round++) {
+    if (round % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    if (round % 20 === 0) {
+      const stop = new AbortController();
+      const cancelled = model.run({ x: new Float32Array(3), state }, { signal: stop.signal });
+      stop.abort();
+      await refuses(() => cancelled, 'cancelled');
+    }
+    if (round % 30 === 0) {
+      const large = await model.run({ x: new Float32Array(20000).fill(round), state: new Float32Array(20000) });
+      assert(large.sum.size === 20000 && large.sum.data.every((x) => x === round), `a large run in round ${round}`);
+    }
+    if (round % 40 === 0) await refuses(() => model.run({ x: state, state: part }), 'shape-mismatch', 'state');
+    const keep = round % 3 === 0 ? ['next'] : [];
+    const { sum, next } = await model.run({ x: Float32Array.of(1, 2, 3), state }, { keep });
+    assert(same(sum.data, [round, 2 * round, 3 * round]) && same(sum.dims, [3]), `round ${round}: ${sum.data}`);
+    state = keep.length > 0 ? next : next.data;
+  }
   await model.close();
 }
 

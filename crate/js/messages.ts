@@ -40,7 +40,8 @@ export type ModelCall =
   | { call: "profile" }
   | { call: "score"; text: { text: string } | { ids: Uint32Array } }
   | { call: "embed"; texts: string[]; options: WireEmbed }
-  | { call: "run"; run: WireRun }
+  /** `moves`: what is given is taken from the caller. */
+  | { call: "run"; run: WireRun; moves?: boolean }
   | { call: "read"; kept: number }
   | { call: "drop"; kept: number }
   | { call: "close" };

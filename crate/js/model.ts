@@ -83,7 +83,7 @@ export class Model {
       throw new HomefireError("invalid-input", `This model is no network: it is used by ${this.info.kind === "encoder" ? "embed()" : "chat() and complete()"}.`);
     }
     const { run, transfer } = wireRun(this.info, inputs, options, this);
-    const computed = await this.cancellable<WireValue[]>({ call: "run", run }, options.signal, "The run", transfer);
+    const computed = await this.cancellable<WireValue[]>({ call: "run", run, moves: options.transfer ?? false }, options.signal, "The run", transfer);
     const kept = (wire: WireKept): DeviceTensor => new DeviceTensor(wire, this, (call) => this.ask(call));
     return Object.fromEntries(run.outputs.map((name, i) => [name, fromWire(computed[i] ?? null, kept)])) as R;
   }

@@ -1,7 +1,7 @@
 // A worker: it owns the wasm and the GPU device of its models, and answers the page's calls. What one model is
 // asked is done one after the other; between two steps of a generation the event loop turns, so a cancel arrives
 // within one token.
-import { type Bell, linger } from "./bell.js";
+import { answerRun, type Bell, linger } from "./bell.js";
 import { HomefireError, toPlain } from "./errors.js";
 import type { DeviceHere, WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
 import { chunkOf, readParts } from "./loader.js";
@@ -55,18 +55,21 @@ scope.onmessage = ({ data }) => {
   else if (data.call === "load") {
     bell = data.bell;
     void answer(data.id, () => load(data.id, data.load, data.compiled));
-  } else {
-    const { id, model } = data;
-    const hosted = models.get(model);
-    waiting++;
-    const ask = (): Promise<void> => {
-      waiting--;
-      return answer(id, () => asked(id, hosted, model, data));
-    };
-    if (!hosted || data.call === "tokenize" || data.call === "detokenize") void ask();
-    else hosted.queue = hosted.queue.then(ask);
-  }
+  } else ask(data);
 };
+
+/** Answers a call to a model when its turn comes. */
+function ask(call: ModelCall & { id: number; model: number }): void {
+  const { id, model } = call;
+  const hosted = models.get(model);
+  waiting++;
+  const now = (): Promise<void> => {
+    waiting--;
+    return answer(id, () => asked(id, hosted, model, call));
+  };
+  if (!hosted || call.call === "tokenize" || call.call === "detokenize") void now();
+  else hosted.queue = hosted.queue.then(now);
+}
 
 async function answer(id: number, work: () => Promise<void>): Promise<void> {
   try {
@@ -91,11 +94,14 @@ async function asked(id: number, hosted: Hosted | undefined, model: number, call
   }
   if (!hosted || !models.has(model)) throw new HomefireError("cancelled", "The model was closed.");
   if (call.call === "run") {
-    const values = await run(id, network(hosted), call.run);
-    const buffers: Transferable[] = [];
-    collect(values, buffers);
-    reply(values, buffers);
-    if (waiting === 0) linger(bell, come);
+    const value = await run(id, network(hosted), call.run);
+    if (!answerRun(bell, { id, value })) {
+      const buffers: Transferable[] = [];
+      collect(value, buffers);
+      reply(value, buffers);
+    }
+    const next = waiting === 0 ? linger(bell, come) : undefined;
+    if (next) ask(next);
   } else if (call.call === "read") reply(await network(hosted).read(call.kept));
   else if (call.call === "drop") {
     network(hosted).drop(call.kept);

@@ -1,6 +1,8 @@
 //! Images of another size, one dimension after the other: each output is a weighted sum of few inputs along a line, and
 //! which, with which weights, is the same for all lines.
 
+use super::threads::{Threads, WORTH};
+
 /// What one output along a line is made of: positions, which may repeat, and weights. None for the value outside.
 pub type Taps = Option<Vec<(usize, f32)>>;
 
@@ -148,14 +150,55 @@ fn cubic(d: f32, a: f32) -> f32 {
 }
 
 /// Resizes one dimension of `x [outer, n, inner]` by `taps` to `y [outer, taps, inner]`; `outside` where there are none.
-pub fn along(x: &[f32], n: usize, inner: usize, taps: &[Taps], outside: f32, y: &mut [f32]) {
-    let blocks = y.chunks_exact_mut((taps.len() * inner).max(1)).zip(x.chunks_exact((n * inner).max(1)));
-    if let (1, Some(pairs)) = (inner, pairs(taps)) {
-        for (y, x) in blocks {
-            y.iter_mut().zip(&pairs).for_each(|(y, &(a, b, share))| *y = x[a] + share * (x[b] - x[a]));
+pub fn along(
+    threads: Threads,
+    x: &[f32],
+    (n, inner): (usize, usize),
+    taps: &[Taps],
+    outside: f32,
+    y: &mut [f32],
+) {
+    let (own, block) = (n * inner, taps.len() * inner);
+    let (pairs, times) = (if inner == 1 { pairs(taps) } else { None }, repeats(taps));
+    threads.for_rows(y, block, WORTH / block.max(1) + 1, |first, y| {
+        let blocks = y.chunks_exact_mut(block.max(1)).zip(x[first * own..].chunks_exact(own.max(1)));
+        match (&pairs, times.filter(|_| inner == 1)) {
+            (_, Some(2)) => blocks.for_each(|(y, x)| repeat::<2>(x, y)),
+            (_, Some(4)) => blocks.for_each(|(y, x)| repeat::<4>(x, y)),
+            (_, Some(8)) => blocks.for_each(|(y, x)| repeat::<8>(x, y)),
+            (Some(pairs), _) => {
+                for (y, x) in blocks {
+                    y.iter_mut().zip(pairs).for_each(|(y, &(a, b, share))| *y = x[a] + share * (x[b] - x[a]));
+                }
+            }
+            _ => lines(blocks, inner, taps, outside),
         }
-        return;
-    }
+    });
+}
+
+/// How often each element of a line comes, where all come as often, in their order.
+fn repeats(taps: &[Taps]) -> Option<usize> {
+    let nearest = |taps: &Taps| match taps.as_deref() {
+        Some(&[(at, 1.0)]) => Some(at),
+        _ => None,
+    };
+    let times = taps.iter().take_while(|taps| nearest(taps) == Some(0)).count();
+    let whole = times > 0 && taps.len().is_multiple_of(times);
+    (whole && taps.iter().enumerate().all(|(i, taps)| nearest(taps) == Some(i / times))).then_some(times)
+}
+
+/// Each element `N` times.
+fn repeat<const N: usize>(x: &[f32], y: &mut [f32]) {
+    y.as_chunks_mut::<N>().0.iter_mut().zip(x).for_each(|(y, x)| *y = [*x; N]);
+}
+
+/// Blocks of lines of `inner` elements.
+fn lines<'a>(
+    blocks: impl Iterator<Item = (&'a mut [f32], &'a [f32])>,
+    inner: usize,
+    taps: &[Taps],
+    outside: f32,
+) {
     for (y, x) in blocks {
         for (y, taps) in y.chunks_exact_mut(inner).zip(taps) {
             let Some(taps) = taps else {
@@ -198,7 +241,7 @@ mod tests {
         let x = [1.0, 2.0, 3.0, 4.0];
         let resize = |axis: Axis, method| {
             let mut y = vec![9.0; axis.output];
-            along(&x, 4, 1, &axis.taps(method), -1.0, &mut y);
+            along(Threads::single(), &x, (4, 1), &axis.taps(method), -1.0, &mut y);
             y
         };
         let corners = axis(4, 7, Coordinates::AlignCorners);
@@ -210,6 +253,16 @@ mod tests {
             resize(doubled, Method::Nearest(Nearest::Floor)),
             [1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]
         );
+        for (times, cut) in [(2, 0), (2, 1), (3, 0), (4, 0), (4, 3), (8, 0)] {
+            let axis = Axis {
+                output: 4 * times - cut,
+                scale: times as f32,
+                ..axis(4, 4 * times, Coordinates::Asymmetric)
+            };
+            let nearest = resize(axis, Method::Nearest(Nearest::Floor));
+            let wanted: Vec<f32> = (0..4 * times - cut).map(|i| x[i / times]).collect();
+            assert_eq!(nearest, wanted, "{times} times, less {cut}");
+        }
         // A line that a cubic through its points follows.
         let cubic = resize(corners, Method::Cubic { a: -0.5 });
         assert!((cubic[3] - 2.5).abs() < 1e-6 && (cubic[2] - 2.0).abs() < 1e-6, "{cubic:?}");

@@ -4,6 +4,7 @@
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_float};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
+use crate::kernels::threads::WORTH;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -31,20 +32,26 @@ impl OpDef for BatchNorm {
         Ok(vec![x.clone()])
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let y = &mut outputs[0];
-        if let Some(x) = inputs[0].optional()? {
-            y.bytes.copy_from_slice(x.bytes);
-        }
+        // None where it lies in the output.
+        let x = inputs[0].optional()?.map(|x| x.data::<f32>()).transpose()?;
         let statistic = |i: usize| inputs[i].tensor()?.data::<f32>();
         let (scale, bias, mean, variance) = (statistic(1)?, statistic(2)?, statistic(3)?, statistic(4)?);
         let plane: usize = y.shape.iter().skip(2).product();
-        for (i, plane) in y.data::<f32>()?.chunks_exact_mut(plane.max(1)).enumerate() {
-            let c = i % scale.len();
-            let factor = scale[c] / (variance[c] + self.epsilon).sqrt();
-            let shift = bias[c] - mean[c] * factor;
-            plane.iter_mut().for_each(|x| *x = *x * factor + shift);
-        }
+        cx.threads.for_rows(y.data::<f32>()?, plane, WORTH / plane.max(1) + 1, |first, planes| {
+            for (i, y) in (first..).zip(planes.chunks_exact_mut(plane.max(1))) {
+                let c = i % scale.len();
+                let factor = scale[c] / (variance[c] + self.epsilon).sqrt();
+                let shift = bias[c] - mean[c] * factor;
+                match x {
+                    Some(x) => {
+                        y.iter_mut().zip(&x[i * plane..]).for_each(|(y, x)| *y = *x * factor + shift);
+                    }
+                    None => y.iter_mut().for_each(|x| *x = *x * factor + shift),
+                }
+            }
+        });
         Ok(())
     }
 

@@ -103,7 +103,7 @@ impl OpDef for Resize {
         Ok(vec![TensorType::new(inputs.dtype(0)?, Shape::known(&shape))])
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let (x, y) = (inputs[0].tensor()?, &mut outputs[0]);
         let optional = |i: usize| inputs.get(i).map_or(Ok(None), Input::optional);
         let floats = |i: usize| optional(i)?.as_ref().map_or(Ok(Vec::new()), TensorView::to_floats);
@@ -114,15 +114,19 @@ impl OpDef for Resize {
             _ => x.to_floats()?.into_iter().map(|x| x as f32).collect(),
         };
         let mut shape = x.shape.to_vec();
-        // From the last dimension on: rows that are repeated are made once.
-        for (i, axis) in axes.iter().enumerate().rev() {
-            if axis.moves() && axis.input > 0 {
-                let (before, inner) = (shape[i], shape[i + 1..].iter().product::<usize>());
-                shape[i] = axis.output;
-                let mut resized = vec![0.0; shape.iter().product()];
-                resize::along(&values, before, inner, &axis.taps(self.method), self.outside, &mut resized);
-                values = resized.into();
+        let moving: Vec<usize> = (0..axes.len()).filter(|&i| axes[i].moves() && axes[i].input > 0).collect();
+        for &i in moving.iter().rev() {
+            let (before, inner) = (shape[i], shape[i + 1..].iter().product::<usize>());
+            shape[i] = axes[i].output;
+            let taps = axes[i].taps(self.method);
+            if i == moving[0] && y.dtype == DType::F32 {
+                let y = y.data::<f32>()?;
+                resize::along(cx.threads, &values, (before, inner), &taps, self.outside, y);
+                return Ok(());
             }
+            let mut resized = vec![0.0; shape.iter().product()];
+            resize::along(cx.threads, &values, (before, inner), &taps, self.outside, &mut resized);
+            values = resized.into();
         }
         match y.dtype {
             DType::F32 => y.data::<f32>()?.copy_from_slice(&values),

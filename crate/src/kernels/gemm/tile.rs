@@ -14,6 +14,11 @@ pub const WIDE: usize = 8;
 
 /// Bytes of panels that stay in the cache while rows go by.
 const CACHED: usize = 1 << 18;
+/// Rows of two panels.
+const PAIR: usize = 2 * TALL;
+
+/// Tiles among which the next panel is shared out, to be read ahead.
+const AHEAD: usize = 4;
 /// Multiplications that are worth handing to another thread: some microseconds.
 const WORTH: usize = 1 << 16;
 /// Values that are worth handing to another thread to pack.
@@ -178,38 +183,82 @@ impl Product<'_> {
                 self.epilogue.finish(unsafe { self.y.range(at..at + columns.len()) }, at);
             }
         };
-        if columns.len() * self.sizes.1 * 4 > CACHED && rows.len() < columns.len() {
-            // The panels go by once; the rows stay in the cache.
+        let k = self.sizes.1;
+        if columns.len() * k * 4 > CACHED && rows.len() < columns.len() {
+            // The panels go by once; the rows stay in the cache. While the first tiles of a panel are summed, the next
+            // panel comes from memory.
             for column in columns.clone().step_by(WIDE) {
-                // SAFETY: these are tiles of the caller's places.
-                rows.clone().step_by(TALL).for_each(|row| unsafe { self.tile(row, column) });
+                let part = WIDE / AHEAD * k;
+                for (nth, row) in rows.clone().step_by(TALL).enumerate() {
+                    let tall = (rows.end - row).min(TALL);
+                    let whole = tall == TALL && column + WIDE <= columns.end && nth < AHEAD;
+                    let next = self.panels.get((column + WIDE) * k + nth * part..).filter(|_| whole);
+                    // SAFETY: these are tiles of the caller's places.
+                    unsafe {
+                        match next.and_then(|next| next.get(..part)) {
+                            Some(next) => self.tile_ahead(row, column, next),
+                            None => self.tile(row, tall, column),
+                        }
+                    }
+                }
             }
             return finish(rows);
         }
-        for row in rows.clone().step_by(TALL) {
+        let mut row = rows.start;
+        while row < rows.end {
+            let tall = match rows.end - row {
+                PAIR.. if columns.len() <= WIDE / 2 => PAIR,
+                left => left.min(TALL),
+            };
             // SAFETY: as above.
-            columns.clone().step_by(WIDE).for_each(|column| unsafe { self.tile(row, column) });
-            finish(row..rows.end.min(row + TALL));
+            columns.clone().step_by(WIDE).for_each(|column| unsafe { self.tile(row, tall, column) });
+            finish(row..row + tall);
+            row += tall;
         }
     }
 
-    /// The tile that begins there.
+    /// The whole tile that begins there, and meanwhile a look at its part of the next panel.
     ///
     /// # Safety
     /// As for [`part`](Self::part).
-    unsafe fn tile(&self, row: usize, column: usize) {
-        let (m, k, n) = self.sizes;
-        let tall = (m - row).min(TALL);
+    unsafe fn tile_ahead(&self, row: usize, column: usize, next: &[f32]) {
+        let k = self.sizes.1;
+        let rows = self.rows[row * k..][..TALL * k].as_chunks::<TALL>().0;
+        let panel = self.panels[column * k..][..WIDE * k].as_chunks().0;
+        let at = Corner { row, column, wide: WIDE, stride: self.stride };
+        let mut sums = start::<Best, TALL>(at, self.epilogue);
+        for ((row, columns), next) in rows.iter().zip(panel).zip(next.as_chunks::<{ WIDE / AHEAD }>().0) {
+            // SAFETY: it is a value. Nothing is done with it: it is read so that its line of the cache is near.
+            unsafe { std::ptr::read_volatile(&next[0]) };
+            step::<Best, TALL>(row, columns, &mut sums);
+        }
+        for (r, sums) in sums.into_iter().enumerate() {
+            // SAFETY: the caller vouches for the places.
+            unsafe { put::<Best>(sums, r, at, &self.y) };
+        }
+    }
+
+    /// The tile of `tall` rows that begins there: of a pair of panels where the result is narrow.
+    ///
+    /// # Safety
+    /// As for [`part`](Self::part).
+    unsafe fn tile(&self, row: usize, tall: usize, column: usize) {
+        let (_, k, n) = self.sizes;
         let rows = &self.rows[row * k..][..tall * k];
         let panel = self.panels[column * k..][..WIDE * k].as_chunks().0;
         let at = Corner { row, column, wide: (n - column).min(WIDE), stride: self.stride };
         // SAFETY: the caller vouches for the places.
         unsafe {
             match (tall, at.wide) {
-                (TALL, 1) => narrow::<Best, 1, 4>(rows, panel, at, &self.y, self.epilogue),
-                (TALL, 2) => narrow::<Best, 2, 2>(rows, panel, at, &self.y, self.epilogue),
-                (TALL, 3) => narrow::<Best, 3, 2>(rows, panel, at, &self.y, self.epilogue),
-                (TALL, 4) => narrow::<Best, 4, 2>(rows, panel, at, &self.y, self.epilogue),
+                // Rows are summed in one order, whether in a pair or not.
+                (PAIR, 1) => narrow::<Best, 2, 1, 4>(rows, panel, at, &self.y, self.epilogue),
+                (PAIR, 2) => narrow::<Best, 2, 2, 2>(rows, panel, at, &self.y, self.epilogue),
+                (PAIR, 3) => narrow::<Best, 2, 3, 1>(rows, panel, at, &self.y, self.epilogue),
+                (PAIR, _) => narrow::<Best, 2, 4, 1>(rows, panel, at, &self.y, self.epilogue),
+                (TALL, 1) => narrow::<Best, 1, 1, 4>(rows, panel, at, &self.y, self.epilogue),
+                (TALL, 2) => narrow::<Best, 1, 2, 2>(rows, panel, at, &self.y, self.epilogue),
+                (TALL, 3) => narrow::<Best, 1, 3, 1>(rows, panel, at, &self.y, self.epilogue),
+                (TALL, 4) => narrow::<Best, 1, 4, 1>(rows, panel, at, &self.y, self.epilogue),
                 (1, _) => tile::<Best, 1, 4>(rows, panel, at, &self.y, self.epilogue),
                 (2, _) => tile::<Best, 2, 2>(rows, panel, at, &self.y, self.epilogue),
                 (3, _) => tile::<Best, 3, 1>(rows, panel, at, &self.y, self.epilogue),
@@ -241,16 +290,8 @@ unsafe fn tile<S: Simd, const R: usize, const U: usize>(
     y: &Places<f32>,
     epilogue: &Epilogue,
 ) {
-    let mut columns = [0.0; WIDE];
-    if let Some(bias) = epilogue.column_bias {
-        columns[..at.wide].copy_from_slice(&bias[at.column..][..at.wide]);
-    }
-    let columns = halves::<S>(&columns);
     let mut sums = [[[S::splat(0.0); 2]; R]; U];
-    sums[0] = std::array::from_fn(|r| match epilogue.row_bias {
-        Some(bias) => columns.map(|x| S::add(x, S::splat(bias[at.row + r]))),
-        None => columns,
-    });
+    sums[0] = start::<S, R>(at, epilogue);
     let (steps, rest) = rows.as_chunks::<R>().0.as_chunks::<U>();
     let (panels, panel_rest) = panel.as_chunks::<U>();
     for (rows, panels) in steps.iter().zip(panels) {
@@ -263,66 +304,107 @@ unsafe fn tile<S: Simd, const R: usize, const U: usize>(
     }
     for r in 0..R {
         let sums = (1..U).fold(sums[0][r], |[a, b], u| [S::add(a, sums[u][r][0]), S::add(b, sums[u][r][1])]);
-        let put = |to: &mut [f32; WIDE]| {
-            let (halves, _) = to.as_chunks_mut::<4>();
-            S::store(sums[0], &mut halves[0]);
-            S::store(sums[1], &mut halves[1]);
-        };
-        let start = (at.row + r) * at.stride + at.column;
         // SAFETY: the caller vouches for it.
-        let y = unsafe { y.range(start..start + at.wide) };
-        match y.as_mut_array() {
-            Some(y) => put(y),
+        unsafe { put::<S>(sums, r, at, y) };
+    }
+}
+
+/// What the sums of a tile begin with.
+#[inline(always)]
+fn start<S: Simd, const R: usize>(at: Corner, epilogue: &Epilogue) -> [[S::F; 2]; R] {
+    let columns = match epilogue.column_bias.map(|bias| &bias[at.column..]) {
+        None => [S::splat(0.0); 2],
+        Some(bias) => match bias.first_chunk() {
+            Some(all) => halves::<S>(all),
             None => {
-                let mut all = [0.0; WIDE];
-                put(&mut all);
-                y.copy_from_slice(&all[..at.wide]);
+                let mut columns = [0.0; WIDE];
+                columns.iter_mut().zip(bias).for_each(|(to, from)| *to = *from);
+                halves::<S>(&columns)
             }
+        },
+    };
+    std::array::from_fn(|r| match epilogue.row_bias {
+        Some(bias) => columns.map(|x| S::add(x, S::splat(bias[at.row + r]))),
+        None => columns,
+    })
+}
+
+/// Writes row `r` of a tile.
+///
+/// # Safety
+/// Nobody else uses the tile's places meanwhile.
+#[inline(always)]
+unsafe fn put<S: Simd>(sums: [S::F; 2], r: usize, at: Corner, y: &Places<f32>) {
+    let write = |to: &mut [f32; WIDE]| {
+        let (halves, _) = to.as_chunks_mut::<4>();
+        S::store(sums[0], &mut halves[0]);
+        S::store(sums[1], &mut halves[1]);
+    };
+    let start = (at.row + r) * at.stride + at.column;
+    // SAFETY: the caller vouches for it.
+    let y = unsafe { y.range(start..start + at.wide) };
+    match y.as_mut_array() {
+        Some(y) => write(y),
+        None => {
+            let mut all = [0.0; WIDE];
+            write(&mut all);
+            y.copy_from_slice(&all[..at.wide]);
         }
     }
 }
 
-/// The tile of four rows where the result has `C` columns, at most half of what a panel has: a vector has the four rows
-/// of a column. `U` as for [`tile`].
+/// The tiles of `P` times four rows where the result has `C` columns, at most half of what a panel has: a vector has four
+/// rows of a column. `U` as for [`tile`].
 ///
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
-unsafe fn narrow<S: Simd, const C: usize, const U: usize>(
+unsafe fn narrow<S: Simd, const P: usize, const C: usize, const U: usize>(
     rows: &[f32],
     panel: &[[f32; WIDE]],
     at: Corner,
     y: &Places<f32>,
     epilogue: &Epilogue,
 ) {
-    let of_rows = epilogue.row_bias.and_then(|bias| bias[at.row..].first_chunk::<TALL>());
-    let of_rows = of_rows.map_or(S::splat(0.0), S::load);
     let of_column = |c: usize| epilogue.column_bias.map_or(0.0, |bias| bias[at.column + c]);
-    let mut sums = [[S::splat(0.0); C]; U];
-    sums[0] = std::array::from_fn(|c| S::add(of_rows, S::splat(of_column(c))));
-    let step = |row: &[f32; TALL], columns: &[f32; WIDE], sums: &mut [S::F; C]| {
-        let row = S::load(row);
-        for (sum, x) in sums.iter_mut().zip(columns) {
-            *sum = S::mul_add(S::splat(*x), row, *sum);
+    let mut sums = [[[S::splat(0.0); C]; P]; U];
+    sums[0] = std::array::from_fn(|p| {
+        let of_rows = epilogue.row_bias.and_then(|bias| bias[at.row + p * TALL..].first_chunk::<TALL>());
+        let of_rows = of_rows.map_or(S::splat(0.0), S::load);
+        std::array::from_fn(|c| S::add(of_rows, S::splat(of_column(c))))
+    });
+    let k = panel.len();
+    let rows: [&[[f32; TALL]]; P] = std::array::from_fn(|p| &rows.as_chunks::<TALL>().0[p * k..][..k]);
+    let step = |rows: [&[f32; TALL]; P], columns: &[f32; WIDE], sums: &mut [[S::F; C]; P]| {
+        let rows = rows.map(S::load);
+        for c in 0..C {
+            let x = S::splat(columns[c]);
+            for (sums, row) in sums.iter_mut().zip(rows) {
+                sums[c] = S::mul_add(x, row, sums[c]);
+            }
         }
     };
-    let (steps, rest) = rows.as_chunks::<TALL>().0.as_chunks::<U>();
     let (panels, panel_rest) = panel.as_chunks::<U>();
-    for (rows, panels) in steps.iter().zip(panels) {
+    let split = rows.map(|rows| rows.as_chunks::<U>());
+    for (i, columns) in panels.iter().enumerate() {
+        let rows = split.map(|(rows, _)| &rows[i]);
         for u in 0..U {
-            step(&rows[u], &panels[u], &mut sums[u]);
+            step(rows.map(|rows| &rows[u]), &columns[u], &mut sums[u]);
         }
     }
-    rest.iter().zip(panel_rest).for_each(|(row, columns)| step(row, columns, &mut sums[0]));
-    let mut columns = [[0.0; TALL]; C];
-    for (c, column) in columns.iter_mut().enumerate() {
-        S::store((1..U).fold(sums[0][c], |sum, u| S::add(sum, sums[u][c])), column);
+    for (i, columns) in panel_rest.iter().enumerate() {
+        step(split.map(|(_, rest)| &rest[i]), columns, &mut sums[0]);
     }
-    for r in 0..TALL {
-        let start = (at.row + r) * at.stride + at.column;
-        // SAFETY: the caller vouches for it.
-        let y = unsafe { y.range(start..start + C) };
-        y.iter_mut().zip(&columns).for_each(|(y, column)| *y = column[r]);
+    let total = |p: usize, c: usize| (1..U).fold(sums[0][p][c], |sum, u| S::add(sum, sums[u][p][c]));
+    for p in 0..P {
+        let mut columns = [[0.0; TALL]; C];
+        columns.iter_mut().enumerate().for_each(|(c, column)| S::store(total(p, c), column));
+        for r in 0..TALL {
+            let start = (at.row + p * TALL + r) * at.stride + at.column;
+            // SAFETY: the caller vouches for it.
+            let y = unsafe { y.range(start..start + C) };
+            y.iter_mut().zip(&columns).for_each(|(y, column)| *y = column[r]);
+        }
     }
 }
 
