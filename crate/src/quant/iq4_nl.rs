@@ -5,7 +5,7 @@ use crate::types::BlockFormat;
 
 pub(super) const CODEC: Codec = Codec {
     format: BlockFormat::IQ4_NL,
-    affine_layout: AffineLayout { bits: 8, group: 32, offset: Some(128) },
+    affine_layout: AffineLayout { bits: 8, group: 32, offset: Some(128), half_factors: true },
     affine,
 };
 

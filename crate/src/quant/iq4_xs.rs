@@ -6,7 +6,7 @@ use crate::types::BlockFormat;
 
 pub(super) const CODEC: Codec = Codec {
     format: BlockFormat::IQ4_XS,
-    affine_layout: AffineLayout { bits: 8, group: 32, offset: Some(128) },
+    affine_layout: AffineLayout { bits: 8, group: 32, offset: Some(128), half_factors: false },
     affine,
 };
 

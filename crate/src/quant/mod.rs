@@ -38,6 +38,8 @@ pub struct AffineLayout {
     pub group: u8,
     /// `Some(c)`: every min is `-c * scale`.
     pub offset: Option<u8>,
+    /// Whether scales and mins are f16 in the file.
+    pub half_factors: bool,
 }
 
 impl AffineLayout {

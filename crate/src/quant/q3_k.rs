@@ -6,7 +6,7 @@ use crate::types::BlockFormat;
 
 pub(super) const CODEC: Codec = Codec {
     format: BlockFormat::Q3_K,
-    affine_layout: AffineLayout { bits: 4, group: 16, offset: Some(4) },
+    affine_layout: AffineLayout { bits: 4, group: 16, offset: Some(4), half_factors: false },
     affine,
 };
 

@@ -5,7 +5,7 @@ use crate::types::BlockFormat;
 
 pub(super) const CODEC: Codec = Codec {
     format: BlockFormat::Q4_0,
-    affine_layout: AffineLayout { bits: 4, group: 32, offset: Some(8) },
+    affine_layout: AffineLayout { bits: 4, group: 32, offset: Some(8), half_factors: true },
     affine,
 };
 

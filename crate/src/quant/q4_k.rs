@@ -6,7 +6,7 @@ use crate::types::BlockFormat;
 
 pub(super) const CODEC: Codec = Codec {
     format: BlockFormat::Q4_K,
-    affine_layout: AffineLayout { bits: 4, group: 32, offset: None },
+    affine_layout: AffineLayout { bits: 4, group: 32, offset: None, half_factors: false },
     affine,
 };
 

@@ -5,7 +5,7 @@ use crate::types::BlockFormat;
 
 pub(super) const CODEC: Codec = Codec {
     format: BlockFormat::Q5_0,
-    affine_layout: AffineLayout { bits: 5, group: 32, offset: Some(16) },
+    affine_layout: AffineLayout { bits: 5, group: 32, offset: Some(16), half_factors: true },
     affine,
 };
 

@@ -5,7 +5,7 @@ use crate::types::BlockFormat;
 
 pub(super) const CODEC: Codec = Codec {
     format: BlockFormat::Q5_1,
-    affine_layout: AffineLayout { bits: 5, group: 32, offset: None },
+    affine_layout: AffineLayout { bits: 5, group: 32, offset: None, half_factors: true },
     affine,
 };
 

@@ -6,7 +6,7 @@ use crate::types::BlockFormat;
 
 pub(super) const CODEC: Codec = Codec {
     format: BlockFormat::Q6_K,
-    affine_layout: AffineLayout { bits: 6, group: 16, offset: Some(32) },
+    affine_layout: AffineLayout { bits: 6, group: 16, offset: Some(32), half_factors: false },
     affine,
 };
 

@@ -1,6 +1,7 @@
 //! Activations of 8 bits: blocks of 32 values share one f32 scale, and each block knows the sum of its
 //! levels, which offsets and mins of the weights are multiplied with.
 
+use super::factors::GROWN;
 use super::pack::{BLOCK, Layout};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
@@ -69,7 +70,7 @@ impl QuantizedRows {
     ///
     /// ```text
     /// levels  [8][columns]        four levels each: step g has levels 4g..4g+4 of every row
-    /// scales  [columns] f32
+    /// scales  [columns] f32       grown where one row meets halves
     /// terms   [groups][columns]   what is added to a dot product, -offset · Σ levels as i32; for a format of
     ///                             mins what these are multiplied with, scale · Σ levels as f32
     /// ```
@@ -80,6 +81,7 @@ impl QuantizedRows {
         let rows = self.scales.len() / n_blocks.max(1);
         let mut words = vec![0; rows.div_ceil(columns) * n_blocks * block_words];
         let tile_words = n_blocks * block_words;
+        let grown = if affine.half_factors && columns == 1 { GROWN } else { 1.0 };
         threads.for_rows(&mut words, tile_words, WORTH / (columns * n_blocks).max(1) + 1, |first, tiles| {
             let first = first * columns;
             for row in first..rows.min(first + tiles.len() / tile_words.max(1) * columns) {
@@ -91,7 +93,7 @@ impl QuantizedRows {
                     for (step, four) in levels.iter().enumerate() {
                         words[step * columns + column] = u32::from_ne_bytes(four.map(i8::cast_unsigned));
                     }
-                    let scale = self.scales[block];
+                    let scale = self.scales[block] * grown;
                     words[8 * columns + column] = scale.to_bits();
                     let halves = &self.sums[block * 2..][..2];
                     for group in 0..groups {

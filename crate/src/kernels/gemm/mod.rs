@@ -4,6 +4,7 @@
 //! activations where the caller wants exact results.
 
 mod activations;
+mod factors;
 mod float;
 pub mod integer;
 mod pack;

@@ -3,8 +3,8 @@
 //! Eight rows make a *panel*; along k a panel is a run of *blocks* of 32 columns. A quantised block is
 //!
 //! ```text
-//! scales  [groups][8] f32      one per group of 32 or 16 columns and row
-//! mins    [groups][8] f32      only where the format has no constant offset
+//! scales  [groups][8]          one per group of 32 or 16 columns and row: f32, or 16 bits (see `factors`)
+//! mins    [groups][8]          likewise, only where the format has no constant offset
 //! levels  4 bits: [4][2][16] bytes   step p, quad of rows q: byte 4r+j holds, for row 4q+r,
 //!                                    column 4p+j in its low nibble and column 16+4p+j in its high one
 //!         5 to 8: [8][2][16] bytes   step g, quad q: byte 4r+j holds row 4q+r, column 4g+j
@@ -12,6 +12,7 @@
 //!
 //! so that a product reads the weights once, front to back. A float panel is `[k][8]` f32.
 
+use super::factors;
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::quant::{AffineBlock, AffineLayout, codec};
 use crate::tensor::TensorView;
@@ -37,16 +38,17 @@ impl Layout {
         BLOCK / usize::from(affine.group).max(1)
     }
 
-    /// f32 words of scales and mins in a block of a panel.
-    pub fn factor_words(affine: AffineLayout) -> usize {
-        Self::groups(affine) * ROWS * if affine.offset.is_some() { 1 } else { 2 }
+    /// Sixteen-byte units of scales and mins in a block of a panel.
+    fn factor_units(affine: AffineLayout) -> usize {
+        let factors = Self::groups(affine) * ROWS * if affine.offset.is_some() { 1 } else { 2 };
+        factors / if affine.half_factors { 8 } else { 4 }
     }
 
     /// Sixteen-byte units of a block of a panel.
     fn block_units(self) -> usize {
         match self {
             Self::Float => BLOCK * ROWS * 4 / 16,
-            Self::Affine(affine) => Self::factor_words(affine) / 4 + if affine.bits == 4 { 8 } else { 16 },
+            Self::Affine(affine) => Self::factor_units(affine) + if affine.bits == 4 { 8 } else { 16 },
         }
     }
 }
@@ -155,8 +157,42 @@ impl PackedMatrix {
         }
     }
 
-    /// Writes one row of the file's bytes.
-    fn write_row(&mut self, dtype: DType, row: usize, bytes: &[u8]) {
+    /// Writes one row of the file's bytes. Fails when it needs more memory than there is.
+    fn write_row(&mut self, dtype: DType, row: usize, bytes: &[u8]) -> Result<()> {
+        if !self.try_row(dtype, row, bytes) {
+            self.widen_factors()?;
+            self.try_row(dtype, row, bytes);
+        }
+        Ok(())
+    }
+
+    /// Makes room for scales and mins that 16 bits do not hold.
+    fn widen_factors(&mut self) -> Result<()> {
+        let Layout::Affine(mut affine) = self.layout else { return Ok(()) };
+        let narrow = Layout::factor_units(affine);
+        let source_units = self.layout.block_units();
+        affine.half_factors = false;
+        let layout = Layout::Affine(affine);
+        let (wide, block_units) = (Layout::factor_units(affine), layout.block_units());
+        let blocks = self.units.len() / source_units;
+        let mut units = Vec::new();
+        if units.try_reserve_exact(blocks * block_units).is_err() {
+            return fail!(OutOfMemory, "no memory for the f32 scales of a weight: use a smaller model");
+        }
+        units.resize(blocks * block_units, 0u128);
+        for (from, to) in self.units.chunks_exact(source_units).zip(units.chunks_exact_mut(block_units)) {
+            let halves: &[u16] = bytemuck::cast_slice(&from[..narrow]);
+            let floats: &mut [f32] = bytemuck::cast_slice_mut(&mut to[..wide]);
+            floats.iter_mut().zip(halves).for_each(|(to, from)| *to = factors::from_half(*from));
+            to[wide..].copy_from_slice(&from[narrow..]);
+        }
+        self.panel_units = self.panel_units / source_units * block_units;
+        (self.layout, self.units) = (layout, units);
+        Ok(())
+    }
+
+    /// Writes one row of the file's bytes; whether its scales and mins fit.
+    fn try_row(&mut self, dtype: DType, row: usize, bytes: &[u8]) -> bool {
         let start = row / ROWS * self.panel_units;
         let panel = &mut self.units[start..start + self.panel_units];
         let row = row % ROWS;
@@ -169,10 +205,12 @@ impl PackedMatrix {
             for (source, target) in bytes.chunks_exact(format.block_bytes()).zip(targets) {
                 (codec.affine)(source, &mut decoded);
                 for (i, target) in target.chunks_exact_mut(units).enumerate() {
-                    write_block_row(affine, &decoded, i, row, target);
+                    if !write_block_row(affine, &decoded, i, row, target) {
+                        return false;
+                    }
                 }
             }
-            return;
+            return true;
         }
         let panel: &mut [f32] = bytemuck::cast_slice_mut(panel);
         let columns = panel.chunks_exact_mut(ROWS).map(|rows| &mut rows[row]);
@@ -187,6 +225,7 @@ impl PackedMatrix {
                 *to = f32::from_le_bytes([from[0], from[1], from[2], from[3]]);
             }),
         }
+        true
     }
 }
 
@@ -196,22 +235,26 @@ fn level_place(affine: AffineLayout, row: usize, column: usize) -> (usize, bool)
     (step * 32 + row / 4 * 16 + row % 4 * 4 + column % 4, high)
 }
 
+/// Whether scales and mins fit.
 fn write_block_row(
     affine: AffineLayout,
     source: &AffineBlock,
     index: usize,
     row: usize,
     target: &mut [u128],
-) {
+) -> bool {
     let groups = Layout::groups(affine);
-    let words = Layout::factor_words(affine);
-    let (factors, levels) = target.split_at_mut(words / 4);
-    let factors: &mut [f32] = bytemuck::cast_slice_mut(factors);
-    for group in 0..groups {
-        factors[group * ROWS + row] = source.scales[index * groups + group];
-        if affine.offset.is_none() {
-            factors[(groups + group) * ROWS + row] = source.mins[index * groups + group];
+    let (factors, levels) = target.split_at_mut(Layout::factor_units(affine));
+    let scales = source.scales[index * groups..][..groups].iter();
+    let mins = source.mins[index * groups..][..if affine.offset.is_none() { groups } else { 0 }].iter();
+    for (at, factor) in scales.chain(mins).enumerate() {
+        let at = at * ROWS + row;
+        if !affine.half_factors {
+            bytemuck::cast_slice_mut::<_, f32>(factors)[at] = *factor;
+            continue;
         }
+        let Some(half) = factors::to_half(*factor) else { return false };
+        bytemuck::cast_slice_mut::<_, u16>(factors)[at] = half;
     }
     let words: &mut [u32] = bytemuck::cast_slice_mut(levels);
     let (fours, _) = source.levels[index * BLOCK..][..BLOCK].as_chunks::<4>();
@@ -220,16 +263,20 @@ fn write_block_row(
     for (step, four) in low.iter().enumerate() {
         words[step * ROWS + row] = four | high.get(step).map_or(0, |four| four << 4);
     }
+    true
 }
 
 fn decode_block_row(affine: AffineLayout, block: &[u128], row: usize, mut put: impl FnMut(usize, f32)) {
     let groups = Layout::groups(affine);
-    let (factors, levels) = block.split_at(Layout::factor_words(affine) / 4);
-    let factors: &[f32] = bytemuck::cast_slice(factors);
+    let (factors, levels) = block.split_at(Layout::factor_units(affine));
+    let factor = |at: usize| match affine.half_factors {
+        true => factors::from_half(bytemuck::cast_slice(factors)[at]),
+        false => bytemuck::cast_slice(factors)[at],
+    };
     let levels: &[u8] = bytemuck::cast_slice(levels);
     for column in 0..BLOCK {
         let group = column * groups / BLOCK;
-        let scale = factors[group * ROWS + row];
+        let scale = factor(group * ROWS + row);
         let (place, high) = level_place(affine, row, column);
         let byte = levels[place];
         let level = match (affine.bits, high) {
@@ -239,7 +286,7 @@ fn decode_block_row(affine: AffineLayout, block: &[u128], row: usize, mut put: i
         };
         let x = match affine.offset {
             Some(offset) => scale * (f32::from(level) - f32::from(offset)),
-            None => scale * f32::from(level) + factors[(groups + group) * ROWS + row],
+            None => scale * f32::from(level) + factor((groups + group) * ROWS + row),
         };
         put(column, x);
     }
@@ -278,7 +325,7 @@ impl Packer {
                 return Ok(());
             }
             ensure!(self.next_row < target.n, Format, "{}", excess().message());
-            target.write_row(self.dtype, self.next_row, &self.partial);
+            target.write_row(self.dtype, self.next_row, &self.partial)?;
             self.next_row += 1;
             self.partial.clear();
         }
@@ -288,7 +335,7 @@ impl Packer {
             if self.next_row >= target.n {
                 return Err(excess());
             }
-            target.write_row(self.dtype, self.next_row, row);
+            target.write_row(self.dtype, self.next_row, row)?;
             self.next_row += 1;
         }
         Ok(())

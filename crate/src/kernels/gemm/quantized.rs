@@ -12,6 +12,7 @@
 //! as many of the processor's prefetchers are at work ([`streams`](super::streams)).
 
 use super::QuantizedRows;
+use super::factors::{self, GROWN};
 use super::pack::{BLOCK, PackedMatrix, ROWS};
 use super::streams;
 use crate::kernels::simd::Simd;
@@ -52,15 +53,18 @@ pub fn matmul<S: Simd>(
 type Run = fn(Threads, &PackedMatrix, &[u32], usize, usize, &mut [f32]);
 
 fn run_of<S: Simd, const BITS: usize>(affine: AffineLayout) -> Run {
-    match (affine.group, affine.offset) {
-        (32, Some(_)) => run::<S, BITS, 1, true>,
-        (32, None) => run::<S, BITS, 1, false>,
-        (_, Some(_)) => run::<S, BITS, 2, true>,
-        (_, None) => run::<S, BITS, 2, false>,
+    match (affine.group, affine.offset, affine.half_factors) {
+        (32, Some(_), true) => run::<S, BITS, 1, true, true>,
+        (32, None, true) => run::<S, BITS, 1, false, true>,
+        (32, Some(_), false) => run::<S, BITS, 1, true, false>,
+        (32, None, false) => run::<S, BITS, 1, false, false>,
+        // No format has halves for groups of 16.
+        (_, Some(_), _) => run::<S, BITS, 2, true, false>,
+        (_, None, _) => run::<S, BITS, 2, false, false>,
     }
 }
 
-fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool>(
+fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, const HALF: bool>(
     threads: Threads,
     weight: &PackedMatrix,
     tiles: &[u32],
@@ -83,19 +87,37 @@ fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool>(
             out.copy_from_slice(&both.as_flattened()[..width]);
         };
         if m == 1 {
-            let each = panels.len().div_ceil(streams);
-            for first in panels.start..panels.start + each {
-                // The last streams may have one panel less, or none.
-                let count = (panels.end - first).div_ceil(each);
-                let side: [&[u128]; streams::MOST] =
-                    std::array::from_fn(|i| weight.panel(first + i.min(count - 1) * each));
-                let sums = side_by_side::<S, BITS, GROUPS, OFFSET>(&side[..count], tiles, weight.k());
-                sums.into_iter().take(count).enumerate().for_each(|(i, sums)| put(first + i * each, 0, sums));
+            let (mut panels, mut streams) = (panels, streams);
+            while !panels.is_empty() {
+                // What is left over goes through fewer side by side.
+                while streams > panels.len() {
+                    streams /= 2;
+                }
+                let each = panels.len() / streams;
+                for first in panels.start..panels.start + each {
+                    let side = (weight, first, each);
+                    let mut put = |i: usize, sums: [S::F; 2]| {
+                        let sums = if HALF { sums.map(|sum| S::mul(sum, S::splat(GROWN))) } else { sums };
+                        put(first + i * each, 0, sums);
+                    };
+                    match streams {
+                        8 => side_by_side::<S, BITS, GROUPS, OFFSET, HALF, 8>(side, tiles, &mut put),
+                        4 => side_by_side::<S, BITS, GROUPS, OFFSET, HALF, 4>(side, tiles, &mut put),
+                        2 => side_by_side::<S, BITS, GROUPS, OFFSET, HALF, 2>(side, tiles, &mut put),
+                        _ => side_by_side::<S, BITS, GROUPS, OFFSET, HALF, 1>(side, tiles, &mut put),
+                    }
+                }
+                panels.start += each * streams;
             }
             return;
         }
+        let mut wide = Vec::new();
         for panel in panels {
-            let units = weight.panel(panel);
+            let mut units = weight.panel(panel);
+            if HALF {
+                widen::<S>(units, block_units(BITS, GROUPS, OFFSET, true), &mut wide);
+                units = &wide;
+            }
             let tile_words = tiles.len() / m.div_ceil(COLUMNS);
             for (t, words) in tiles.chunks_exact(tile_words).enumerate() {
                 let sums = tile::<S, BITS, GROUPS, OFFSET, COLUMNS>(units, words, weight.k());
@@ -186,8 +208,8 @@ unsafe fn whole<S: Simd, const BITS: usize, const GROUPS: usize, const Q: usize,
 }
 
 /// Sixteen-byte units of a block's scales and mins, and of all of it.
-const fn block_units(bits: usize, groups: usize, offset: bool) -> (usize, usize) {
-    let factors = groups * 2 * if offset { 1 } else { 2 };
+const fn block_units(bits: usize, groups: usize, offset: bool, half: bool) -> (usize, usize) {
+    let factors = groups * if half { 1 } else { 2 } * if offset { 1 } else { 2 };
     (factors, factors + if bits == 4 { 8 } else { 16 })
 }
 
@@ -196,28 +218,36 @@ const fn block_units(bits: usize, groups: usize, offset: bool) -> (usize, usize)
 /// # Safety
 /// `units` is valid for a block of a panel, `a` for a block of a tile of `C` rows.
 #[inline(always)]
-unsafe fn add_block<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, const C: usize>(
+unsafe fn add_block<
+    S: Simd,
+    const BITS: usize,
+    const GROUPS: usize,
+    const OFFSET: bool,
+    const HALF: bool,
+    const C: usize,
+>(
     units: *const u128,
     a: *const u32,
     total: &mut [[S::F; 2]; C],
 ) {
-    let (factor_units, _) = block_units(BITS, GROUPS, OFFSET);
+    let (factor_units, _) = block_units(BITS, GROUPS, OFFSET, HALF);
     // SAFETY: all that is read is in the two blocks; units are aligned for f32.
     unsafe {
-        let factors = units.cast::<[f32; 4]>();
-        let levels = factors.add(factor_units).cast::<[u8; 16]>();
+        let levels = units.add(factor_units).cast::<[u8; 16]>();
+        let factor =
+            |quad: usize| factors::four::<S, HALF>(units.cast::<u8>().add(quad * if HALF { 8 } else { 16 }));
         let (scales, terms) = (a.add(8 * C).cast::<f32>(), a.add(9 * C));
         let mut add = |dots: [S::I; C], group: usize, quad: usize| {
-            let factor = S::load(&*factors.add(group * 2 + quad));
+            let scales_of_rows = factor(group * 2 + quad);
             for (c, dot) in dots.into_iter().enumerate() {
-                let scale = S::mul(factor, S::splat(*scales.add(c)));
+                let scale = S::mul(scales_of_rows, S::splat(*scales.add(c)));
                 let term = terms.add(group * C + c);
                 let sum = &mut total[c][quad];
                 if OFFSET {
                     let dot = S::add_i32(dot, S::splat_i32(*term.cast::<i32>()));
                     *sum = S::mul_add(S::to_f32(dot), scale, *sum);
                 } else {
-                    let min = S::load(&*factors.add((GROUPS + group) * 2 + quad));
+                    let min = factor((GROUPS + group) * 2 + quad);
                     *sum = S::mul_add(min, S::splat(*term.cast::<f32>()), *sum);
                     *sum = S::mul_add(S::to_f32(dot), scale, *sum);
                 }
@@ -254,6 +284,24 @@ unsafe fn add_block<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSE
     }
 }
 
+/// A panel of halves with factors of f32, for many rows of activations. `half` says how many units a block has of factors
+/// and in all.
+fn widen<S: Simd>(panel: &[u128], (half, all): (usize, usize), wide: &mut Vec<u128>) {
+    let blocks = panel.len() / all;
+    wide.resize(blocks * (all + half), 0);
+    for (from, to) in panel.chunks_exact(all).zip(wide.chunks_exact_mut(all + half)) {
+        let (factors, levels) = to.split_at_mut(2 * half);
+        let (fours, _) = bytemuck::cast_slice_mut::<_, f32>(factors).as_chunks_mut::<4>();
+        for (i, to) in fours.iter_mut().enumerate() {
+            let halves: &[[i16; 4]] = bytemuck::cast_slice(&from[..half]);
+            // SAFETY: four halves are read of four.
+            let x = unsafe { factors::four::<S, true>(halves[i].as_ptr().cast()) };
+            S::store(S::mul(S::mul(x, S::splat(GROWN)), S::splat(GROWN)), to);
+        }
+        levels.copy_from_slice(&from[half..]);
+    }
+}
+
 /// The sums of a panel by `C` rows of activations: `[row][quad]`.
 #[inline(always)]
 fn tile<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, const C: usize>(
@@ -261,7 +309,7 @@ fn tile<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, con
     words: &[u32],
     k: usize,
 ) -> [[S::F; 2]; C] {
-    let (_, units) = block_units(BITS, GROUPS, OFFSET);
+    let (_, units) = block_units(BITS, GROUPS, OFFSET, false);
     let (n_blocks, block_words) = (k / BLOCK, C * (9 + GROUPS));
     assert!(panel.len() >= n_blocks * units && words.len() >= n_blocks * block_words);
     let mut total = [[S::splat(0.0); 2]; C];
@@ -269,31 +317,40 @@ fn tile<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, con
         // SAFETY: both slices have `n_blocks` such blocks, asserted above.
         unsafe {
             let (panel, words) = (panel.as_ptr().add(i * units), words.as_ptr().add(i * block_words));
-            add_block::<S, BITS, GROUPS, OFFSET, C>(panel, words, &mut total);
+            add_block::<S, BITS, GROUPS, OFFSET, false, C>(panel, words, &mut total);
         }
     }
     total
 }
 
-/// The sums of up to [`streams::MOST`] panels by one row of activations, `[panel][quad]`: a block of each in turn.
+/// Gives the sums of `P` panels by one row of activations, numbered: a block of each in turn. The panels are `first` of the
+/// weight, and every `each` panels after it.
 #[inline(always)]
-fn side_by_side<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool>(
-    panels: &[&[u128]],
+fn side_by_side<
+    S: Simd,
+    const BITS: usize,
+    const GROUPS: usize,
+    const OFFSET: bool,
+    const HALF: bool,
+    const P: usize,
+>(
+    (weight, first, each): (&PackedMatrix, usize, usize),
     words: &[u32],
-    k: usize,
-) -> [[S::F; 2]; streams::MOST] {
-    let (_, units) = block_units(BITS, GROUPS, OFFSET);
-    let (n_blocks, block_words) = (k / BLOCK, 9 + GROUPS);
+    put: &mut impl FnMut(usize, [S::F; 2]),
+) {
+    let panels: [&[u128]; P] = std::array::from_fn(|i| weight.panel(first + i * each));
+    let (_, units) = block_units(BITS, GROUPS, OFFSET, HALF);
+    let (n_blocks, block_words) = (weight.k() / BLOCK, 9 + GROUPS);
     assert!(words.len() >= n_blocks * block_words && panels.iter().all(|p| p.len() >= n_blocks * units));
-    let mut totals = [[[S::splat(0.0); 2]; 1]; streams::MOST];
+    let mut totals = [[[S::splat(0.0); 2]; 1]; P];
     for i in 0..n_blocks {
         for (panel, total) in panels.iter().zip(&mut totals) {
             // SAFETY: all slices have `n_blocks` such blocks, asserted above.
             unsafe {
                 let (panel, words) = (panel.as_ptr().add(i * units), words.as_ptr().add(i * block_words));
-                add_block::<S, BITS, GROUPS, OFFSET, 1>(panel, words, total);
+                add_block::<S, BITS, GROUPS, OFFSET, HALF, 1>(panel, words, total);
             }
         }
     }
-    totals.map(|[sums]| sums)
+    totals.into_iter().enumerate().for_each(|(i, [sums])| put(i, sums));
 }

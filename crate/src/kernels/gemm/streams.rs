@@ -6,8 +6,7 @@
 use crate::kernels::clock;
 use std::sync::{Mutex, PoisonError};
 
-/// The most panels side by side.
-pub const MOST: usize = 8;
+/// Powers of two up to 8, which the kernel has code for.
 const CHOICES: [usize; 4] = [4, 2, 8, 1];
 /// Products that try each choice: the browser still compiles during the first ones.
 const TRIALS: usize = 6;

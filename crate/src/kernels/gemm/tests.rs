@@ -97,6 +97,34 @@ fn every_format_multiplies_as_the_reference_does() {
 }
 
 #[test]
+fn scales_that_16_bits_do_not_hold_take_more() {
+    for (format, block) in [(BlockFormat::Q8_0, 34), (BlockFormat::Q4_1, 20)] {
+        let (dtype, n, k) = (DType::Block(format), 19, 96);
+        let mut bytes = weight_bytes(dtype, n, k);
+        let narrow =
+            PackedMatrix::of(crate::tensor::TensorView { dtype, shape: &[n, k], bytes: &bytes }).unwrap();
+        // 300, in the last block of row 10.
+        bytes[block * 32..][..2].copy_from_slice(&half::f16::from_f32(300.0).to_le_bytes());
+        let wide =
+            PackedMatrix::of(crate::tensor::TensorView { dtype, shape: &[n, k], bytes: &bytes }).unwrap();
+        assert!(wide.memory_bytes() > narrow.memory_bytes());
+        let decoded = decode(dtype, &bytes);
+        for row in 0..n {
+            let mut out = vec![0.0; k];
+            wide.decode_row(row, &mut out);
+            assert_eq!(out, decoded[row * k..][..k], "row {row}");
+        }
+        for m in [1, 5] {
+            let a = noise(m * k, 3);
+            let want = reference_matmul(&a, &decoded, m, n, k);
+            let mut out = vec![f32::NAN; m * n];
+            wide.matmul(Threads::single(), &a, m, &mut out, &tile::Epilogue::default(), false);
+            assert!(error(&out, &want) < 2e-2, "{format:?} {m}: {}", error(&out, &want));
+        }
+    }
+}
+
+#[test]
 fn quantised_activations_keep_sums() {
     let x = noise(96, 8);
     let rows = QuantizedRows::new(Threads::single(), &x);
