@@ -22,7 +22,6 @@ pub mod product;
 pub mod product_launch;
 pub mod resize;
 pub mod rope_table;
-pub mod scratch;
 pub mod shaders;
 pub mod simd;
 pub mod strided;

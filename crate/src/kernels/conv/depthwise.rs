@@ -2,10 +2,9 @@
 //! the elements of the window: their neighbours lie side by side in the framed image.
 
 use super::frame::Frame;
-use super::{Sizes, product_of};
+use super::{Sizes, product_of, zeros};
 use crate::error::Result;
 use crate::kernels::gemm::tile::Epilogue;
-use crate::kernels::scratch::Scratch;
 use crate::kernels::simd::{Best, Simd};
 use crate::kernels::threads::{Places, Threads};
 use crate::kernels::window::Windows;
@@ -39,7 +38,7 @@ pub(super) fn run(
         (0..sizes.out[0]).map(|row| rows_inside(&sizes.windows, row, height)).collect();
     let (planes, y) = (y.len() / outputs.max(1), Places::new(y));
     threads.try_for_each(planes, WORTH / (outputs * taps.len()).max(1) + 1, |planes| {
-        let mut framed = Scratch::new(room)?;
+        let mut framed = zeros(room)?;
         for plane in planes {
             // SAFETY: each plane belongs to one thread.
             let y = unsafe { y.range(plane * outputs..(plane + 1) * outputs) };

@@ -2,10 +2,9 @@
 //! cache holds with what they are made of, and the filters multiply them there: no matrix of all windows exists.
 
 use super::frame::Frame;
-use super::{Filters, Sizes, product_of};
+use super::{Filters, Sizes, product_of, zeros};
 use crate::error::Result;
 use crate::kernels::gemm::tile::{Epilogue, WIDE, multiply, pack_columns};
-use crate::kernels::scratch::Scratch;
 use crate::kernels::threads::Threads;
 
 /// Bytes of the panels that are in work on each thread.
@@ -30,10 +29,10 @@ pub(super) struct Product<'a> {
     taps: Vec<u32>,
     /// Where the windows of a strip begin.
     starts: Vec<u32>,
-    strip: Scratch,
+    strip: Vec<f32>,
     /// Columns of the panels in work.
     columns: usize,
-    panels: Scratch,
+    panels: Vec<f32>,
 }
 
 impl<'a> Product<'a> {
@@ -50,7 +49,7 @@ impl<'a> Product<'a> {
         };
         let covered = Frame::rows(sizes, rows);
         let plane = if frame.bare { sizes.pixels() } else { product_of([covered, slab])? };
-        let strip = Scratch::new(if frame.bare { 0 } else { product_of([plane, channels])? })?;
+        let strip = zeros(if frame.bare { 0 } else { product_of([plane, channels])? })?;
         let plain = frame.bare && sizes.taps() == 1 && sizes.windows.strides.iter().all(|s| *s == 1);
         let (taps, starts) = if plain {
             (Vec::new(), Vec::new())
@@ -62,7 +61,7 @@ impl<'a> Product<'a> {
         };
         let fit = (PANELS / 4 / filters.k.max(1)).max(WIDE) / WIDE * WIDE * threads.count();
         let columns = fit.min(sizes.outputs().next_multiple_of(WIDE));
-        let panels = Scratch::new(product_of([columns, filters.k])?)?;
+        let panels = zeros(product_of([columns, filters.k])?)?;
         Ok(Self { threads, filters, sizes, frame, plane, rows, taps, starts, strip, columns, panels })
     }
 

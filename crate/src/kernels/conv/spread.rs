@@ -1,10 +1,9 @@
 //! The gradient of a convolution with respect to its image: each pixel, multiplied by the filters, is added to all that
 //! its window covers. The products of a strip of pixels are computed at once, then spread.
 
-use super::{Filters, Sizes, product_of};
+use super::{Filters, Sizes, product_of, zeros};
 use crate::error::Result;
 use crate::kernels::gemm::tile::{Epilogue, WIDE, multiply, pack_columns};
-use crate::kernels::scratch::Scratch;
 use crate::kernels::threads::Threads;
 
 /// Bytes of the products that are in work.
@@ -30,8 +29,8 @@ pub(super) fn run(
     let inner = pixels / sizes.out[0].max(1);
     let rows = (WORK / 4 / product_of([inner, each])?.max(1)).clamp(1, sizes.out[0].max(1));
     let n = rows * inner;
-    let mut panels = Scratch::new(product_of([k, n.next_multiple_of(WIDE)])?)?;
-    let mut products = Scratch::new(product_of([each, n])?)?;
+    let mut panels = zeros(product_of([k, n.next_multiple_of(WIDE)])?)?;
+    let mut products = zeros(product_of([each, n])?)?;
     let images =
         x.chunks_exact((groups * k * pixels).max(1)).zip(y.chunks_exact_mut((planes * covered).max(1)));
     for (x, y) in images {

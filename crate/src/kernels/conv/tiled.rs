@@ -6,7 +6,6 @@ use super::frame::Frame;
 use super::{Filters, Sizes, product_of, zeros};
 use crate::error::Result;
 use crate::kernels::gemm::tile::{Epilogue, WIDE, multiply, pack_rows};
-use crate::kernels::scratch::Scratch;
 use crate::kernels::simd::{Best, Simd};
 use crate::kernels::threads::{Places, Threads};
 
@@ -65,12 +64,12 @@ pub(super) fn run(
     let fit = (STRIP / 4 / (slab * channels).max(1)).max(4).saturating_sub(2);
     let rows = (fit / 2).clamp(1, tiles.out[0].max(1));
     let plane = product_of([Frame::rows(&tiles, rows), slab])?;
-    let mut strip = Scratch::new(product_of([plane, channels])?)?;
+    let mut strip = zeros(product_of([plane, channels])?)?;
     let (taps, starts) = (frame.taps(&tiles), frame.starts(&tiles, rows));
     let block = (WORK / 4 / TILE / (channels + each).max(1) / WIDE * WIDE).max(2 * WIDE) * threads.count();
     let block = block.min(starts.len().next_multiple_of(WIDE));
-    let mut transformed = Scratch::new(product_of([TILE * block, channels])?)?;
-    let mut products = Scratch::new(product_of([TILE * block, each])?)?;
+    let mut transformed = zeros(product_of([TILE * block, channels])?)?;
+    let mut products = zeros(product_of([TILE * block, each])?)?;
     let pixels = sizes.pixels();
     for (image, y) in y.chunks_exact_mut((each * outputs).max(1)).enumerate() {
         let x = &x[image * channels * pixels..][..channels * pixels];
