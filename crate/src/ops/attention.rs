@@ -5,7 +5,7 @@
 use super::rope_cache::first_position;
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
-use crate::kernels::attention::{AttentionShape, Rows, attention};
+use crate::kernels::attention::{AttentionShape, Cache, attention};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Dim, TensorType};
@@ -64,9 +64,9 @@ impl OpDef for Attention {
         let q = q.data::<f32>()?;
         if k.dtype == DType::F16 {
             let (k, v) = (k.data::<half::f16>()?, v.data::<half::f16>()?);
-            attention(cx.threads, &shape, q, [Rows::F16(k), Rows::F16(v)], position, out);
+            attention(cx.threads, &shape, q, Cache::F16([k, v]), position, out);
         } else {
-            let cache = [Rows::F32(k.data()?), Rows::F32(v.data()?)];
+            let cache = Cache::F32([k.data()?, v.data()?]);
             attention(cx.threads, &shape, q, cache, position, out);
         }
         Ok(())

@@ -3,7 +3,7 @@
 use crate::cases::{Case, SET, floats, weight_bytes};
 use half::f16;
 use homefire::error::Result;
-use homefire::kernels::attention::{AttentionShape, Rows, attention};
+use homefire::kernels::attention::{AttentionShape, Cache, attention};
 use homefire::kernels::full_attention::{Heads, Scoring, Sizes, attend};
 use homefire::kernels::gemm::tile::Epilogue;
 use homefire::kernels::gemm::{PackedMatrix, Packer, QuantizedRows};
@@ -144,7 +144,7 @@ fn causal(rows: usize, position: usize) -> Case {
         let (q, mut y) = (floats(rows * row), vec![0.0; rows * row]);
         Ok(Box::new(move |threads| {
             for [k, v] in &caches {
-                attention(threads, &shape, &q, [Rows::F16(k), Rows::F16(v)], position, &mut y);
+                attention(threads, &shape, &q, Cache::F16([k, v]), position, &mut y);
             }
         }))
     })

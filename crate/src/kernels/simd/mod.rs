@@ -64,6 +64,8 @@ pub trait Simd: Copy {
     fn min(a: Self::F, b: Self::F) -> Self::F;
     /// `b` where `a < b`, else `a`: the larger, and `a` where one is no number.
     fn max(a: Self::F, b: Self::F) -> Self::F;
+    /// Four sums, one of each vector: `(x[0] + x[2]) + (x[1] + x[3])`.
+    fn sums(x: [Self::F; 4]) -> Self::F;
     /// Square roots.
     fn sqrt(x: Self::F) -> Self::F;
     /// To the nearest integer, ties to even.

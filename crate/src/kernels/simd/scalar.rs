@@ -110,6 +110,10 @@ impl Simd for Scalar {
         std::array::from_fn(|i| if a[i] < b[i] { b[i] } else { a[i] })
     }
     #[inline(always)]
+    fn sums(x: [Self::F; 4]) -> Self::F {
+        x.map(|x| (x[0] + x[2]) + (x[1] + x[3]))
+    }
+    #[inline(always)]
     fn sqrt(x: Self::F) -> Self::F {
         x.map(f32::sqrt)
     }

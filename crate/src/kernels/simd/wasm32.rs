@@ -113,6 +113,12 @@ impl Simd for Wasm {
         f32x4_pmax(a, b)
     }
     #[inline(always)]
+    fn sums([a, b, c, d]: [v128; 4]) -> v128 {
+        let halves = |x, y| f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(x, y), i32x4_shuffle::<2, 6, 3, 7>(x, y));
+        let (x, y) = (halves(a, b), halves(c, d));
+        f32x4_add(i32x4_shuffle::<0, 1, 4, 5>(x, y), i32x4_shuffle::<2, 3, 6, 7>(x, y))
+    }
+    #[inline(always)]
     fn sqrt(x: v128) -> v128 {
         f32x4_sqrt(x)
     }

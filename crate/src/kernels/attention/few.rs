@@ -1,0 +1,198 @@
+//! Few queries, as an answer is written: keys and values are read once, in order, for all heads. A key is multiplied
+//! lane by lane with a query; threads share the parts of the keys.
+
+use super::{Causal, Element, LOWEST, PART, WORTH, shares, weigh};
+use crate::kernels::math;
+use crate::kernels::simd::{Best as S, Simd};
+use crate::kernels::threads::{Places, Threads};
+use std::array::from_fn;
+
+/// Keys that are read at once.
+const KEYS: usize = 4;
+
+impl<'a, T: Element> Causal<'a, T> {
+    /// All queries.
+    pub(super) fn few(&self, threads: Threads, out: &Places<f32>) {
+        let (d, rows, n_heads) = (self.shape.head_dim, self.rows, self.shape.n_heads);
+        // The queries that one head of keys serves lie together.
+        let lanes = rows * self.group();
+        let place = |query: usize| {
+            let (kv_head, lane) = (query / lanes, query % lanes);
+            (lane / self.group() * n_heads + kv_head * self.group() + lane % self.group()) * d
+        };
+        let total = self.shape.n_kv_heads * lanes;
+        let mut queries = vec![0.0; total * d];
+        for (query, to) in queries.chunks_exact_mut(d.max(1)).enumerate() {
+            let from = &self.q[place(query)..][..d];
+            to.iter_mut().zip(from).for_each(|(to, q)| *to = q * self.shape.scale);
+        }
+        // Of a query: the largest score, the sum of weights, and the weighted sum of values.
+        let each = d + 2;
+        let parts = (self.position + rows).div_ceil(PART);
+        let mut sums = vec![0.0; parts * total * each];
+        let grain = WORTH / (PART * d * (total + 2 * self.shape.n_kv_heads)).max(1) + 1;
+        threads.for_rows(&mut sums, total * each, grain, |first, sums| {
+            let mut scores = vec![[0.0; PART]; total];
+            for (part, sums) in (first..).zip(sums.chunks_exact_mut((total * each).max(1))) {
+                self.part(part, &queries, &mut scores, sums);
+            }
+        });
+        let (first, later) = sums.split_at_mut(total * each);
+        for (query, first) in first.chunks_exact_mut(each).enumerate() {
+            for later in later.chunks_exact(total * each) {
+                merge(first, &later[query * each..][..each]);
+            }
+            // SAFETY: each query of a head is finished once.
+            let out = unsafe { out.range(place(query)..place(query) + d) };
+            let inverse = 1.0 / first[1];
+            out.iter_mut().zip(&first[2..]).for_each(|(y, x)| *y = x * inverse);
+        }
+    }
+
+    /// The sums `[queries][2 + head_dim]` over one part of the keys.
+    fn part(&self, part: usize, queries: &[f32], scores: &mut [[f32; PART]], sums: &mut [f32]) {
+        let d = self.shape.head_dim;
+        let (lanes, each) = (self.rows * self.group(), d + 2);
+        let start = part * PART;
+        let len = PART.min(self.position + self.rows - start);
+        let heads = self.shape.n_kv_heads;
+        // Past the last, it is read again: no query sees that.
+        let rows = |of: &'a [T], first: usize, head: usize| -> [&'a [T]; KEYS] {
+            from_fn(|i| &of[((start + (first + i).min(len - 1)) * heads + head) * d..][..d])
+        };
+        for first in (0..len).step_by(KEYS) {
+            for head in 0..heads {
+                let keys = rows(self.cache[0], first, head);
+                let queries = queries[head * lanes * d..][..lanes * d].chunks(4 * d);
+                for (queries, scores) in queries.zip(scores[head * lanes..][..lanes].chunks_mut(4)) {
+                    match scores.len() {
+                        4 => dots::<T, 4>(keys, queries, first, scores),
+                        3 => dots::<T, 3>(keys, queries, first, scores),
+                        2 => dots::<T, 2>(keys, queries, first, scores),
+                        _ => dots::<T, 1>(keys, queries, first, scores),
+                    }
+                }
+            }
+        }
+        for (query, (scores, sums)) in scores.iter_mut().zip(sums.chunks_exact_mut(each)).enumerate() {
+            let row = query % lanes / self.group();
+            scores[(self.position + row + 1).saturating_sub(start).min(len)..].fill(f32::NEG_INFINITY);
+            (sums[0], sums[1]) = softmax(scores);
+            sums[2..].fill(0.0);
+        }
+        for first in (0..len).step_by(KEYS) {
+            for head in 0..heads {
+                let values = rows(self.cache[1], first, head);
+                let sums = sums[head * lanes * each..][..lanes * each].chunks_mut(4 * each);
+                for (scores, sums) in scores[head * lanes..][..lanes].chunks(4).zip(sums) {
+                    match scores.len() {
+                        4 => add::<T, 4>(values, scores, first, sums),
+                        3 => add::<T, 3>(values, scores, first, sums),
+                        2 => add::<T, 2>(values, scores, first, sums),
+                        _ => add::<T, 1>(values, scores, first, sums),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The products of `Q` queries with four keys, to be their scores from `first` on.
+#[inline(always)]
+fn dots<T: Element, const Q: usize>(
+    keys: [&[T]; KEYS],
+    queries: &[f32],
+    first: usize,
+    scores: &mut [[f32; PART]],
+) {
+    let d = keys[0].len();
+    let queries: [_; Q] = from_fn(|q| queries[q * d..][..d].as_chunks::<4>());
+    let mut totals = [[S::splat(0.0); KEYS]; Q];
+    // Two keys at a time leave room for all in registers.
+    for pair in [0, 2] {
+        let keys: [_; 2] = from_fn(|k| keys[pair + k][..d].as_chunks::<4>());
+        let mut sums = [[S::splat(0.0); 2]; Q];
+        for i in 0..d / 4 {
+            let queries: [_; Q] = from_fn(|q| S::load(&queries[q].0[i]));
+            for (k, (key, _)) in keys.iter().enumerate() {
+                let key = T::read(&key[i]);
+                for (sums, query) in sums.iter_mut().zip(queries) {
+                    sums[k] = S::mul_add(key, query, sums[k]);
+                }
+            }
+        }
+        for (totals, sums) in totals.iter_mut().zip(sums) {
+            totals[pair..pair + 2].copy_from_slice(&sums);
+        }
+    }
+    if !d.is_multiple_of(4) {
+        for (totals, (_, query)) in totals.iter_mut().zip(queries) {
+            for (total, key) in totals.iter_mut().zip(keys) {
+                *total = S::mul_add(T::read_rest(&key[d / 4 * 4..]), f32::read_rest(query), *total);
+            }
+        }
+    }
+    for (scores, totals) in scores.iter_mut().zip(totals) {
+        S::store(S::sums(totals), &mut scores.as_chunks_mut().0[first / KEYS]);
+    }
+}
+
+/// Makes weights of the scores of a part; gives the largest score and the sum of weights.
+#[inline(always)]
+fn softmax(scores: &mut [f32; PART]) -> (f32, f32) {
+    let largest = math::largest::<S>(scores).max(LOWEST);
+    let (top, mut sum) = (S::splat(largest), S::splat(0.0));
+    for x in scores.as_chunks_mut().0 {
+        let weights = math::exp_negative::<S>(S::sub(S::load(x), top));
+        sum = S::add(sum, weights);
+        S::store(weights, x);
+    }
+    let mut sums = [0.0; 4];
+    S::store(S::sums([sum; 4]), &mut sums);
+    (largest, sums[0])
+}
+
+/// Adds four values to the sums of `Q` queries, by their weights from `first` on.
+#[inline(always)]
+fn add<T: Element, const Q: usize>(
+    values: [&[T]; KEYS],
+    weights: &[[f32; PART]],
+    first: usize,
+    sums: &mut [f32],
+) {
+    let d = values[0].len();
+    let each = d + 2;
+    let weights: [_; Q] = from_fn(|q| {
+        let weights: &[f32; KEYS] = &weights[q].as_chunks().0[first / KEYS];
+        weights.map(S::splat)
+    });
+    let split = values.map(|values| values[..d].as_chunks::<4>());
+    for i in 0..d / 4 {
+        let values = split.map(|(values, _)| T::read(&values[i]));
+        for (q, weights) in weights.iter().enumerate() {
+            let sum = &mut sums[q * each + 2..][..d].as_chunks_mut::<4>().0[i];
+            let added = values.iter().zip(weights).fold(S::load(sum), |sum, (v, w)| S::mul_add(*v, *w, sum));
+            S::store(added, sum);
+        }
+    }
+    if !d.is_multiple_of(4) {
+        let values = split.map(|(_, rest)| T::read_rest(rest));
+        for (q, weights) in weights.iter().enumerate() {
+            let sum = &mut sums[q * each + 2..][d / 4 * 4..d];
+            let before = f32::read_rest(sum);
+            let added = values.iter().zip(weights).fold(before, |sum, (v, w)| S::mul_add(*v, *w, sum));
+            let mut four = [0.0; 4];
+            S::store(added, &mut four);
+            sum.copy_from_slice(&four[..sum.len()]);
+        }
+    }
+}
+
+/// Takes the sums of a later part into those of earlier ones.
+fn merge(total: &mut [f32], part: &[f32]) {
+    let (of_both, largest) = shares(S::splat(total[0]), S::splat(part[0]));
+    let mut four = [0.0; 4];
+    S::store(largest, &mut four);
+    total[0] = four[0];
+    math::zip::<S>(&mut total[1..], &part[1..], |a, b| weigh(a, b, of_both));
+}
