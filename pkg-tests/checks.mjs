@@ -141,6 +141,19 @@ export async function full({ load, HomefireError }, { url, device }) {
     const [a, b] = [await draw(), await draw()];
     assert(a.text === b.text, `${a.text} / ${b.text}`);
   });
+  await check('drafts change no token', async () => {
+    const text = 'a red fox, a blue hen, a red fox, a blue hen, a red fox, a';
+    const options = { temperature: 0, ignoreEos: true };
+    const { ids, usage } = await model.complete(text, { ...options, maxTokens: 24 });
+    assert(usage.draftedTokens > 0 && usage.draftedTokens < 24, JSON.stringify(usage));
+    const all = [...(await model.tokenize(text))];
+    for (const id of ids) {
+      // Of one token there is no draft.
+      const { ids: [alone], usage } = await model.complete(all, { ...options, maxTokens: 1 });
+      assert(alone === id && usage.draftedTokens === 0, `${alone} alone, ${id} with drafts, after ${all}`);
+      all.push(id);
+    }
+  });
   await check('errors', async () => {
     assert((await kindOf(load('/missing.gguf', options))) === 'fetch', 'a missing file');
     assert((await kindOf(load(new Uint8Array(4096), options))) === 'format', 'bytes of no model');

@@ -37,7 +37,7 @@ export class Generation implements PromiseLike<GenerationResult>, AsyncIterable<
     const decodeMs = performance.now() - this.started;
     this.finish({
       finishReason: "cancelled",
-      usage: { promptTokens: 0, reusedTokens: 0, completionTokens },
+      usage: { promptTokens: 0, reusedTokens: 0, completionTokens, draftedTokens: 0 },
       timings: { ...nothing, decodeMs },
     });
   }

@@ -190,6 +190,8 @@ export interface Usage {
   /** Of these, how many were still in the cache. */
   reusedTokens: number;
   completionTokens: number;
+  /** Of these, how many a draft had right: the text repeated what stood before, and they took no run of their own. */
+  draftedTokens: number;
 }
 
 export interface Timings {

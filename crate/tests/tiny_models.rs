@@ -5,7 +5,7 @@ mod device;
 
 use device::{Device, devices};
 use homefire::error::{ErrorKind, Result};
-use homefire::generate::{Rows, TextModel};
+use homefire::generate::{Model, Rows, TextModel};
 use homefire::session::LoaderOptions;
 use pollster::block_on;
 use serde_json::Value;
@@ -95,6 +95,26 @@ fn quantised_activations_stay_near_the_reference() {
     let mut model = load("qwen3-q8_0", false, Device::Cpu).unwrap();
     let error = largest_error(&mut model, "qwen3-q8_0", 24);
     assert!(error < 0.15, "off by {error}");
+}
+
+/// Drafts change nothing but the time: scores are those of tokens run one by one. Where they might not be there are none.
+#[test]
+fn tokens_that_run_along_change_no_bit_of_quantised_models() {
+    let mut model = load("qwen3-q8_0", false, Device::Cpu).unwrap();
+    assert_eq!(model.draft_len(), 3);
+    let tokens = [5, 9, 70, 3, 11, 5, 9, 70, 4];
+    let mut scores = |batch: usize| -> Vec<f32> {
+        model.truncate(0);
+        let mut feed =
+            |ids| block_on(model.feed_rows(ids, Rows::All)).unwrap().data::<f32>().unwrap().to_vec();
+        tokens.chunks(batch).flat_map(&mut feed).collect()
+    };
+    let one_by_one = scores(1);
+    for batch in [2, 3, 4, 9] {
+        assert_eq!(scores(batch), one_by_one, "{batch} at a time");
+    }
+    assert_eq!(load("qwen3-q8_0", true, Device::Cpu).unwrap().draft_len(), 0);
+    assert_eq!(load("qwen3-f16", false, Device::Cpu).unwrap().draft_len(), 0);
 }
 
 /// The comparison notices a model that is not the reference's.

@@ -21,6 +21,7 @@ export async function createLlm({ url, context, backend, threads }) {
         ids: made,
         text,
         promptTokens: usage.promptTokens,
+        drafted: usage.draftedTokens / usage.completionTokens,
         engine: { prompt: timings.promptTokensPerSecond, decode: timings.decodeTokensPerSecond },
       };
     },

@@ -56,17 +56,17 @@ async function language(engine, { threads, models, warm, prompts }) {
   const complete = async ({ ids, text }, count) => {
     const begin = now();
     const at = [];
-    const { promptTokens } = await model.complete({ ids, text, count, onToken: () => at.push(now()) });
+    const { promptTokens, drafted } = await model.complete({ ids, text, count, onToken: () => at.push(now()) });
     if (promptTokens !== undefined && promptTokens !== ids.length) throw new Error(`${ids.length} tokens were read as ${promptTokens}`);
     if (at.length !== count) throw new Error(`${at.length} tokens came, not ${count}`);
-    return { read: ids.length / ((at[0] - begin) / 1000), written: (count - 1) / ((at.at(-1) - at[0]) / 1000) };
+    return { read: ids.length / ((at[0] - begin) / 1000), written: (count - 1) / ((at.at(-1) - at[0]) / 1000), drafted };
   };
   const { short, middle, long } = prompts;
   await repeat(async () => (await complete(middle.warm, 1), await complete(short.warm, 24)), warm);
-  const decode = (await complete(short.timed, languageModel.decode)).written;
+  const { written: decode, drafted } = await complete(short.timed, languageModel.decode);
   const prefill = {};
   for (const prompt of [middle, long]) prefill[prompt.timed.ids.length] = (await complete(prompt.timed, 1)).read;
-  return { loadMs, decode, prefill, info: model.info };
+  return { loadMs, decode, drafted, prefill, info: model.info };
 }
 
 /** From the navigation to the first token. */

@@ -117,11 +117,13 @@ export function markdown({ date, machine, browser, isolated, versions, rows, run
   const means = [...groupBy(rows.filter(({ job, faster }) => job === 'network' && faster['onnxruntime-web']), ({ threads }) => threads)]
     .map(([threads, own]) => `${Math.exp(own.reduce((sum, { faster }) => sum + Math.log(faster['onnxruntime-web']), 0) / own.length).toFixed(2)} × on ${threads} thread${threads === 1 ? '' : 's'}`);
   const failures = [...disagreements(runs).map((line) => `- ${line}`), ...runs.filter(({ error }) => error).map(({ engine, workload, threads, error }) => `- ${engine}, ${workload}, ${threads} threads: ${error}`)];
+  const drafted = runs.map((run) => run.drafted).filter((share) => share !== undefined);
   const notes = [
     `\`npm run bench\` on ${date}: ${machine}, ${browser}, the page ${isolated ? 'cross-origin isolated' : 'without the isolation headers'}; medians of ${least < rounds ? `${least} to ` : ''}${rounds} round${rounds === 1 ? '' : 's'}${rounds > 1 ? ', ± half the distance of the quartiles' : ''}.`,
     Object.keys(versions).length > 0 ? `Peers: ${Object.values(versions).join(', ')}.` : '',
     means.length > 0 ? `Networks, geometric mean: ${means.join(', ')}.` : '',
     runs.length > 0 ? `Code to download, gzip: ${downloads(runs).join(', ')}. First token: from the navigation on, model and code from a server on the same machine.` : '',
+    drafted.length > 0 ? `Of the tokens that Homefire wrote, drafts had ${Math.round(median(drafted) * 100)} %.` : '',
     `Others took at most ${Math.round(Math.max(0, ...rows.map(({ others }) => others)) * 100)} % of the machine during a measurement.`,
   ].filter(Boolean).join(' ');
   return [notes, ...tables, ...(failures.length > 0 ? [`Failed:\n${failures.join('\n')}`] : [])].join('\n\n') + '\n';

@@ -36,7 +36,8 @@ impl Generation {
         let usage = Object::new()
             .count("promptTokens", done.prompt_tokens as u64)
             .count("reusedTokens", done.reused_tokens as u64)
-            .count("completionTokens", done.completion_tokens as u64);
+            .count("completionTokens", done.completion_tokens as u64)
+            .count("draftedTokens", done.drafted_tokens as u64);
         let timings = Object::new()
             .with("promptMs", prompt_ms)
             .with("firstTokenMs", prompt_ms)

@@ -107,6 +107,12 @@ pub trait Backend {
         1
     }
 
+    /// The most rows that a product of one row with a quantised weight takes along at little cost, while the sums of each
+    /// row stay the same to the bit.
+    fn draft_len(&self) -> usize {
+        0
+    }
+
     /// Whether runs measure each launch from now on. A back end that always does need not listen.
     fn time_launches(&mut self, _on: bool) {}
 

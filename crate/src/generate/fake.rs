@@ -3,7 +3,7 @@
 
 use super::generator::{Done, GenerationOptions, Generator};
 use super::kv_cache::KvCache;
-use super::model::{Model, NextTokens, Scores, TopScores, Want};
+use super::model::{Model, NextTokens, Rows, Scores, TopScores, Want};
 use super::sampler::TokenLogprobs;
 use crate::error::{Result, fail};
 use std::collections::VecDeque;
@@ -18,6 +18,9 @@ pub(super) struct Fake {
     pub max_batch: usize,
     pub max_top_k: usize,
     pub depth: usize,
+    pub draft_len: usize,
+    /// How many of the last tokens scores depend on.
+    pub window: usize,
     pub shifts: bool,
     pub stop_ids: Vec<u32>,
     /// What the detokenizer holds back to the end.
@@ -41,6 +44,8 @@ impl Fake {
             max_batch: 4,
             max_top_k: 0,
             depth: 1,
+            draft_len: 0,
+            window: usize::MAX,
             shifts: false,
             stop_ids: vec![],
             tail: "",
@@ -66,13 +71,29 @@ impl Fake {
         self.memory.extend_from_slice(ids);
         self.fed += ids.len();
         self.runs += 1;
-        let seed = self
-            .memory
-            .iter()
-            .fold(7u64, |h, &id| (h ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17));
-        let mut random = oorandom::Rand32::new(seed);
+        Ok(self.logits(self.memory.len()))
+    }
+
+    /// The scores after so many tokens.
+    fn logits(&self, len: usize) -> Vec<f32> {
+        let mix = |h: u64, &id: &u32| (h ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17);
+        let seen = &self.memory[len.saturating_sub(self.window)..len];
+        let mut random = oorandom::Rand32::new(seen.iter().fold(7, mix));
         // Quarters, so that there are ties.
-        Ok((0..VOCAB).map(|_| (random.rand_float() * 24.0).floor() / 4.0 - 2.0).collect())
+        (0..VOCAB).map(|_| (random.rand_float() * 24.0).floor() / 4.0 - 2.0).collect()
+    }
+}
+
+fn scores(logits: Vec<f32>, want: Want) -> Scores {
+    let top = sorted(&logits);
+    match want {
+        Want::Nothing => Scores::Nothing,
+        Want::Argmax => Scores::Argmax(top[0].0),
+        Want::TopK(k) => {
+            let (ids, logits) = top.into_iter().take(k).unzip();
+            Scores::TopK(TopScores { ids, logits })
+        }
+        Want::Logits => Scores::Logits(logits),
     }
 }
 
@@ -126,21 +147,20 @@ impl Model for Fake {
         &mut self.kv
     }
 
-    async fn feed(&mut self, ids: &[u32], start: usize, want: Want) -> Result<Scores> {
+    async fn feed(&mut self, ids: &[u32], start: usize, want: Want, rows: Rows) -> Result<Vec<Scores>> {
         assert!(self.pending.is_empty(), "a step in flight");
         self.wants.push(want);
-        let logits = self.run(ids, start)?;
+        let last = self.run(ids, start)?;
         turn().await;
-        let top = sorted(&logits);
-        Ok(match want {
-            Want::Nothing => Scores::Nothing,
-            Want::Argmax => Scores::Argmax(top[0].0),
-            Want::TopK(k) => {
-                let (ids, logits) = top.into_iter().take(k).unzip();
-                Scores::TopK(TopScores { ids, logits })
-            }
-            Want::Logits => Scores::Logits(logits),
-        })
+        let rows = match rows {
+            Rows::Last => vec![last],
+            Rows::All => (1..=ids.len()).map(|n| self.logits(start + n)).collect(),
+        };
+        Ok(rows.into_iter().map(|logits| scores(logits, want)).collect())
+    }
+
+    fn draft_len(&self) -> usize {
+        self.draft_len
     }
 
     fn shift(&mut self, keep: usize, discard: usize) -> Result<bool> {

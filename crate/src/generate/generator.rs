@@ -4,13 +4,16 @@
 //! context shift, and taking the cache back from another generation are one rule.
 //!
 //! Where only the argmax matters and the model can run ahead, steps are submitted before those they follow
-//! are read; what ran past the end is dead by the cache's bookkeeping.
+//! are read; what ran past the end is dead by the cache's bookkeeping. Where a model takes a [draft](super::draft)
+//! along, the steps that follow may find their scores there already.
 
+use super::draft::Drafts;
 use super::kv_cache::{KvCache, OnContextFull, check_prompt, shift_range};
-use super::model::{Model, NextTokens, Scores, Want};
+use super::model::{Model, NextTokens, Rows, Scores, Want};
 use super::sampler::{Sampled, Sampler, SamplerOptions, TokenLogprobs};
 use super::stop::StopStrings;
-use crate::error::{Result, ensure};
+use crate::error::{Result, ensure, fail};
+use crate::kernels::clock;
 use std::collections::VecDeque;
 
 /// What to generate, and when to stop.
@@ -79,6 +82,8 @@ pub struct Done {
     pub reused_tokens: usize,
     /// Tokens of the answer, the one that ends it not counted.
     pub completion_tokens: usize,
+    /// Of those, how many a draft had right, which took no run of their own.
+    pub drafted_tokens: usize,
 }
 
 /// What one call of [`Generator::step`] brought.
@@ -107,6 +112,7 @@ pub struct Generator<M: Model> {
     ticket: Option<u64>,
     /// Lengths of the runs that were begun and not taken, oldest first.
     in_flight: VecDeque<usize>,
+    drafts: Drafts,
     cancelled: bool,
     prompt_tokens: usize,
     reused_tokens: usize,
@@ -136,6 +142,7 @@ impl<M: Model> Generator<M> {
             options,
             ticket: None,
             in_flight: VecDeque::new(),
+            drafts: Drafts::new(),
             cancelled: false,
             done: None,
         })
@@ -162,6 +169,7 @@ impl<M: Model> Generator<M> {
         let step = self.advance(model).await;
         if step.is_err() {
             self.in_flight.clear();
+            self.drafts.forget();
             model.drop_pending();
             model.kv_mut().clear();
         }
@@ -179,6 +187,12 @@ impl<M: Model> Generator<M> {
             // Only a prompt that is run for the cache alone can be there whole.
             return Ok(self.finish(model, FinishReason::Length, Step::default()));
         }
+        let last_id = self.tokens[self.tokens.len() - 1];
+        if let Some(scores) = self.drafts.next(last_id) {
+            model.kv_mut().push(&[last_id]);
+            let sampled = self.sampler.sample(&scores)?;
+            return self.accept(model, sampled);
+        }
         let take = model.chunk_len(pending).clamp(1, pending);
         let last = take == pending;
         let choose = last && self.options.max_tokens != Some(0);
@@ -190,12 +204,16 @@ impl<M: Model> Generator<M> {
             true => self.sampler.want(model.vocab_size(), model.max_top_k()),
             false => Want::Nothing,
         };
+        if choose && take == 1 {
+            let sampled = self.run_with_draft(model, want).await?;
+            return self.accept(model, sampled);
+        }
         let chunk = &self.tokens[start..start + take];
-        let scores = model.feed(chunk, start, want).await?;
-        check_scores(&scores, want, model.vocab_size())?;
+        let scores = model.feed(chunk, start, want, Rows::Last).await?;
+        check_scores(&scores, want, 1, model.vocab_size())?;
         model.kv_mut().push(chunk);
         if choose {
-            let sampled = self.sampler.sample(&scores)?;
+            let sampled = self.sampler.sample(&scores[0])?;
             return self.accept(model, sampled);
         }
         if last {
@@ -211,6 +229,7 @@ impl<M: Model> Generator<M> {
         let first = self.ticket.is_none();
         if !self.ticket.is_some_and(|ticket| model.kv().holds(ticket)) {
             self.in_flight.clear();
+            self.drafts.forget();
             let kv: &mut KvCache = model.kv_mut();
             self.ticket = Some(kv.claim());
             let reused = match !first || self.options.reuse_prefix {
@@ -244,6 +263,28 @@ impl<M: Model> Generator<M> {
         Ok(())
     }
 
+    /// Runs the last token, and a draft of what may follow.
+    async fn run_with_draft(&mut self, model: &mut M, want: Want) -> Result<Sampled> {
+        let start = model.kv().len();
+        let wanted = self.options.max_tokens.map_or(usize::MAX, |max| max - self.completion_tokens - 1);
+        let most = match want {
+            // How many of the best must be known depends on what was chosen before.
+            Want::TopK(_) => 0,
+            _ => model.draft_len().min(model.context_len() - start - 1).min(wanted),
+        };
+        let draft = self.drafts.draft(&self.tokens, most);
+        let mut chunk = self.tokens[start..].to_vec();
+        chunk.extend(&draft);
+        let begun = clock::now();
+        let scores = model.feed(&chunk, start, want, Rows::All).await?;
+        check_scores(&scores, want, chunk.len(), model.vocab_size())?;
+        model.kv_mut().push(&chunk[..1]);
+        let mut scores = scores.into_iter();
+        let Some(first) = scores.next() else { return fail!(Internal, "a run gave no scores") };
+        self.drafts.ran(draft, scores, clock::now() - begun);
+        self.sampler.sample(&first)
+    }
+
     /// Submits steps up to the model's depth, the first of `take` tokens, and reads the oldest.
     async fn run_ahead(&mut self, model: &mut M, take: usize) -> Result<u32> {
         // Out of `self` for as long as the count may be wrong: if this future is dropped, what is in flight
@@ -264,7 +305,7 @@ impl<M: Model> Generator<M> {
             in_flight.push_back(1);
         }
         let id = model.take_argmax().await?;
-        check_scores(&Scores::Argmax(id), Want::Argmax, model.vocab_size())?;
+        check_scores(&[Scores::Argmax(id)], Want::Argmax, 1, model.vocab_size())?;
         let ran = in_flight.pop_front().unwrap_or(0);
         model.kv_mut().push(&self.tokens[start..start + ran]);
         self.in_flight = in_flight;
@@ -318,16 +359,17 @@ impl<M: Model> Generator<M> {
             prompt_tokens: self.prompt_tokens,
             reused_tokens: self.reused_tokens,
             completion_tokens: self.completion_tokens,
+            drafted_tokens: self.drafts.total(),
         });
         step.done = self.done;
         step
     }
 }
 
-/// Whether the scores are of the kind that was wanted and name only tokens there are.
-fn check_scores(scores: &Scores, want: Want, vocab_size: usize) -> Result<()> {
+/// Whether there are so many scores, of the kind that was wanted, and they name only tokens there are.
+fn check_scores(scores: &[Scores], want: Want, rows: usize, vocab_size: usize) -> Result<()> {
     let inside = |id: u32| (id as usize) < vocab_size;
-    let right = match (scores, want) {
+    let is_right = |scores: &Scores| match (scores, want) {
         (Scores::Nothing, Want::Nothing) => true,
         (Scores::Argmax(id), Want::Argmax) => inside(*id),
         (Scores::TopK(top), Want::TopK(k)) => {
@@ -337,9 +379,9 @@ fn check_scores(scores: &Scores, want: Want, vocab_size: usize) -> Result<()> {
         _ => false,
     };
     ensure!(
-        right,
+        scores.len() == rows && scores.iter().all(is_right),
         Internal,
-        "the model was asked for {want:?} of {vocab_size} tokens and gave something else"
+        "the model was asked for {want:?} of {vocab_size} tokens, {rows} times, and gave something else"
     );
     Ok(())
 }

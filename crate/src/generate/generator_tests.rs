@@ -19,9 +19,8 @@ fn naive(prompt: &[u32], n: usize) -> Vec<u32> {
     for _ in 0..n {
         let mut model = Fake::new(1000);
         model.max_batch = 1000;
-        let Scores::Argmax(id) = pollster::block_on(model.feed(&tokens, 0, Want::Argmax)).unwrap() else {
-            panic!()
-        };
+        let scores = pollster::block_on(model.feed(&tokens, 0, Want::Argmax, Rows::Last)).unwrap();
+        let [Scores::Argmax(id)] = scores[..] else { panic!() };
         tokens.push(id);
     }
     tokens.split_off(prompt.len())
@@ -58,7 +57,7 @@ fn the_harness_sees_a_cache_that_is_off_by_one() {
     }
     // A wrong token in the cache that the bookkeeping does not know of.
     let at = model.kv.len() - 1;
-    pollster::block_on(model.feed(&[49], at, Want::Nothing)).unwrap();
+    pollster::block_on(model.feed(&[49], at, Want::Nothing, Rows::Last)).unwrap();
     assert_ne!(rest(&mut generator, &mut model).ids[..], naive(&PROMPT, 30)[6..]);
 }
 
@@ -315,4 +314,94 @@ fn sampling_from_the_top_equals_sampling_from_all() {
     let got = run(&mut top, &PROMPT, &GenerationOptions { sampler: with, ..options });
     assert_eq!(got.ids, want.ids);
     assert!(got.logprobs.iter().map(|l| l.id).eq(got.ids.iter().copied()));
+}
+
+/// Scores that depend on the last tokens alone go round; those that depend on all make drafts wrong.
+const WINDOWS: [usize; 3] = [1, 2, usize::MAX];
+
+fn drafting(draft_len: usize, window: usize) -> Fake {
+    let mut model = Fake::new(256);
+    (model.draft_len, model.window) = (draft_len, window);
+    model
+}
+
+#[test]
+fn drafts_change_the_runs_and_not_the_answer() {
+    let sampler = SamplerOptions {
+        temperature: 0.2,
+        repetition_penalty: 1.05,
+        penalty_window: 12,
+        seed: 5,
+        logprobs: Some(2),
+        ..Default::default()
+    };
+    for (window, options) in WINDOWS.into_iter().flat_map(|window| {
+        let sampled = GenerationOptions { sampler: sampler.clone(), ..greedy(150) };
+        [(window, greedy(150)), (window, sampled)]
+    }) {
+        let mut plain = drafting(0, window);
+        let want = run(&mut plain, &PROMPT, &options);
+        assert_eq!(done(&want).drafted_tokens, 0);
+        for draft_len in [1, 3] {
+            let mut model = drafting(draft_len, window);
+            let got = run(&mut model, &PROMPT, &options);
+            assert_eq!((&got.ids, &got.logprobs, &got.text), (&want.ids, &want.logprobs, &want.text));
+            assert_eq!(model.kv.tokens(), plain.kv.tokens());
+            let saved = done(&got).drafted_tokens;
+            assert_eq!(model.runs + saved, plain.runs);
+            assert!(saved > 0 || window != 1, "no draft was right");
+        }
+    }
+}
+
+#[test]
+fn drafts_end_where_the_answer_does() {
+    for window in WINDOWS {
+        let all = run(&mut drafting(0, window), &PROMPT, &greedy(60)).ids;
+        for n in 1..60 {
+            // By length, by a stop token, and by a full context.
+            let mut model = drafting(3, window);
+            assert_eq!(run(&mut model, &PROMPT, &greedy(n)).ids, all[..n]);
+            let stop = all[n];
+            let first = all.iter().position(|&id| id == stop).unwrap();
+            let mut model = drafting(3, window);
+            model.stop_ids = vec![stop];
+            assert_eq!(run(&mut model, &PROMPT, &greedy(60)).ids, all[..first]);
+            assert_eq!(model.kv.tokens(), [&PROMPT[..], &all[..first]].concat());
+            model.context_len = PROMPT.len() + n;
+            model.stop_ids.clear();
+            let got = run(&mut model, &PROMPT, &GenerationOptions::default());
+            assert_eq!((&got.ids[..], done(&got).reason), (&all[..=n], FinishReason::Context));
+        }
+    }
+}
+
+#[test]
+fn drafts_of_two_generations_and_of_a_shifted_context_are_their_own() {
+    let prompts = [&PROMPT[..], &[3, 1, 4, 8]];
+    for window in WINDOWS {
+        let mut model = drafting(3, window);
+        model.max_batch = 100;
+        let mut both = prompts.map(|prompt| generator(&model, prompt, &greedy(80)));
+        let mut got = [vec![], vec![]];
+        for turn in 0..80 {
+            // Sometimes one goes on alone for a while.
+            let n = if turn % 3 == 0 { 5 } else { 1 };
+            for (generator, ids) in both.iter_mut().zip(&mut got) {
+                for _ in 0..n {
+                    ids.extend(pollster::block_on(generator.step(&mut model)).unwrap().id);
+                }
+            }
+        }
+        assert_eq!(got, prompts.map(|prompt| run(&mut drafting(0, window), prompt, &greedy(80)).ids));
+        let options = GenerationOptions { on_context_full: OnContextFull::Shift, ..greedy(80) };
+        let shifted = |draft_len: usize, shifts: bool| {
+            let mut model = drafting(draft_len, window);
+            (model.context_len, model.shifts) = (16, shifts);
+            run(&mut model, &PROMPT, &options).ids
+        };
+        for shifts in [false, true] {
+            assert_eq!(shifted(3, shifts), shifted(0, shifts), "window {window}");
+        }
+    }
 }

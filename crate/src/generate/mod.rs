@@ -6,12 +6,14 @@
 //! | `kv_cache` | which tokens the cache holds, reuse of a prefix, what happens when it is full |
 //! | `logits` | filters on scores: penalties, top-k, top-p, min-p |
 //! | `sampler` | options, their checks, and the choice of a token |
+//! | `draft` | guesses of the next tokens, which are run along |
 //! | `stop` | stop strings in streamed text |
 //! | `generator` | the loop |
 //! | `text_model` | a session with its tokenizer, as the loop's model |
 //! | `later` | the layers of a model that are elsewhere |
 #![forbid(unsafe_code)]
 
+mod draft;
 mod generator;
 mod kv_cache;
 mod later;
@@ -32,7 +34,7 @@ mod sampler_tests;
 pub use generator::{Done, FinishReason, GenerationOptions, Generator, Step};
 pub use kv_cache::{KvCache, OnContextFull};
 pub use later::{LaterLayers, Layers, PendingRows};
-pub use model::{Model, NextTokens, Scores, TopScores, Want};
+pub use model::{Model, NextTokens, Rows, Scores, TopScores, Want};
 pub use sampler::{Sampled, Sampler, SamplerOptions, TokenLogprobs};
 pub use stop::{StopStrings, Stopped};
-pub use text_model::{Generation, Rows, TextFacts, TextModel};
+pub use text_model::{Generation, TextFacts, TextModel};

@@ -22,6 +22,26 @@ pub enum Want {
     Logits,
 }
 
+/// Of which tokens a run brings back the scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// The last.
+    Last,
+    /// Every one.
+    All,
+}
+
+impl Rows {
+    /// The rows of a feed of `n` tokens, by number.
+    pub(super) fn of(self, n: usize) -> Vec<i32> {
+        let last = n as i32 - 1;
+        match self {
+            Self::Last => vec![last],
+            Self::All => (0..=last).collect(),
+        }
+    }
+}
+
 /// The scores that were wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scores {
@@ -97,10 +117,16 @@ pub trait Model {
     fn kv_mut(&mut self) -> &mut KvCache;
 
     /// Runs `ids` at positions `start..start + ids.len()`, seeing the cache's first `start` positions and
-    /// each other causally, and stores their keys and values there. The answer is of the kind that `want`
-    /// names, for the last of `ids`. With [`Want::Nothing`] the run may still be under way when this returns; if it fails,
-    /// what comes after it does.
-    async fn feed(&mut self, ids: &[u32], start: usize, want: Want) -> Result<Scores>;
+    /// each other causally, and stores their keys and values there. Gives the scores of `rows` of `ids`, of the kind that
+    /// `want` names. With [`Want::Nothing`] the run may still be under way when this returns; if it fails, what comes after
+    /// it does.
+    async fn feed(&mut self, ids: &[u32], start: usize, want: Want, rows: Rows) -> Result<Vec<Scores>>;
+
+    /// The most tokens of a [draft](super::draft) that a run of one token takes along for little. 0 where they would cost as
+    /// much as runs of their own, or where a token's scores may depend on who runs along.
+    fn draft_len(&self) -> usize {
+        0
+    }
 
     /// Waits for runs that are still under way.
     async fn settle(&mut self) -> Result<()> {

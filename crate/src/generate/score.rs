@@ -1,7 +1,7 @@
 //! How likely a model finds a given text: the log-probability of each token after those before it.
 
-use super::model::Model;
-use super::text_model::{Rows, TextModel};
+use super::model::{Model, Rows};
+use super::text_model::TextModel;
 use crate::error::{Result, ensure};
 
 /// Tokens of which all scores are held at once.

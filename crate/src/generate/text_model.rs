@@ -3,7 +3,7 @@
 use super::generator::{Generator, Step};
 use super::kv_cache::KvCache;
 use super::later::{LaterLayers, Pipeline};
-use super::model::{Model, NextTokens, Scores, TopScores, Want};
+use super::model::{Model, NextTokens, Rows, Scores, TopScores, Want};
 use crate::backend::{Pending, Profiled};
 use crate::error::{Result, ensure, fail};
 use crate::formats::TensorInfo;
@@ -12,7 +12,7 @@ use crate::graph::ValueId;
 use crate::session::{Given, Kind, Loaded, Session};
 use crate::tensor::Tensor;
 use crate::text::{Detokenizer, Tokenizer};
-use crate::types::Bindings;
+use crate::types::{Bindings, DType};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::pin;
@@ -24,15 +24,6 @@ const MAX_BATCH: usize = 128;
 
 /// The same where layers are in several parts: each waits while the first and the last chunk are elsewhere.
 const MAX_BATCH_IN_PARTS: usize = 32;
-
-/// Of which tokens a feed brings back the scores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rows {
-    /// The last.
-    Last,
-    /// Every one.
-    All,
-}
 
 /// A generation on a [`TextModel`].
 pub type Generation = Generator<TextModel>;
@@ -198,17 +189,6 @@ impl TextModel {
     }
 }
 
-impl Rows {
-    /// The rows of a feed of `n` tokens, by number.
-    fn of(self, n: usize) -> Vec<i32> {
-        let last = n as i32 - 1;
-        match self {
-            Self::Last => vec![last],
-            Self::All => (0..=last).collect(),
-        }
-    }
-}
-
 /// What comes without waiting, as all that a session on the CPU computes.
 pub(super) fn ready<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -272,6 +252,12 @@ impl TextFacts {
         self.n_layers
     }
 
+    /// Whether all matrices are in blocks of integers.
+    fn is_quantized(&self) -> bool {
+        let mut matrices = self.tensors.iter().filter(|tensor| tensor.shape.len() > 1);
+        matrices.all(|tensor| matches!(tensor.dtype, Ok(DType::Block(_))))
+    }
+
     /// The weights' values, counted.
     pub fn n_parameters(&self) -> u64 {
         self.tensors.iter().map(|t| t.shape.iter().map(|&d| d as u64).product::<u64>()).sum()
@@ -329,7 +315,7 @@ impl Model for TextModel {
         if self.session.pipeline_depth() > 1 { 1 << most.ilog2() } else { most }
     }
 
-    async fn feed(&mut self, ids: &[u32], start: usize, want: Want) -> Result<Scores> {
+    async fn feed(&mut self, ids: &[u32], start: usize, want: Want, rows: Rows) -> Result<Vec<Scores>> {
         let outputs: &[&str] = match want {
             Want::Argmax => &["argmax"],
             Want::TopK(_) => &["top_logits", "top_ids"],
@@ -337,20 +323,37 @@ impl Model for TextModel {
             Want::Logits => &["logits"],
         };
         if want == Want::Nothing && self.later.is_some() {
-            self.send(ids, start, Rows::Last).await?;
-            return Ok(Scores::Nothing);
+            self.send(ids, start, rows).await?;
+            return Ok(vec![Scores::Nothing]);
         }
-        let scores = self.run(ids, start, Rows::Last, outputs).await?;
+        let scores = self.run(ids, start, rows, outputs).await?;
+        let n = rows.of(ids.len()).len();
         Ok(match (want, &scores[..]) {
-            (Want::Nothing, _) => Scores::Nothing,
-            (Want::Argmax, [best]) => Scores::Argmax(id(best)?),
-            (Want::TopK(k), [logits, ids]) => Scores::TopK(TopScores {
-                ids: ids.data::<i32>()?.iter().take(k).map(|&id| id as u32).collect(),
-                logits: logits.data::<f32>()?.iter().take(k).copied().collect(),
-            }),
-            (Want::Logits, [logits]) => Scores::Logits(logits.data::<f32>()?.to_vec()),
+            (Want::Nothing, _) => vec![Scores::Nothing],
+            (Want::Argmax, [best]) => {
+                best.data::<i32>()?.iter().map(|&id| Scores::Argmax(id as u32)).collect()
+            }
+            (Want::TopK(k), [logits, ids]) => {
+                let (logits, ids) = (logits.data::<f32>()?, ids.data::<i32>()?);
+                let each = (ids.len() / n).max(1);
+                let rows = logits.chunks_exact(each).zip(ids.chunks_exact(each));
+                let top = rows.map(|(logits, ids)| TopScores {
+                    ids: ids.iter().take(k).map(|&id| id as u32).collect(),
+                    logits: logits.iter().take(k).copied().collect(),
+                });
+                top.map(Scores::TopK).collect()
+            }
+            (Want::Logits, [logits]) => {
+                let rows = logits.data::<f32>()?.chunks_exact(self.facts.vocabulary_size);
+                rows.map(|row| Scores::Logits(row.to_vec())).collect()
+            }
             _ => return fail!(Internal, "the graph gave {} outputs for {want:?}", scores.len()),
         })
+    }
+
+    fn draft_len(&self) -> usize {
+        // Products with other weights are summed in another order where there is one row alone.
+        if self.facts.is_quantized() { self.session.draft_len() } else { 0 }
     }
 
     async fn settle(&mut self) -> Result<()> {

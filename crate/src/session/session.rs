@@ -457,6 +457,12 @@ impl Session {
         self.backend.pipeline_depth()
     }
 
+    /// The most rows that a product of one row with a quantised weight takes along at little cost, while the sums of each
+    /// row stay the same to the bit.
+    pub fn draft_len(&self) -> usize {
+        self.backend.draft_len()
+    }
+
     /// Bytes of weights, states and buffers.
     pub fn memory_bytes(&self) -> usize {
         let host = self.host.as_ref().map_or(0, |(host, _)| host.memory_bytes());

@@ -26,9 +26,10 @@ pub fn cases() -> Vec<Case> {
         with_weights("f32 GEMM", DType::F32, 128, [1536, 384], 1),
         with_weights("f32 GEMM", DType::F32, 512, [512, 512], 1),
         of_two(256, 256, 256),
-        streamed("f32 GEMV", DType::F32, [1536, 1536]),
+        streamed("f32 GEMV", DType::F32, 1, [1536, 1536]),
     ];
-    cases.extend(formats.map(|format| streamed("mat-vec", format, [768, 2048])));
+    cases.extend(formats.map(|format| streamed("mat-vec", format, 1, [768, 2048])));
+    cases.push(streamed("mat-mat from memory", formats[1], 4, [768, 2048]));
     cases.extend(
         [formats[1], formats[4]].map(|format| with_weights("mat-vec in cache", format, 1, [768, 1024], 1)),
     );
@@ -98,12 +99,12 @@ fn packing(dtype: DType, [k, n]: [usize; 2]) -> Case {
     .cache(bytes)
 }
 
-/// One row of activations by so many weights that they come from memory.
-fn streamed(kind: &'static str, dtype: DType, [k, n]: [usize; 2]) -> Case {
+/// Few rows of activations by so many weights that they come from memory.
+fn streamed(kind: &'static str, dtype: DType, m: usize, [k, n]: [usize; 2]) -> Case {
     // As many bytes for every eight rows.
     let bytes = PackedMatrix::new(dtype, 8, k).map_or(1, |panel| panel.memory_bytes()) * n / 8;
     let count = SET / bytes;
-    with_weights(kind, dtype, 1, [k, n], count).memory(bytes * count)
+    with_weights(kind, dtype, m, [k, n], count).memory(bytes * count)
 }
 
 /// A product of two matrices that are not weights.

@@ -70,7 +70,7 @@ impl QuantizedRows {
     ///
     /// ```text
     /// levels  [8][columns]        four levels each: step g has levels 4g..4g+4 of every row
-    /// scales  [columns] f32       grown where one row meets halves
+    /// scales  [columns] f32       grown where they meet halves: one tile alone does
     /// terms   [groups][columns]   what is added to a dot product, -offset · Σ levels as i32; for a format of
     ///                             mins what these are multiplied with, scale · Σ levels as f32
     /// ```
@@ -81,7 +81,7 @@ impl QuantizedRows {
         let rows = self.scales.len() / n_blocks.max(1);
         let mut words = vec![0; rows.div_ceil(columns) * n_blocks * block_words];
         let tile_words = n_blocks * block_words;
-        let grown = if affine.half_factors && columns == 1 { GROWN } else { 1.0 };
+        let grown = if affine.half_factors && rows <= columns { GROWN } else { 1.0 };
         threads.for_rows(&mut words, tile_words, WORTH / (columns * n_blocks).max(1) + 1, |first, tiles| {
             let first = first * columns;
             for row in first..rows.min(first + tiles.len() / tile_words.max(1) * columns) {

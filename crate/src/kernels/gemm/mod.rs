@@ -14,6 +14,7 @@ pub mod tile;
 
 pub use activations::QuantizedRows;
 pub use pack::{PackedMatrix, Packer};
+pub use quantized::TILE as QUANTIZED_TILE;
 
 #[cfg(test)]
 mod tests;

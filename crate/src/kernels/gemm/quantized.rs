@@ -6,10 +6,11 @@
 //! are widened after four steps or two (`2 · 4 · 31 · 127` and `2 · 2 · 63 · 127` fit). With a constant offset,
 //! `scale · (dot − offset · Σa)` is exact in integers; mins add `min · Σa`.
 //!
-//! A tile is one panel of eight rows by one or four rows of activations. Both are read front to back by
-//! pointers: the layouts are those of [`PackedMatrix`] and [`QuantizedRows::tiles`]. One row of activations alone waits for
-//! the weights to come from memory: it goes through several panels side by side, far apart from each other, so that
-//! as many of the processor's prefetchers are at work ([`streams`](super::streams)).
+//! A tile is one panel of eight rows by one or four rows of activations; a row's sums are the same in both. Both sides are
+//! read front to back by pointers: the layouts are those of [`PackedMatrix`] and [`QuantizedRows::tiles`]. One row of
+//! activations alone waits for the weights to come from memory: it goes through several panels side by side, far apart
+//! from each other, so that as many of the processor's prefetchers are at work ([`streams`](super::streams)). Many rows read
+//! factors that were widened once; a tile of them alone does it on the way.
 
 use super::QuantizedRows;
 use super::factors::{self, GROWN};
@@ -19,8 +20,8 @@ use crate::kernels::simd::Simd;
 use crate::kernels::threads::{Places, Threads};
 use crate::quant::AffineLayout;
 
-/// Rows of activations in a full tile.
-const COLUMNS: usize = 4;
+/// Rows of activations in a full tile: so many cost less than as many products of one.
+pub const TILE: usize = 4;
 /// Multiplications that are worth handing to another thread: a microsecond.
 const WORTH: usize = 1 << 15;
 
@@ -42,7 +43,7 @@ pub fn matmul<S: Simd>(
         6 if S::WHOLE_LEVELS => run_of::<S, 6>(affine),
         _ => run_of::<S, 8>(affine),
     };
-    let tiles = a.tiles(threads, affine, weight.k(), if m == 1 { 1 } else { COLUMNS });
+    let tiles = a.tiles(threads, affine, weight.k(), if m == 1 { 1 } else { TILE });
     if m > 1 {
         return run(threads, weight, &tiles, m, 1, out);
     }
@@ -94,20 +95,24 @@ fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, cons
                     streams /= 2;
                 }
                 let each = panels.len() / streams;
+                let side_by_side = match streams {
+                    8 => side_by_side::<S, BITS, GROUPS, OFFSET, HALF, 8>,
+                    4 => side_by_side::<S, BITS, GROUPS, OFFSET, HALF, 4>,
+                    2 => side_by_side::<S, BITS, GROUPS, OFFSET, HALF, 2>,
+                    _ => side_by_side::<S, BITS, GROUPS, OFFSET, HALF, 1>,
+                };
                 for first in panels.start..panels.start + each {
-                    let side = (weight, first, each);
-                    let mut put = |i: usize, sums: [S::F; 2]| {
-                        let sums = if HALF { sums.map(|sum| S::mul(sum, S::splat(GROWN))) } else { sums };
-                        put(first + i * each, 0, sums);
-                    };
-                    match streams {
-                        8 => side_by_side::<S, BITS, GROUPS, OFFSET, HALF, 8>(side, tiles, &mut put),
-                        4 => side_by_side::<S, BITS, GROUPS, OFFSET, HALF, 4>(side, tiles, &mut put),
-                        2 => side_by_side::<S, BITS, GROUPS, OFFSET, HALF, 2>(side, tiles, &mut put),
-                        _ => side_by_side::<S, BITS, GROUPS, OFFSET, HALF, 1>(side, tiles, &mut put),
-                    }
+                    side_by_side(weight, first, each, tiles, &put);
                 }
                 panels.start += each * streams;
+            }
+            return;
+        }
+        if m <= TILE {
+            for panel in panels {
+                let units = [weight.panel(panel)];
+                let [rows] = sums::<S, BITS, GROUPS, OFFSET, HALF, 1, TILE>(units, tiles, weight.k());
+                rows.into_iter().take(m).enumerate().for_each(|(row, sums)| put(panel, row, sums));
             }
             return;
         }
@@ -118,15 +123,36 @@ fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, cons
                 widen::<S>(units, block_units(BITS, GROUPS, OFFSET, true), &mut wide);
                 units = &wide;
             }
-            let tile_words = tiles.len() / m.div_ceil(COLUMNS);
+            let tile_words = tiles.len() / m.div_ceil(TILE);
             for (t, words) in tiles.chunks_exact(tile_words).enumerate() {
-                let sums = tile::<S, BITS, GROUPS, OFFSET, COLUMNS>(units, words, weight.k());
-                for (c, sums) in sums.into_iter().enumerate().take(m - t * COLUMNS) {
-                    put(panel, t * COLUMNS + c, sums);
+                let [rows] = sums::<S, BITS, GROUPS, OFFSET, false, 1, TILE>([units], words, weight.k());
+                for (c, sums) in rows.into_iter().enumerate().take(m - t * TILE) {
+                    put(panel, t * TILE + c, sums);
                 }
             }
         }
     });
+}
+
+/// Puts the sums of `P` panels by one row of activations: `first` of the weight, and every `each` panels after it.
+#[inline(always)]
+fn side_by_side<
+    S: Simd,
+    const BITS: usize,
+    const GROUPS: usize,
+    const OFFSET: bool,
+    const HALF: bool,
+    const P: usize,
+>(
+    weight: &PackedMatrix,
+    first: usize,
+    each: usize,
+    words: &[u32],
+    put: &dyn Fn(usize, usize, [S::F; 2]),
+) {
+    let panels = std::array::from_fn(|i| weight.panel(first + i * each));
+    let panels = sums::<S, BITS, GROUPS, OFFSET, HALF, P, 1>(panels, words, weight.k());
+    panels.into_iter().enumerate().for_each(|(i, [sums])| put(first + i * each, 0, sums));
 }
 
 /// The dot products of `Q` quads of rows with `C` rows of activations over one block: `[group][quad][row]`.
@@ -302,55 +328,33 @@ fn widen<S: Simd>(panel: &[u128], (half, all): (usize, usize), wide: &mut Vec<u1
     }
 }
 
-/// The sums of a panel by `C` rows of activations: `[row][quad]`.
+/// The sums of `P` panels by `C` rows of activations, `[panel][row][quad]`: a block of each panel in turn.
 #[inline(always)]
-fn tile<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, const C: usize>(
-    panel: &[u128],
-    words: &[u32],
-    k: usize,
-) -> [[S::F; 2]; C] {
-    let (_, units) = block_units(BITS, GROUPS, OFFSET, false);
-    let (n_blocks, block_words) = (k / BLOCK, C * (9 + GROUPS));
-    assert!(panel.len() >= n_blocks * units && words.len() >= n_blocks * block_words);
-    let mut total = [[S::splat(0.0); 2]; C];
-    for i in 0..n_blocks {
-        // SAFETY: both slices have `n_blocks` such blocks, asserted above.
-        unsafe {
-            let (panel, words) = (panel.as_ptr().add(i * units), words.as_ptr().add(i * block_words));
-            add_block::<S, BITS, GROUPS, OFFSET, false, C>(panel, words, &mut total);
-        }
-    }
-    total
-}
-
-/// Gives the sums of `P` panels by one row of activations, numbered: a block of each in turn. The panels are `first` of the
-/// weight, and every `each` panels after it.
-#[inline(always)]
-fn side_by_side<
+fn sums<
     S: Simd,
     const BITS: usize,
     const GROUPS: usize,
     const OFFSET: bool,
     const HALF: bool,
     const P: usize,
+    const C: usize,
 >(
-    (weight, first, each): (&PackedMatrix, usize, usize),
+    panels: [&[u128]; P],
     words: &[u32],
-    put: &mut impl FnMut(usize, [S::F; 2]),
-) {
-    let panels: [&[u128]; P] = std::array::from_fn(|i| weight.panel(first + i * each));
+    k: usize,
+) -> [[[S::F; 2]; C]; P] {
     let (_, units) = block_units(BITS, GROUPS, OFFSET, HALF);
-    let (n_blocks, block_words) = (weight.k() / BLOCK, 9 + GROUPS);
+    let (n_blocks, block_words) = (k / BLOCK, C * (9 + GROUPS));
     assert!(words.len() >= n_blocks * block_words && panels.iter().all(|p| p.len() >= n_blocks * units));
-    let mut totals = [[[S::splat(0.0); 2]; 1]; P];
+    let mut totals = [[[S::splat(0.0); 2]; C]; P];
     for i in 0..n_blocks {
         for (panel, total) in panels.iter().zip(&mut totals) {
             // SAFETY: all slices have `n_blocks` such blocks, asserted above.
             unsafe {
                 let (panel, words) = (panel.as_ptr().add(i * units), words.as_ptr().add(i * block_words));
-                add_block::<S, BITS, GROUPS, OFFSET, HALF, 1>(panel, words, total);
+                add_block::<S, BITS, GROUPS, OFFSET, HALF, C>(panel, words, total);
             }
         }
     }
-    totals.into_iter().enumerate().for_each(|(i, [sums])| put(i, sums));
+    if HALF { totals.map(|rows| rows.map(|quads| quads.map(|x| S::mul(x, S::splat(GROWN))))) } else { totals }
 }

@@ -3,7 +3,15 @@
 use super::*;
 use crate::kernels::threads::Threads;
 use crate::quant::decode_row;
+use crate::tensor::TensorView;
 use crate::types::{BlockFormat, DType};
+use std::ops::Range;
+
+/// Those that are multiplied as integers.
+const FORMATS: [BlockFormat; 12] = {
+    use BlockFormat::*;
+    [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS]
+};
 
 fn noise(n: usize, seed: u32) -> Vec<f32> {
     let mut x = seed;
@@ -56,9 +64,7 @@ fn error(got: &[f32], want: &[f64]) -> f64 {
 
 #[test]
 fn every_format_multiplies_as_the_reference_does() {
-    use BlockFormat::*;
-    let formats = [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS];
-    let dtypes = formats.into_iter().map(DType::Block).chain([DType::F32, DType::F16, DType::BF16]);
+    let dtypes = FORMATS.into_iter().map(DType::Block).chain([DType::F32, DType::F16, DType::BF16]);
     for dtype in dtypes {
         let k = dtype.block_len().max(32) * 2;
         for (m, n) in [(1, 8), (1, 3), (2, 9), (4, 16), (5, 17), (7, 1)] {
@@ -96,17 +102,36 @@ fn every_format_multiplies_as_the_reference_does() {
     }
 }
 
+/// What drafts rely on: see `Backend::draft_len`.
+#[test]
+fn a_row_has_the_same_sums_whatever_rows_come_with_it() {
+    for dtype in FORMATS.map(DType::Block) {
+        let (n, k) = (37, dtype.block_len().max(32) * 3);
+        let bytes = weight_bytes(dtype, n, k);
+        let weight = PackedMatrix::of(TensorView { dtype, shape: &[n, k], bytes: &bytes }).unwrap();
+        let a = noise(9 * k, 5);
+        let product = |rows: Range<usize>| {
+            let mut out = vec![f32::NAN; rows.len() * n];
+            let a = &a[rows.start * k..rows.end * k];
+            weight.matmul(Threads::single(), a, rows.len(), &mut out, &tile::Epilogue::default(), false);
+            out
+        };
+        let alone: Vec<f32> = (0..9).flat_map(|row| product(row..row + 1)).collect();
+        for rows in [0..2, 1..4, 2..6, 3..8, 0..9] {
+            assert_eq!(product(rows.clone()), alone[rows.start * n..rows.end * n], "{dtype} {rows:?}");
+        }
+    }
+}
+
 #[test]
 fn scales_that_16_bits_do_not_hold_take_more() {
     for (format, block) in [(BlockFormat::Q8_0, 34), (BlockFormat::Q4_1, 20)] {
         let (dtype, n, k) = (DType::Block(format), 19, 96);
         let mut bytes = weight_bytes(dtype, n, k);
-        let narrow =
-            PackedMatrix::of(crate::tensor::TensorView { dtype, shape: &[n, k], bytes: &bytes }).unwrap();
+        let narrow = PackedMatrix::of(TensorView { dtype, shape: &[n, k], bytes: &bytes }).unwrap();
         // 300, in the last block of row 10.
         bytes[block * 32..][..2].copy_from_slice(&half::f16::from_f32(300.0).to_le_bytes());
-        let wide =
-            PackedMatrix::of(crate::tensor::TensorView { dtype, shape: &[n, k], bytes: &bytes }).unwrap();
+        let wide = PackedMatrix::of(TensorView { dtype, shape: &[n, k], bytes: &bytes }).unwrap();
         assert!(wide.memory_bytes() > narrow.memory_bytes());
         let decoded = decode(dtype, &bytes);
         for row in 0..n {
