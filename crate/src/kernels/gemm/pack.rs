@@ -5,9 +5,12 @@
 //! ```text
 //! scales  [groups][8]          one per group of 32 or 16 columns and row: f32, or 16 bits (see `factors`)
 //! mins    [groups][8]          likewise, only where the format has no constant offset
-//! levels  4 bits: [4][2][16] bytes   step p, quad of rows q: byte 4r+j holds, for row 4q+r,
-//!                                    column 4p+j in its low nibble and column 16+4p+j in its high one
-//!         5 to 8: [8][2][16] bytes   step g, quad q: byte 4r+j holds row 4q+r, column 4g+j
+//! levels  8 bits: [8][2][16] bytes   step g, quad of rows q: byte 4r+j holds row 4q+r, column 4g+j
+//!         fewer:  [4][2][16] bytes   step p, quad q: byte 4r+j holds, for row 4q+r, column 4p+j in its low nibble and
+//!                                    column 16+4p+j in its high one; of five or six bits the low four. Behind them
+//!         5 bits: [2][16] bytes      quad q: byte 4r+j holds in bit g the high bit of row 4q+r, column 4g+j
+//!         6 bits: [2][2][16] bytes   half h, quad q: byte 4r+j holds in bits 2p and 2p+1 the high ones of row 4q+r,
+//!                                    column 16h+4p+j
 //! ```
 //!
 //! so that a product reads the weights once, front to back. A float panel is `[k][8]` f32.
@@ -48,7 +51,7 @@ impl Layout {
     fn block_units(self) -> usize {
         match self {
             Self::Float => BLOCK * ROWS * 4 / 16,
-            Self::Affine(affine) => Self::factor_units(affine) + if affine.bits == 4 { 8 } else { 16 },
+            Self::Affine(affine) => Self::factor_units(affine) + level_units(affine.bits),
         }
     }
 }
@@ -229,10 +232,28 @@ impl PackedMatrix {
     }
 }
 
-/// Where column `column` of row `row` lies among the level bytes of a block, and whether in the high nibble.
-fn level_place(affine: AffineLayout, row: usize, column: usize) -> (usize, bool) {
-    let (step, high) = if affine.bits == 4 { (column % 16 / 4, column >= 16) } else { (column / 4, false) };
-    (step * 32 + row / 4 * 16 + row % 4 * 4 + column % 4, high)
+/// Sixteen-byte units of the levels in a block of a panel.
+pub const fn level_units(bits: u8) -> usize {
+    match bits {
+        4..=6 => bits as usize * 2,
+        _ => 16,
+    }
+}
+
+/// The level of a row and column of a block, given the bytes of all.
+fn level(bits: u8, levels: &[u8], row: usize, column: usize) -> u8 {
+    let (step, lane) = (column / 4, row * 4 + column % 4);
+    if level_units(bits) == 16 {
+        return levels[step * 32 + lane];
+    }
+    let nibbles = levels[step % 4 * 32 + lane];
+    let low = if step < 4 { nibbles & 15 } else { nibbles >> 4 };
+    let high = match bits {
+        5 => levels[128 + lane] >> step & 1,
+        6 => levels[128 + step / 4 * 32 + lane] >> (step % 4 * 2) & 3,
+        _ => 0,
+    };
+    low | high << 4
 }
 
 /// Whether scales and mins fit.
@@ -259,9 +280,20 @@ fn write_block_row(
     let words: &mut [u32] = bytemuck::cast_slice_mut(levels);
     let (fours, _) = source.levels[index * BLOCK..][..BLOCK].as_chunks::<4>();
     let fours: [u32; BLOCK / 4] = std::array::from_fn(|i| u32::from_ne_bytes(fours[i]));
-    let (low, high) = fours.split_at(if affine.bits == 4 { 4 } else { 8 });
-    for (step, four) in low.iter().enumerate() {
-        words[step * ROWS + row] = four | high.get(step).map_or(0, |four| four << 4);
+    let mut words = words.iter_mut().skip(row).step_by(ROWS);
+    let mut put = |four: u32| words.next().into_iter().for_each(|word| *word = four);
+    if level_units(affine.bits) == 16 {
+        fours.into_iter().for_each(put);
+        return true;
+    }
+    let low = |step: usize| fours[step] & 0x0f0f_0f0f;
+    (0..4).for_each(|step| put(low(step) | low(step + 4) << 4));
+    // What is above the nibbles, so many bits of so many steps to a byte.
+    let high_bits = usize::from(affine.bits) - 4;
+    let high = |step: usize| fours[step] >> 4 & 0x0101_0101 * ((1 << high_bits) - 1);
+    let steps = 8 / high_bits.max(1);
+    for first in (0..8).step_by(steps).filter(|_| high_bits > 0) {
+        put((0..steps).fold(0, |byte, step| byte | high(first + step) << (step * high_bits)));
     }
     true
 }
@@ -277,13 +309,7 @@ fn decode_block_row(affine: AffineLayout, block: &[u128], row: usize, mut put: i
     for column in 0..BLOCK {
         let group = column * groups / BLOCK;
         let scale = factor(group * ROWS + row);
-        let (place, high) = level_place(affine, row, column);
-        let byte = levels[place];
-        let level = match (affine.bits, high) {
-            (4, true) => byte >> 4,
-            (4, false) => byte & 15,
-            _ => byte,
-        };
+        let level = level(affine.bits, levels, row, column);
         let x = match affine.offset {
             Some(offset) => scale * (f32::from(level) - f32::from(offset)),
             None => scale * f32::from(level) + factor((groups + group) * ROWS + row),

@@ -2,19 +2,20 @@
 //!
 //! An unsigned 4-bit level times a signed 8-bit one is summed in i16 over a whole block of 32:
 //! `16 pairs / 2 lanes · 2 · 15 · 127 = 30,480` fits. One dot product with a constant widens the sums to i32.
-//! An 8-bit level is two nibbles, `16 · high + low`, each summed that way; one of five or six bits is multiplied whole, and the sums
-//! are widened after four steps or two (`2 · 4 · 31 · 127` and `2 · 2 · 63 · 127` fit). With a constant offset,
+//! An 8-bit level is two nibbles, `16 · high + low`, each summed that way; one of five or six bits is put together and
+//! multiplied whole, and the sums are widened after four steps or two (`2 · 4 · 31 · 127` and `2 · 2 · 63 · 127` fit). With a constant offset,
 //! `scale · (dot − offset · Σa)` is exact in integers; mins add `min · Σa`.
 //!
 //! A tile is one panel of eight rows by one or four rows of activations; a row's sums are the same in both. Both sides are
 //! read front to back by pointers: the layouts are those of [`PackedMatrix`] and [`QuantizedRows::tiles`]. One row of
 //! activations alone waits for the weights to come from memory: it goes through several panels side by side, far apart
 //! from each other, so that as many of the processor's prefetchers are at work ([`streams`](super::streams)). Many rows read
-//! factors that were widened once; a tile of them alone does it on the way.
+//! panels whose factors and levels were widened once ([`widen`]); a tile of them alone does it on the way: it reads panels as
+//! they are *stored*.
 
 use super::QuantizedRows;
 use super::factors::{self, GROWN};
-use super::pack::{BLOCK, PackedMatrix, ROWS};
+use super::pack::{BLOCK, PackedMatrix, ROWS, level_units};
 use super::streams;
 use crate::kernels::simd::Simd;
 use crate::kernels::threads::{Places, Threads};
@@ -39,8 +40,8 @@ pub fn matmul<S: Simd>(
     }
     let run = match affine.bits {
         4 => run_of::<S, 4>(affine),
-        5 if S::WHOLE_LEVELS => run_of::<S, 5>(affine),
-        6 if S::WHOLE_LEVELS => run_of::<S, 6>(affine),
+        5 => run_of::<S, 5>(affine),
+        6 => run_of::<S, 6>(affine),
         _ => run_of::<S, 8>(affine),
     };
     let tiles = a.tiles(threads, affine, weight.k(), if m == 1 { 1 } else { TILE });
@@ -111,7 +112,7 @@ fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, cons
         if m <= TILE {
             for panel in panels {
                 let units = [weight.panel(panel)];
-                let [rows] = sums::<S, BITS, GROUPS, OFFSET, HALF, 1, TILE>(units, tiles, weight.k());
+                let [rows] = sums::<S, BITS, GROUPS, OFFSET, HALF, true, 1, TILE>(units, tiles, weight.k());
                 rows.into_iter().take(m).enumerate().for_each(|(row, sums)| put(panel, row, sums));
             }
             return;
@@ -119,13 +120,14 @@ fn run<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, cons
         let mut wide = Vec::new();
         for panel in panels {
             let mut units = weight.panel(panel);
-            if HALF {
-                widen::<S>(units, block_units(BITS, GROUPS, OFFSET, true), &mut wide);
+            if HALF || matches!(BITS, 5 | 6) {
+                widen::<S, BITS, GROUPS, OFFSET, HALF>(units, &mut wide);
                 units = &wide;
             }
             let tile_words = tiles.len() / m.div_ceil(TILE);
             for (t, words) in tiles.chunks_exact(tile_words).enumerate() {
-                let [rows] = sums::<S, BITS, GROUPS, OFFSET, false, 1, TILE>([units], words, weight.k());
+                let [rows] =
+                    sums::<S, BITS, GROUPS, OFFSET, HALF, false, 1, TILE>([units], words, weight.k());
                 for (c, sums) in rows.into_iter().enumerate().take(m - t * TILE) {
                     put(panel, t * TILE + c, sums);
                 }
@@ -151,8 +153,31 @@ fn side_by_side<
     put: &dyn Fn(usize, usize, [S::F; 2]),
 ) {
     let panels = std::array::from_fn(|i| weight.panel(first + i * each));
-    let panels = sums::<S, BITS, GROUPS, OFFSET, HALF, P, 1>(panels, words, weight.k());
+    let panels = sums::<S, BITS, GROUPS, OFFSET, HALF, true, P, 1>(panels, words, weight.k());
     panels.into_iter().enumerate().for_each(|(i, [sums])| put(first + i * each, 0, sums));
+}
+
+/// The levels of five or six bits of a step and quad, as they are stored: the low four bits, and the others at bit `at`.
+///
+/// # Safety
+/// `levels` is valid for the levels of a block of a panel from the quad on.
+#[inline(always)]
+unsafe fn stored<S: Simd, const BITS: usize>(levels: *const [u8; 16], step: usize, at: usize) -> [S::I; 2] {
+    // SAFETY: the caller vouches for the block.
+    let load = |unit: usize| S::load_i(unsafe { &*levels.add(unit) });
+    let nibbles = load(step % 4 * 2);
+    let low = if step < 4 { S::low_nibbles(nibbles) } else { S::high_nibbles(nibbles) };
+    let (byte, bit, mask) = match BITS {
+        5 => (load(8), step, 0x0101_0101),
+        _ => (load(8 + step / 4 * 2), step % 4 * 2, 0x0303_0303),
+    };
+    // No bit that is kept crosses from one byte to another.
+    let shifted = match at.checked_sub(bit) {
+        Some(0) => byte,
+        Some(left) => S::shift_left(byte, left as u32),
+        None => S::shift_right(byte, (bit - at) as u32),
+    };
+    [low, S::and(shifted, S::splat_i32(mask << at))]
 }
 
 /// The dot products of `Q` quads of rows with `C` rows of activations over one block: `[group][quad][row]`.
@@ -160,16 +185,31 @@ fn side_by_side<
 /// # Safety
 /// `levels` is valid for the levels of a block of a panel from the first of the quads, `a` for a block of a tile.
 #[inline(always)]
-unsafe fn block<S: Simd, const BITS: usize, const GROUPS: usize, const Q: usize, const C: usize>(
+unsafe fn block<
+    S: Simd,
+    const BITS: usize,
+    const GROUPS: usize,
+    const STORED: bool,
+    const Q: usize,
+    const C: usize,
+>(
     levels: *const [u8; 16],
     a: *const [i8; 4],
 ) -> [[[S::I; C]; Q]; GROUPS] {
     let mut low = [[[S::zero_i(); C]; Q]; GROUPS];
     let mut high = [[[S::zero_i(); C]; Q]; GROUPS];
     for step in 0..if BITS == 4 { 4 } else { 8 } {
-        // SAFETY: the step's two quads are within the block.
-        let raw: [S::I; Q] = std::array::from_fn(|q| S::load_i(unsafe { &*levels.add(step * 2 + q) }));
-        let (lo, hi) = (raw.map(S::low_nibbles), raw.map(S::high_nibbles));
+        let parts: [[S::I; 2]; Q] = std::array::from_fn(|q| {
+            // SAFETY: the step's two quads are within the block.
+            unsafe {
+                if STORED && matches!(BITS, 5 | 6) {
+                    return stored::<S, BITS>(levels.add(q), step, 0);
+                }
+                let raw = S::load_i(&*levels.add(step * 2 + q));
+                [S::low_nibbles(raw), S::high_nibbles(raw)]
+            }
+        });
+        let (lo, hi) = (parts.map(|[low, _]| low), parts.map(|[_, high]| high));
         for c in 0..C {
             // SAFETY: the step's levels of each row are within the block.
             let x = S::splat_4(unsafe { &*a.add(step * C + c) });
@@ -204,20 +244,36 @@ unsafe fn block<S: Simd, const BITS: usize, const GROUPS: usize, const Q: usize,
 /// whole: `[quad][row]`.
 ///
 /// # Safety
-/// As for [`block`], from the first levels of the group.
+/// As for [`block`].
 #[inline(always)]
-unsafe fn whole<S: Simd, const BITS: usize, const GROUPS: usize, const Q: usize, const C: usize>(
+unsafe fn whole<
+    S: Simd,
+    const BITS: usize,
+    const GROUPS: usize,
+    const STORED: bool,
+    const Q: usize,
+    const C: usize,
+>(
     levels: *const [u8; 16],
     a: *const [i8; 4],
+    group: usize,
 ) -> [[S::I; C]; Q] {
     // What i16 holds.
     let steps = if BITS == 5 { 4 } else { 2 };
     let mut dots = [[S::zero_i(); C]; Q];
     for part in 0..8 / GROUPS / steps {
         let mut sums = [[S::zero_i(); Q]; C];
-        for step in part * steps..(part + 1) * steps {
-            // SAFETY: the step's two quads are within the group.
-            let w: [S::I; Q] = std::array::from_fn(|q| S::load_i(unsafe { &*levels.add(step * 2 + q) }));
+        for step in (0..steps).map(|step| group * 8 / GROUPS + part * steps + step) {
+            let w: [S::I; Q] = std::array::from_fn(|q| {
+                // SAFETY: the step's two quads are within the block.
+                unsafe {
+                    if STORED {
+                        let [low, high] = stored::<S, BITS>(levels.add(q), step, 4);
+                        return S::or(low, high);
+                    }
+                    S::load_i(&*levels.add(step * 2 + q))
+                }
+            });
             for (c, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: the step's levels of each row are within the group.
                 let x = S::splat_4(unsafe { &*a.add(step * C + c) });
@@ -233,10 +289,12 @@ unsafe fn whole<S: Simd, const BITS: usize, const GROUPS: usize, const Q: usize,
     dots
 }
 
-/// Sixteen-byte units of a block's scales and mins, and of all of it.
-const fn block_units(bits: usize, groups: usize, offset: bool, half: bool) -> (usize, usize) {
-    let factors = groups * if half { 1 } else { 2 } * if offset { 1 } else { 2 };
-    (factors, factors + if bits == 4 { 8 } else { 16 })
+/// Sixteen-byte units of a block's scales and mins, and of all of it: of a stored panel, or of a widened one.
+const fn block_units<const BITS: usize, const GROUPS: usize, const OFFSET: bool, const HALF: bool>(
+    stored: bool,
+) -> (usize, usize) {
+    let factors = GROUPS * if HALF && stored { 1 } else { 2 } * if OFFSET { 1 } else { 2 };
+    (factors, factors + if stored || BITS == 4 { level_units(BITS as u8) } else { 16 })
 }
 
 /// Adds the products of a block of a panel with a block of `C` rows of activations to their sums, `[row][quad]`.
@@ -250,18 +308,21 @@ unsafe fn add_block<
     const GROUPS: usize,
     const OFFSET: bool,
     const HALF: bool,
+    const STORED: bool,
     const C: usize,
 >(
     units: *const u128,
     a: *const u32,
     total: &mut [[S::F; 2]; C],
 ) {
-    let (factor_units, _) = block_units(BITS, GROUPS, OFFSET, HALF);
+    let (factor_units, _) = block_units::<BITS, GROUPS, OFFSET, HALF>(STORED);
     // SAFETY: all that is read is in the two blocks; units are aligned for f32.
     unsafe {
         let levels = units.add(factor_units).cast::<[u8; 16]>();
-        let factor =
-            |quad: usize| factors::four::<S, HALF>(units.cast::<u8>().add(quad * if HALF { 8 } else { 16 }));
+        let factor = |quad: usize| match HALF && STORED {
+            true => factors::four::<S, true>(units.cast::<u8>().add(quad * 8)),
+            false => factors::four::<S, false>(units.cast::<u8>().add(quad * 16)),
+        };
         let (scales, terms) = (a.add(8 * C).cast::<f32>(), a.add(9 * C));
         let mut add = |dots: [S::I; C], group: usize, quad: usize| {
             let scales_of_rows = factor(group * 2 + quad);
@@ -279,23 +340,22 @@ unsafe fn add_block<
                 }
             }
         };
-        if BITS == 5 || BITS == 6 {
+        if S::WHOLE_LEVELS && matches!(BITS, 5 | 6) {
             for group in 0..GROUPS {
-                let (levels, a) =
-                    (levels.add(group * 16 / GROUPS), a.cast::<[i8; 4]>().add(group * 8 / GROUPS * C));
+                let a = a.cast();
                 if C == 1 || GROUPS == 1 {
-                    let dots = whole::<S, BITS, GROUPS, 2, C>(levels, a);
+                    let dots = whole::<S, BITS, GROUPS, STORED, 2, C>(levels, a, group);
                     add(dots[0], group, 0);
                     add(dots[1], group, 1);
                 } else {
                     for quad in 0..2 {
-                        let [dots] = whole::<S, BITS, GROUPS, 1, C>(levels.add(quad), a);
+                        let [dots] = whole::<S, BITS, GROUPS, STORED, 1, C>(levels.add(quad), a, group);
                         add(dots, group, quad);
                     }
                 }
             }
         } else if C == 1 || (BITS == 4 && GROUPS == 1) {
-            let dots = block::<S, BITS, GROUPS, 2, C>(levels, a.cast());
+            let dots = block::<S, BITS, GROUPS, STORED, 2, C>(levels, a.cast());
             for (group, dots) in dots.into_iter().enumerate() {
                 add(dots[0], group, 0);
                 add(dots[1], group, 1);
@@ -303,28 +363,46 @@ unsafe fn add_block<
         } else {
             // More sums than registers: one quad at a time.
             for quad in 0..2 {
-                let dots = block::<S, BITS, GROUPS, 1, C>(levels.add(quad), a.cast());
+                let dots = block::<S, BITS, GROUPS, STORED, 1, C>(levels.add(quad), a.cast());
                 dots.into_iter().enumerate().for_each(|(group, dots)| add(dots[0], group, quad));
             }
         }
     }
 }
 
-/// A panel of halves with factors of f32, for many rows of activations. `half` says how many units a block has of factors
-/// and in all.
-fn widen<S: Simd>(panel: &[u128], (half, all): (usize, usize), wide: &mut Vec<u128>) {
-    let blocks = panel.len() / all;
-    wide.resize(blocks * (all + half), 0);
-    for (from, to) in panel.chunks_exact(all).zip(wide.chunks_exact_mut(all + half)) {
-        let (factors, levels) = to.split_at_mut(2 * half);
-        let (fours, _) = bytemuck::cast_slice_mut::<_, f32>(factors).as_chunks_mut::<4>();
-        for (i, to) in fours.iter_mut().enumerate() {
-            let halves: &[[i16; 4]] = bytemuck::cast_slice(&from[..half]);
-            // SAFETY: four halves are read of four.
-            let x = unsafe { factors::four::<S, true>(halves[i].as_ptr().cast()) };
-            S::store(S::mul(S::mul(x, S::splat(GROWN)), S::splat(GROWN)), to);
+/// A stored panel with factors of f32, and levels of more than four bits in bytes, for many rows of activations.
+fn widen<S: Simd, const BITS: usize, const GROUPS: usize, const OFFSET: bool, const HALF: bool>(
+    panel: &[u128],
+    wide: &mut Vec<u128>,
+) {
+    let (from_factors, from_units) = block_units::<BITS, GROUPS, OFFSET, HALF>(true);
+    let (to_factors, to_units) = block_units::<BITS, GROUPS, OFFSET, HALF>(false);
+    wide.resize(panel.len() / from_units * to_units, 0);
+    for (from, to) in panel.chunks_exact(from_units).zip(wide.chunks_exact_mut(to_units)) {
+        let (factors, levels) = to.split_at_mut(to_factors);
+        if HALF {
+            let (fours, _) = bytemuck::cast_slice_mut::<_, f32>(factors).as_chunks_mut::<4>();
+            for (i, to) in fours.iter_mut().enumerate() {
+                let halves: &[[i16; 4]] = bytemuck::cast_slice(&from[..from_factors]);
+                // SAFETY: four halves are read of four.
+                let x = unsafe { factors::four::<S, true>(halves[i].as_ptr().cast()) };
+                S::store(S::mul(S::mul(x, S::splat(GROWN)), S::splat(GROWN)), to);
+            }
+        } else {
+            factors.copy_from_slice(&from[..from_factors]);
         }
-        levels.copy_from_slice(&from[half..]);
+        let from = &from[from_factors..];
+        if matches!(BITS, 5 | 6) {
+            let bytes: &mut [[u8; 16]] = bytemuck::cast_slice_mut(levels);
+            for (i, to) in bytes.iter_mut().enumerate() {
+                // SAFETY: these are the levels of a block, and `i % 2` is a quad.
+                let [low, high] =
+                    unsafe { stored::<S, BITS>(from.as_ptr().cast::<[u8; 16]>().add(i % 2), i / 2, 4) };
+                S::store_i(S::or(low, high), to);
+            }
+        } else {
+            levels.copy_from_slice(from);
+        }
     }
 }
 
@@ -336,6 +414,7 @@ fn sums<
     const GROUPS: usize,
     const OFFSET: bool,
     const HALF: bool,
+    const STORED: bool,
     const P: usize,
     const C: usize,
 >(
@@ -343,7 +422,7 @@ fn sums<
     words: &[u32],
     k: usize,
 ) -> [[[S::F; 2]; C]; P] {
-    let (_, units) = block_units(BITS, GROUPS, OFFSET, HALF);
+    let (_, units) = block_units::<BITS, GROUPS, OFFSET, HALF>(STORED);
     let (n_blocks, block_words) = (k / BLOCK, C * (9 + GROUPS));
     assert!(words.len() >= n_blocks * block_words && panels.iter().all(|p| p.len() >= n_blocks * units));
     let mut totals = [[[S::splat(0.0); 2]; C]; P];
@@ -352,9 +431,13 @@ fn sums<
             // SAFETY: all slices have `n_blocks` such blocks, asserted above.
             unsafe {
                 let (panel, words) = (panel.as_ptr().add(i * units), words.as_ptr().add(i * block_words));
-                add_block::<S, BITS, GROUPS, OFFSET, HALF, C>(panel, words, total);
+                add_block::<S, BITS, GROUPS, OFFSET, HALF, STORED, C>(panel, words, total);
             }
         }
     }
-    if HALF { totals.map(|rows| rows.map(|quads| quads.map(|x| S::mul(x, S::splat(GROWN))))) } else { totals }
+    if HALF && STORED {
+        totals.map(|rows| rows.map(|quads| quads.map(|x| S::mul(x, S::splat(GROWN)))))
+    } else {
+        totals
+    }
 }
