@@ -46,12 +46,15 @@ pub fn prepare(index: Option<usize>) -> Result<(), String> {
     Ok(())
 }
 
-/// Calls the prepared case `times` times, on all threads that serve.
+/// Calls the prepared case `times` times, on all threads that serve. Threads look for work between the calls, as between the
+/// kernels of a plan.
 #[wasm_bindgen]
 pub fn run(times: usize) {
     PREPARED.with_borrow_mut(|prepared| {
         if let Some(call) = prepared {
-            (0..times).for_each(|_| call(Threads::shared()));
+            let threads = Threads::shared();
+            let _awake = threads.keep_awake();
+            (0..times).for_each(|_| call(threads));
         }
     });
 }
