@@ -290,7 +290,7 @@ fn write_block_row(
     (0..4).for_each(|step| put(low(step) | low(step + 4) << 4));
     // What is above the nibbles, so many bits of so many steps to a byte.
     let high_bits = usize::from(affine.bits) - 4;
-    let high = |step: usize| fours[step] >> 4 & 0x0101_0101 * ((1 << high_bits) - 1);
+    let high = |step: usize| (fours[step] >> 4) & (0x0101_0101 * ((1 << high_bits) - 1));
     let steps = 8 / high_bits.max(1);
     for first in (0..8).step_by(steps).filter(|_| high_bits > 0) {
         put((0..steps).fold(0, |byte, step| byte | high(first + step) << (step * high_bits)));
