@@ -349,7 +349,8 @@ fn drafts_change_the_runs_and_not_the_answer() {
             assert_eq!(model.kv.tokens(), plain.kv.tokens());
             let saved = done(&got).drafted_tokens;
             assert_eq!(model.runs + saved, plain.runs);
-            assert!(saved > 0 || window != 1, "no draft was right");
+            // The first drafts are tried whatever they cost, and here they are right; later ones depend on the clock.
+            assert!(saved > 0 || window != 1 || options.sampler.temperature > 0.0, "no draft was right");
         }
     }
 }

@@ -122,8 +122,8 @@ pub trait Model {
     /// it does.
     async fn feed(&mut self, ids: &[u32], start: usize, want: Want, rows: Rows) -> Result<Vec<Scores>>;
 
-    /// The most tokens of a [draft](super::draft) that a run of one token takes along for little. 0 where they would cost as
-    /// much as runs of their own, or where a token's scores may depend on who runs along.
+    /// The most tokens of a [draft](super::draft) that a run of one token takes along for little, below `max_batch`. 0
+    /// where they would cost as much as runs of their own, or where a token's scores may depend on who runs along.
     fn draft_len(&self) -> usize {
         0
     }

@@ -35,6 +35,7 @@ pub struct TextModel {
     later: Option<Pipeline>,
     facts: Rc<TextFacts>,
     kv: KvCache,
+    draft_len: usize,
     /// Steps that were begun and not taken, oldest first.
     begun: VecDeque<Pending>,
 }
@@ -86,7 +87,10 @@ impl TextModel {
             n_layers: model.n_layers,
         };
         let later = later.map(|later| Pipeline::new(later, model.part.of));
-        Ok(Self { session, later, facts: Rc::new(facts), kv: KvCache::new(), begun: VecDeque::new() })
+        // Products with other weights are summed in another order where there is one row alone.
+        let draft_len = if facts.is_quantized() { session.draft_len() } else { 0 };
+        let (facts, kv) = (Rc::new(facts), KvCache::new());
+        Ok(Self { session, later, facts, kv, draft_len, begun: VecDeque::new() })
     }
 
     /// What the model is. Clones of this can be read while the model runs.
@@ -352,8 +356,7 @@ impl Model for TextModel {
     }
 
     fn draft_len(&self) -> usize {
-        // Products with other weights are summed in another order where there is one row alone.
-        if self.facts.is_quantized() { self.session.draft_len() } else { 0 }
+        self.draft_len
     }
 
     async fn settle(&mut self) -> Result<()> {
