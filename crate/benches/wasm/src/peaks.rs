@@ -3,6 +3,7 @@
 use crate::cases::{Case, SET};
 use homefire::kernels::simd::{Best as S, Simd};
 use homefire::kernels::threads::Threads;
+use std::array::from_fn;
 use std::hint::black_box;
 
 /// Sums side by side: enough that none waits for its own last addition, and no more than there are registers for.
@@ -26,13 +27,8 @@ pub fn cases() -> Vec<Case> {
     vec![
         peak("multiply-add of f32", multiply_adds).floats(PIECES * STEPS * SUMS * 8),
         peak("dot product of 8-bit integers in i16", dots).integers(PIECES * STEPS * SUMS * 32),
-        Case::new("peak", "reading memory", || {
-            let set = vec![[1u8; 64]; SET / 64];
-            Ok(Box::new(move |threads: Threads| {
-                threads.for_each(set.len(), 1 << 10, |part| read(&set[part]))
-            }))
-        })
-        .memory(SET),
+        reading("reading memory", read::<1>),
+        reading("reading memory in four places", read::<4>),
         Case::new("peak", "reading and writing the nearest cache", || {
             let mut near = vec![[0.0f32; 4]; NEAR / 16 * PIECES];
             Ok(Box::new(move |threads: Threads| {
@@ -43,6 +39,14 @@ pub fn cases() -> Vec<Case> {
         })
         .cache(PIECES * REWRITES * NEAR * 2),
     ]
+}
+
+fn reading(name: &str, read: fn(&[[u8; 64]])) -> Case {
+    Case::new("peak", name, move || {
+        let set = vec![[1u8; 64]; SET / 64];
+        Ok(Box::new(move |threads: Threads| threads.for_each(set.len(), 1 << 10, |part| read(&set[part]))))
+    })
+    .memory(SET)
 }
 
 #[inline(never)]
@@ -67,13 +71,18 @@ fn dots() {
     black_box(sums.into_iter().fold(S::zero_i(), S::add_i32));
 }
 
+/// Reads `N` parts of a part in turn, a line of each: so many streams for what fetches memory ahead.
 #[inline(never)]
-fn read(part: &[[u8; 64]]) {
+fn read<const N: usize>(part: &[[u8; 64]]) {
     let mut sums = [S::zero_i(); 4];
-    for line in part {
-        let (vectors, _) = line.as_chunks::<16>();
-        for (sum, vector) in sums.iter_mut().zip(vectors) {
-            *sum = S::add_i32(*sum, S::load_i(vector));
+    let each = part.len() / N;
+    let parts: [_; N] = from_fn(|n| &part[n * each..][..each]);
+    for i in 0..each {
+        for lines in parts {
+            let (vectors, _) = lines[i].as_chunks::<16>();
+            for (sum, vector) in sums.iter_mut().zip(vectors) {
+                *sum = S::add_i32(*sum, S::load_i(vector));
+            }
         }
     }
     black_box(sums.into_iter().fold(S::zero_i(), S::add_i32));

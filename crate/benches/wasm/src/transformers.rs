@@ -6,7 +6,7 @@ use homefire::error::Result;
 use homefire::kernels::attention::{AttentionShape, Cache, attention};
 use homefire::kernels::full_attention::{Heads, Scoring, Sizes, attend};
 use homefire::kernels::gemm::tile::Epilogue;
-use homefire::kernels::gemm::{PackedMatrix, Packer, QuantizedRows};
+use homefire::kernels::gemm::{PackedMatrix, Packer, QUANTIZED_TILE, Tiles};
 use homefire::kernels::product::{Matrix, Multiplier};
 use homefire::kernels::threads::Threads;
 use homefire::ops::layer_norm::LayerNorm;
@@ -14,6 +14,7 @@ use homefire::ops::rms_norm::RmsNorm;
 use homefire::ops::softmax::{Softmax, SoftmaxFunction};
 use homefire::ops::unary::{Unary, UnaryFunction};
 use homefire::ops::{CpuContext, Input, OpDef};
+use homefire::quant::codec;
 use homefire::tensor::{Tensor, TensorView};
 use homefire::types::{BlockFormat::*, DType};
 
@@ -126,7 +127,10 @@ fn of_two(m: usize, k: usize, n: usize) -> Case {
 fn quantized_rows(m: usize, k: usize) -> Case {
     Case::new("quantise", format!("activations {m} × {k} to 8 bits"), move || {
         let x = floats(m * k);
-        Ok(Box::new(move |threads| drop(std::hint::black_box(QuantizedRows::new(threads, &x)))))
+        let affine = codec(Q4_1).affine_layout;
+        Ok(Box::new(move |threads| {
+            drop(std::hint::black_box(Tiles::new::<QUANTIZED_TILE, false>(threads, affine, &x, k)));
+        }))
     })
     .floats(6 * m * k)
     .cache(5 * m * k)

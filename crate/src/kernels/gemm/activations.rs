@@ -5,107 +5,119 @@ use super::factors::GROWN;
 use super::pack::{BLOCK, Layout};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
-use crate::kernels::threads::{Places, Threads};
+use crate::kernels::threads::Threads;
 use crate::quant::AffineLayout;
 
-/// Quantised rows `[m, k]`, `k` a multiple of 32: `x[i] ≈ scale · level`, levels in -127..=127.
-pub struct QuantizedRows {
-    /// Levels `[m, k]`.
-    pub levels: Vec<i8>,
-    /// Scales `[m, k / 32]`.
-    pub scales: Vec<f32>,
-    /// Sums of the levels of each half block of 16, `[m, k / 16]`.
-    pub sums: Vec<i32>,
+/// 32 values as 8-bit levels: `x[i] ≈ scale · level[i]`.
+pub(super) struct Block {
+    /// Levels in -127..=127.
+    pub levels: [i8; BLOCK],
+    pub scale: f32,
+    /// Sums of the levels of each half.
+    pub sums: [i32; 2],
 }
 
-/// Blocks that are worth handing to another thread: some microseconds.
-const WORTH: usize = 256;
-
-impl QuantizedRows {
-    /// Quantises `x` `[m, k]`.
-    pub fn new(threads: Threads, x: &[f32]) -> Self {
-        let n_blocks = x.len() / BLOCK;
-        let mut rows = Self {
-            levels: vec![0; n_blocks * BLOCK],
-            scales: vec![0.0; n_blocks],
-            sums: vec![0; n_blocks * 2],
-        };
-        let (blocks, _) = x.as_chunks::<BLOCK>();
-        let levels = Places::new(rows.levels.as_chunks_mut::<BLOCK>().0);
-        let sums = Places::new(rows.sums.as_chunks_mut::<2>().0);
-        threads.for_rows(&mut rows.scales, 1, WORTH, |first, scales| {
-            let all = first..first + scales.len();
-            // SAFETY: each block belongs to one thread, as its scale does.
-            let (levels, sums) = unsafe { (levels.range(all.clone()), sums.range(all.clone())) };
-            quantize(&blocks[all], levels, scales, sums);
-        });
-        rows
-    }
-}
-
-fn quantize(blocks: &[[f32; BLOCK]], levels: &mut [[i8; BLOCK]], scales: &mut [f32], sums: &mut [[i32; 2]]) {
-    for (((x, levels), scale), sums) in blocks.iter().zip(levels).zip(scales).zip(sums) {
+impl Block {
+    /// Quantises 32 values.
+    #[inline(always)]
+    pub fn of(x: &[f32; BLOCK]) -> Self {
         let (x, _) = x.as_chunks::<4>();
         let x: [_; BLOCK / 4] = std::array::from_fn(|i| S::load(&x[i]));
         let mut lanes = [0.0; 4];
         let largest = x.iter().fold(S::splat(0.0), |largest, x| S::max(largest, math::abs::<S>(*x)));
         S::store(largest, &mut lanes);
         let largest = lanes.into_iter().fold(0.0, f32::max);
-        *scale = largest / 127.0;
         let inverse = S::splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
-        let (halves, _) = bytemuck::cast_slice_mut::<i8, u8>(levels).as_chunks_mut::<16>();
-        for (half, (levels, sum)) in halves.iter_mut().zip(sums).enumerate() {
+        let mut block = Self { levels: [0; BLOCK], scale: largest / 127.0, sums: [0; 2] };
+        let (halves, _) = bytemuck::cast_slice_mut::<i8, u8>(&mut block.levels).as_chunks_mut::<16>();
+        for (half, (levels, sum)) in halves.iter_mut().zip(&mut block.sums).enumerate() {
             let whole = std::array::from_fn(|i| S::nearest(S::mul(x[half * 4 + i], inverse)));
             let whole = S::to_signed_bytes(whole);
             S::store_i(whole, levels);
+            let pairs = S::dot_i16(S::zero_i(), whole, S::splat_4(&[1; 4]));
             let mut fours = [0; 16];
-            S::store_i(S::widen_dot(S::dot_i16(S::zero_i(), whole, S::splat_4(&[1; 4])), 1), &mut fours);
+            S::store_i(S::dot_pairs(S::zero_i(), pairs, S::splat_8(&[1; 4])), &mut fours);
             *sum = bytemuck::cast::<_, [i32; 4]>(fours).iter().sum();
         }
+        block
     }
 }
 
-impl QuantizedRows {
-    /// The rows in tiles of `columns` rows for the kernel, rows past the last as zeros; per block of 32, words:
+/// Rows of activations as a product reads them: quantised, in tiles of so many rows.
+pub struct Tiles {
+    words: Vec<u32>,
+    tile_words: usize,
+}
+
+/// Blocks that are worth handing to another thread: some microseconds.
+const WORTH: usize = 256;
+
+impl Tiles {
+    /// Quantises rows `[m, k]` for a weight of that layout, `ROWS` to a tile, with rows past the last as zeros; `k` is a multiple
+    /// of 32. Per block of 32, words:
     ///
     /// ```text
-    /// levels  [8][columns]        four levels each: step g has levels 4g..4g+4 of every row
-    /// scales  [columns] f32       grown where they meet halves: one tile alone does
-    /// terms   [groups][columns]   what is added to a dot product, -offset · Σ levels as i32; for a format of
-    ///                             mins what these are multiplied with, scale · Σ levels as f32
+    /// levels  [8][ROWS]        four levels each, bytes or (`WIDE`) i16: step g has levels 4g..4g+4 of every row
+    /// scales  [ROWS] f32       grown where they meet halves: one tile alone does
+    /// terms   [groups][ROWS]   what is added to a dot product, -offset · Σ levels as i32; for a format of
+    ///                          mins what these are multiplied with, scale · Σ levels as f32
     /// ```
-    pub(super) fn tiles(&self, threads: Threads, affine: AffineLayout, k: usize, columns: usize) -> Vec<u32> {
-        let groups = Layout::groups(affine);
-        let n_blocks = k / BLOCK;
-        let block_words = columns * (9 + groups);
-        let rows = self.scales.len() / n_blocks.max(1);
-        let mut words = vec![0; rows.div_ceil(columns) * n_blocks * block_words];
+    pub fn new<const ROWS: usize, const WIDE: bool>(
+        threads: Threads,
+        affine: AffineLayout,
+        x: &[f32],
+        k: usize,
+    ) -> Self {
+        let (groups, n_blocks, m) = (Layout::groups(affine), k / BLOCK, x.len() / k.max(1));
+        let block_words = ROWS * (if WIDE { 16 } else { 8 } + 1 + groups);
         let tile_words = n_blocks * block_words;
-        let grown = if affine.half_factors && rows <= columns { GROWN } else { 1.0 };
-        threads.for_rows(&mut words, tile_words, WORTH / (columns * n_blocks).max(1) + 1, |first, tiles| {
-            let first = first * columns;
-            for row in first..rows.min(first + tiles.len() / tile_words.max(1) * columns) {
-                let tile = &mut tiles[(row - first) / columns * tile_words..][..tile_words];
-                let column = row % columns;
-                for (i, words) in tile.chunks_exact_mut(block_words).enumerate() {
-                    let block = row * n_blocks + i;
-                    let (levels, _) = self.levels[block * BLOCK..][..BLOCK].as_chunks::<4>();
-                    for (step, four) in levels.iter().enumerate() {
-                        words[step * columns + column] = u32::from_ne_bytes(four.map(i8::cast_unsigned));
-                    }
-                    let scale = self.scales[block] * grown;
-                    words[8 * columns + column] = scale.to_bits();
-                    let halves = &self.sums[block * 2..][..2];
-                    for group in 0..groups {
-                        let sum = if groups == 1 { halves[0] + halves[1] } else { halves[group] };
-                        words[(9 + group) * columns + column] = match affine.offset {
-                            Some(offset) => (-i32::from(offset) * sum).cast_unsigned(),
-                            None => (scale * sum as f32).to_bits(),
-                        };
-                    }
+        let mut words = vec![0; m.div_ceil(ROWS) * tile_words];
+        let grown = if affine.half_factors && m <= ROWS { GROWN } else { 1.0 };
+        threads.for_rows(&mut words, tile_words, WORTH / (ROWS * n_blocks).max(1) + 1, |first, tiles| {
+            let rows = x[first * ROWS * k..].chunks_exact(k);
+            for (i, x) in rows.take(tiles.len() / tile_words * ROWS).enumerate() {
+                let tile = &mut tiles[i / ROWS * tile_words..][..tile_words];
+                for (x, words) in x.as_chunks().0.iter().zip(tile.chunks_exact_mut(block_words)) {
+                    put::<ROWS, WIDE>(&Block::of(x), affine, grown, i % ROWS, words);
                 }
             }
         });
-        words
+        Self { words, tile_words }
+    }
+
+    /// The words of each tile.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u32]> {
+        self.words.chunks_exact(self.tile_words)
+    }
+}
+
+/// Writes a block of row `row` of a tile to the words of that block.
+#[inline(always)]
+fn put<const ROWS: usize, const WIDE: bool>(
+    block: &Block,
+    affine: AffineLayout,
+    grown: f32,
+    row: usize,
+    words: &mut [u32],
+) {
+    let (levels, words) = words.split_at_mut(ROWS * if WIDE { 16 } else { 8 });
+    let (fours, _) = block.levels.as_chunks::<4>();
+    if WIDE {
+        let (steps, _) = bytemuck::cast_slice_mut::<_, [i16; 4]>(levels).as_chunks_mut::<ROWS>();
+        steps.iter_mut().zip(fours).for_each(|(step, four)| step[row] = four.map(i16::from));
+    } else {
+        let (steps, _) = bytemuck::cast_slice_mut::<_, [i8; 4]>(levels).as_chunks_mut::<ROWS>();
+        steps.iter_mut().zip(fours).for_each(|(step, four)| step[row] = *four);
+    }
+    let scale = block.scale * grown;
+    words[row] = scale.to_bits();
+    let [first, second] = block.sums;
+    let groups = Layout::groups(affine);
+    let sums = if groups == 1 { [first + second, 0] } else { [first, second] };
+    for (group, sum) in sums.into_iter().enumerate().take(groups) {
+        words[(1 + group) * ROWS + row] = match affine.offset {
+            Some(offset) => (-i32::from(offset) * sum).cast_unsigned(),
+            None => (scale * sum as f32).to_bits(),
+        };
     }
 }

@@ -12,7 +12,7 @@ pub const SHRUNK: f32 = 1.0 / (1u64 << 51) as f32;
 /// The inverse.
 pub const GROWN: f32 = (1u64 << 51) as f32;
 /// What a half has of the bits of an f32, 13 places higher: the sign, and all that is below three bits of the exponent.
-const KEPT: u32 = 0x8fff_e000;
+pub const KEPT: u32 = 0x8fff_e000;
 
 /// The half of a value, where it has one.
 pub fn to_half(x: f32) -> Option<u16> {
@@ -27,21 +27,10 @@ pub fn from_half(half: u16) -> f32 {
     f32::from_bits(shifted & KEPT) * GROWN * GROWN
 }
 
-/// Four factors at `at`, halves or f32: halves shrunk.
-///
-/// # Safety
-/// `at` is valid for them.
+/// Four halves, shrunk. `kept` is [`KEPT`], four times.
 #[inline(always)]
-pub unsafe fn four<S: Simd, const HALF: bool>(at: *const u8) -> S::F {
-    // SAFETY: the caller vouches for it.
-    unsafe {
-        if HALF {
-            let shifted = S::shift_left(S::widen_i16(&*at.cast::<[i16; 4]>()), 13);
-            S::from_bits(S::and(shifted, S::splat_i32(KEPT.cast_signed())))
-        } else {
-            S::load(&*at.cast::<[f32; 4]>())
-        }
-    }
+pub fn four_halves<S: Simd>(halves: &[i16; 4], kept: S::I) -> S::F {
+    S::from_bits(S::and(S::shift_left(S::widen_i16(halves), 13), kept))
 }
 
 #[cfg(test)]
@@ -59,8 +48,7 @@ mod tests {
             assert_eq!(from_half(half).to_bits(), x.to_bits());
             let mut out = [0.0; 4];
             let halves = [half.cast_signed(); 4];
-            // SAFETY: four halves are read of four.
-            Best::store(unsafe { four::<Best, true>(halves.as_ptr().cast()) }, &mut out);
+            Best::store(four_halves::<Best>(&halves, Best::splat_i32(KEPT.cast_signed())), &mut out);
             assert_eq!(out.map(|x| x * GROWN * GROWN), [x; 4]);
         }
         assert!([1.0 + f32::EPSILON, 1e-9, f32::NAN, f32::INFINITY].iter().all(|x| to_half(*x).is_none()));

@@ -6,11 +6,10 @@
 //! scales  [groups][8]          one per group of 32 or 16 columns and row: f32, or 16 bits (see `factors`)
 //! mins    [groups][8]          likewise, only where the format has no constant offset
 //! levels  8 bits: [8][2][16] bytes   step g, quad of rows q: byte 4r+j holds row 4q+r, column 4g+j
-//!         fewer:  [4][2][16] bytes   step p, quad q: byte 4r+j holds, for row 4q+r, column 4p+j in its low nibble and
-//!                                    column 16+4p+j in its high one; of five or six bits the low four. Behind them
-//!         5 bits: [2][16] bytes      quad q: byte 4r+j holds in bit g the high bit of row 4q+r, column 4g+j
-//!         6 bits: [2][2][16] bytes   half h, quad q: byte 4r+j holds in bits 2p and 2p+1 the high ones of row 4q+r,
-//!                                    column 16h+4p+j
+//!         fewer:  [4][2][16] bytes   step p, quad q: byte 4r+j holds, for row 4q+r, the level of column 4p+j in its low bits
+//!                                    and in the others as many low bits of column 16+4p+j. The rest of the latter is behind:
+//!         5 bits: [2][16] bytes      quad q: byte 4r+j holds two bits for each p, in bits 2p and 2p+1
+//!         6 bits: [2][2][16] bytes   half h, quad q: byte 4r+j holds four bits for p = 2h, and for p = 2h + 1 above them
 //! ```
 //!
 //! so that a product reads the weights once, front to back. A float panel is `[k][8]` f32.
@@ -240,20 +239,28 @@ pub const fn level_units(bits: u8) -> usize {
     }
 }
 
+/// Bits of the second of two levels that do not fit into a byte with the first.
+pub const fn rest_bits(bits: u8) -> usize {
+    (2 * bits as usize).saturating_sub(8)
+}
+
 /// The level of a row and column of a block, given the bytes of all.
 fn level(bits: u8, levels: &[u8], row: usize, column: usize) -> u8 {
     let (step, lane) = (column / 4, row * 4 + column % 4);
     if level_units(bits) == 16 {
         return levels[step * 32 + lane];
     }
-    let nibbles = levels[step % 4 * 32 + lane];
-    let low = if step < 4 { nibbles & 15 } else { nibbles >> 4 };
-    let high = match bits {
-        5 => levels[128 + lane] >> step & 1,
-        6 => levels[128 + step / 4 * 32 + lane] >> (step % 4 * 2) & 3,
-        _ => 0,
-    };
-    low | high << 4
+    let both = levels[step % 4 * 32 + lane];
+    if step < 4 {
+        return both & ((1 << bits) - 1);
+    }
+    let (low, rest_bits) = (both >> bits, rest_bits(bits));
+    if rest_bits == 0 {
+        return low;
+    }
+    let at = (step - 4) * rest_bits;
+    let rest = levels[128 + at / 8 * 32 + lane] >> (at % 8) & ((1 << rest_bits) - 1);
+    low | rest << (8 - bits)
 }
 
 /// Whether scales and mins fit.
@@ -286,14 +293,14 @@ fn write_block_row(
         fours.into_iter().for_each(put);
         return true;
     }
-    let low = |step: usize| fours[step] & 0x0f0f_0f0f;
-    (0..4).for_each(|step| put(low(step) | low(step + 4) << 4));
-    // What is above the nibbles, so many bits of so many steps to a byte.
-    let high_bits = usize::from(affine.bits) - 4;
-    let high = |step: usize| (fours[step] >> 4) & (0x0101_0101 * ((1 << high_bits) - 1));
-    let steps = 8 / high_bits.max(1);
-    for first in (0..8).step_by(steps).filter(|_| high_bits > 0) {
-        put((0..steps).fold(0, |byte, step| byte | high(first + step) << (step * high_bits)));
+    let bits = usize::from(affine.bits);
+    let each = |bits: usize| 0x0101_0101 * ((1 << bits) - 1);
+    (0..4).for_each(|step| put(fours[step] | (fours[step + 4] & each(8 - bits)) << bits));
+    let rest_bits = rest_bits(affine.bits);
+    let rest = |step: usize| (fours[step] >> (8 - bits)) & each(rest_bits);
+    let steps = 8 / rest_bits.max(1);
+    for first in (4..8).step_by(steps).filter(|_| rest_bits > 0) {
+        put((0..steps).fold(0, |byte, step| byte | rest(first + step) << (step * rest_bits)));
     }
     true
 }
@@ -380,11 +387,11 @@ impl PackedMatrix {
         epilogue: &super::tile::Epilogue,
         exact: bool,
     ) {
-        use crate::kernels::simd::Best;
+        use crate::kernels::simd::{Best, Simd};
         match self.layout {
             Layout::Affine(affine) if !exact => {
-                let rows = super::QuantizedRows::new(threads, &a[..m * self.k]);
-                super::quantized::matmul::<Best>(threads, self, affine, &rows, m, out);
+                let a = &a[..m * self.k];
+                super::quantized::matmul::<Best, { Best::BYTE_PRODUCTS }>(threads, self, affine, a, m, out);
                 if epilogue.is_empty() {
                     return;
                 }

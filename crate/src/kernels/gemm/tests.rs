@@ -1,8 +1,10 @@
 //! Packed products against naive ones, for every format and awkward shapes.
 
+use super::activations::Block;
 use super::*;
+use crate::kernels::simd::Best;
 use crate::kernels::threads::Threads;
-use crate::quant::decode_row;
+use crate::quant::{codec, decode_row};
 use crate::tensor::TensorView;
 use crate::types::{BlockFormat, DType};
 use std::ops::Range;
@@ -89,11 +91,23 @@ fn every_format_multiplies_as_the_reference_does() {
             weight.matmul(Threads::single(), &a, m, &mut out, &tile::Epilogue::default(), true);
             assert!(error(&out, &want) < 1e-5, "{dtype} {m}×{n}, exact: {}", error(&out, &want));
             // Against the same eight-bit activations the integer kernels lose only f32 rounding.
-            let rows = QuantizedRows::new(Threads::single(), &a);
-            let back: Vec<f32> =
-                (0..m * k).map(|i| f32::from(rows.levels[i]) * rows.scales[i / 32]).collect();
-            let quantised = matches!(dtype, DType::Block(_));
-            let want = if quantised { reference_matmul(&back, &decoded, m, n, k) } else { want };
+            let back = a.as_chunks().0.iter().flat_map(|x| {
+                let block = Block::of(x);
+                block.levels.map(|level| f32::from(level) * block.scale)
+            });
+            let back: Vec<f32> = back.collect();
+            let want = match dtype {
+                DType::Block(format) => {
+                    // As the vectors do it that multiply no bytes: the same integers.
+                    let affine = codec(format).affine_layout;
+                    let mut same = vec![f32::NAN; m * n];
+                    quantized::matmul::<Best, false>(Threads::single(), &weight, affine, &a, m, &mut same);
+                    weight.matmul(Threads::single(), &a, m, &mut out, &tile::Epilogue::default(), false);
+                    assert_eq!(out, same, "{dtype} {m}×{n}");
+                    reference_matmul(&back, &decoded, m, n, k)
+                }
+                _ => want,
+            };
             weight.matmul(Threads::single(), &a, m, &mut out, &tile::Epilogue::default(), false);
             assert!(error(&out, &want) < 1e-4, "{dtype} {m}×{n}: {}", error(&out, &want));
             out[0] += 0.3 * want.iter().map(|x| x.abs()).fold(0.0, f64::max) as f32;
@@ -151,13 +165,14 @@ fn scales_that_16_bits_do_not_hold_take_more() {
 
 #[test]
 fn quantised_activations_keep_sums() {
-    let x = noise(96, 8);
-    let rows = QuantizedRows::new(Threads::single(), &x);
-    for (i, x) in x.iter().enumerate() {
-        let back = f32::from(rows.levels[i]) * rows.scales[i / 32];
-        assert!((x - back).abs() <= rows.scales[i / 32] * 0.501, "{i}: {x} {back}");
-    }
-    for (half, sum) in rows.sums.iter().enumerate() {
-        assert_eq!(*sum, rows.levels[half * 16..][..16].iter().map(|&l| i32::from(l)).sum::<i32>());
+    for x in noise(96, 8).as_chunks().0 {
+        let block = Block::of(x);
+        for (x, level) in x.iter().zip(block.levels) {
+            let back = f32::from(level) * block.scale;
+            assert!((x - back).abs() <= block.scale * 0.501, "{x} {back}");
+        }
+        for (half, sum) in block.sums.iter().enumerate() {
+            assert_eq!(*sum, block.levels[half * 16..][..16].iter().map(|&l| i32::from(l)).sum::<i32>());
+        }
     }
 }

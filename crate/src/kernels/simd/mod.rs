@@ -19,9 +19,8 @@ pub trait Simd: Copy {
     /// Four f32.
     type F: Copy;
 
-    /// Whether levels of five and six bits are bytes of a product, or two nibbles as those of eight bits. (LLVM 22 crashes on
-    /// the former without relaxed SIMD.)
-    const WHOLE_LEVELS: bool;
+    /// Whether bytes are multiplied with bytes in fewer instructions than as i16.
+    const BYTE_PRODUCTS: bool;
 
     /// All zero.
     fn zero_i() -> Self::I;
@@ -29,16 +28,16 @@ pub trait Simd: Copy {
     fn load_i(from: &[u8; 16]) -> Self::I;
     /// Four bytes, repeated four times.
     fn splat_4(from: &[i8; 4]) -> Self::I;
-    /// The low nibble of each byte.
-    fn low_nibbles(x: Self::I) -> Self::I;
-    /// The high nibble of each byte.
-    fn high_nibbles(x: Self::I) -> Self::I;
+    /// Four i16, twice.
+    fn splat_8(from: &[i16; 4]) -> Self::I;
     /// Eight i16: `acc[i] + a[2i] · w[2i] + a[2i+1] · w[2i+1]`, with signed bytes `a` and bytes `w` in 0..=127.
     fn dot_i16(acc: Self::I, a: Self::I, w: Self::I) -> Self::I;
-    /// Four i32: `factor · (x[2i] + x[2i+1])` of eight i16.
-    fn widen_dot(x: Self::I, factor: i16) -> Self::I;
+    /// Eight i16 added.
+    fn add_i16(a: Self::I, b: Self::I) -> Self::I;
     /// Four i32 added.
     fn add_i32(a: Self::I, b: Self::I) -> Self::I;
+    /// Four i32, sums of two neighbours each: two of `a`, two of `b`.
+    fn add_neighbours(a: Self::I, b: Self::I) -> Self::I;
     /// Four i32, all the same.
     fn splat_i32(x: i32) -> Self::I;
     /// Four i32 as f32.
@@ -94,6 +93,10 @@ pub trait Simd: Copy {
     fn dot_pairs(acc: Self::I, a: Self::I, b: Self::I) -> Self::I;
     /// Four i32 multiplied, modulo 2³².
     fn mul_i32(a: Self::I, b: Self::I) -> Self::I;
+    /// Eight unsigned bytes as i16.
+    fn widen_u8(from: &[u8; 8]) -> Self::I;
+    /// Sixteen unsigned bytes as i16, the first eight and the others.
+    fn widen_bytes(x: Self::I) -> [Self::I; 2];
     /// Four i16 as i32.
     fn widen_i16(from: &[i16; 4]) -> Self::I;
     /// Sixteen whole numbers of 0 to 255 as bytes; what is no number is 0.

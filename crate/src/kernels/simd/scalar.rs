@@ -10,6 +10,10 @@ fn i16s(x: [u8; 16]) -> [i16; 8] {
     std::array::from_fn(|i| i16::from_le_bytes([x[2 * i], x[2 * i + 1]]))
 }
 
+fn from_i16s(x: [i16; 8]) -> [u8; 16] {
+    std::array::from_fn(|i| x[i / 2].to_le_bytes()[i % 2])
+}
+
 fn i32s(x: [u8; 16]) -> [i32; 4] {
     std::array::from_fn(|i| i32::from_le_bytes([x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]]))
 }
@@ -22,7 +26,7 @@ impl Simd for Scalar {
     type I = [u8; 16];
     type F = [f32; 4];
 
-    const WHOLE_LEVELS: bool = true;
+    const BYTE_PRODUCTS: bool = true;
 
     #[inline(always)]
     fn zero_i() -> Self::I {
@@ -37,29 +41,29 @@ impl Simd for Scalar {
         std::array::from_fn(|i| from[i % 4] as u8)
     }
     #[inline(always)]
-    fn low_nibbles(x: Self::I) -> Self::I {
-        x.map(|b| b & 15)
-    }
-    #[inline(always)]
-    fn high_nibbles(x: Self::I) -> Self::I {
-        x.map(|b| b >> 4)
+    fn splat_8(from: &[i16; 4]) -> Self::I {
+        from_i16s(std::array::from_fn(|i| from[i % 4]))
     }
     #[inline(always)]
     fn dot_i16(acc: Self::I, a: Self::I, w: Self::I) -> Self::I {
         let acc = i16s(acc);
         let product = |i: usize| i16::from(a[i] as i8) * i16::from(w[i]);
-        let sums: [i16; 8] = std::array::from_fn(|i| acc[i] + product(2 * i) + product(2 * i + 1));
-        std::array::from_fn(|i| sums[i / 2].to_le_bytes()[i % 2])
+        from_i16s(std::array::from_fn(|i| acc[i] + product(2 * i) + product(2 * i + 1)))
     }
     #[inline(always)]
-    fn widen_dot(x: Self::I, factor: i16) -> Self::I {
-        let x = i16s(x).map(i32::from);
-        from_i32s(std::array::from_fn(|i| i32::from(factor) * (x[2 * i] + x[2 * i + 1])))
+    fn add_i16(a: Self::I, b: Self::I) -> Self::I {
+        let (a, b) = (i16s(a), i16s(b));
+        from_i16s(std::array::from_fn(|i| a[i] + b[i]))
     }
     #[inline(always)]
     fn add_i32(a: Self::I, b: Self::I) -> Self::I {
         let (a, b) = (i32s(a), i32s(b));
         from_i32s(std::array::from_fn(|i| a[i].wrapping_add(b[i])))
+    }
+    #[inline(always)]
+    fn add_neighbours(a: Self::I, b: Self::I) -> Self::I {
+        let ([a, b, c, d], [e, f, g, h]) = (i32s(a), i32s(b));
+        from_i32s([a + b, c + d, e + f, g + h])
     }
     #[inline(always)]
     fn splat_i32(x: i32) -> Self::I {
@@ -172,6 +176,14 @@ impl Simd for Scalar {
     fn mul_i32(a: Self::I, b: Self::I) -> Self::I {
         let (a, b) = (i32s(a), i32s(b));
         from_i32s(std::array::from_fn(|i| a[i].wrapping_mul(b[i])))
+    }
+    #[inline(always)]
+    fn widen_u8(from: &[u8; 8]) -> Self::I {
+        from_i16s(from.map(i16::from))
+    }
+    #[inline(always)]
+    fn widen_bytes(x: Self::I) -> [Self::I; 2] {
+        std::array::from_fn(|half| from_i16s(std::array::from_fn(|i| i16::from(x[half * 8 + i]))))
     }
     #[inline(always)]
     fn widen_i16(from: &[i16; 4]) -> Self::I {

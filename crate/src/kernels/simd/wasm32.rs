@@ -11,7 +11,7 @@ impl Simd for Wasm {
     type I = v128;
     type F = v128;
 
-    const WHOLE_LEVELS: bool = cfg!(target_feature = "relaxed-simd");
+    const BYTE_PRODUCTS: bool = cfg!(target_feature = "relaxed-simd");
 
     #[inline(always)]
     fn zero_i() -> v128 {
@@ -28,13 +28,9 @@ impl Simd for Wasm {
         unsafe { v128_load32_splat(from.as_ptr().cast()) }
     }
     #[inline(always)]
-    fn low_nibbles(x: v128) -> v128 {
-        v128_and(x, u8x16_splat(15))
-    }
-    #[inline(always)]
-    fn high_nibbles(x: v128) -> v128 {
-        // Processors shift words, not bytes.
-        v128_and(u16x8_shr(x, 4), u8x16_splat(15))
+    fn splat_8(from: &[i16; 4]) -> v128 {
+        // SAFETY: the reference covers the eight bytes that are read.
+        unsafe { v128_load64_splat(from.as_ptr().cast()) }
     }
     #[cfg(target_feature = "relaxed-simd")]
     #[inline(always)]
@@ -49,12 +45,17 @@ impl Simd for Wasm {
         i16x8_add(acc, i16x8_add(even, odd))
     }
     #[inline(always)]
-    fn widen_dot(x: v128, factor: i16) -> v128 {
-        i32x4_dot_i16x8(x, i16x8_splat(factor))
+    fn add_i16(a: v128, b: v128) -> v128 {
+        // Nothing saturates. LLVM makes chains of sums that wrap, in which each addition waits for the one before it.
+        i16x8_add(a, b)
     }
     #[inline(always)]
     fn add_i32(a: v128, b: v128) -> v128 {
         i32x4_add(a, b)
+    }
+    #[inline(always)]
+    fn add_neighbours(a: v128, b: v128) -> v128 {
+        i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(a, b), i32x4_shuffle::<1, 3, 5, 7>(a, b))
     }
     #[inline(always)]
     fn splat_i32(x: i32) -> v128 {
@@ -180,6 +181,15 @@ impl Simd for Wasm {
     #[inline(always)]
     fn mul_i32(a: v128, b: v128) -> v128 {
         i32x4_mul(a, b)
+    }
+    #[inline(always)]
+    fn widen_u8(from: &[u8; 8]) -> v128 {
+        // SAFETY: the reference covers the eight bytes that are read.
+        unsafe { u16x8_load_extend_u8x8(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn widen_bytes(x: v128) -> [v128; 2] {
+        [u16x8_extend_low_u8x16(x), u16x8_extend_high_u8x16(x)]
     }
     #[inline(always)]
     fn widen_i16(from: &[i16; 4]) -> v128 {

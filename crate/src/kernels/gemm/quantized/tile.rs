@@ -1,0 +1,265 @@
+//! Four rows of activations with one panel: what is read of either side is used several times. Loops are written for the
+//! fifteen registers that V8 has for vectors: eight sums, a constant, and what they are made of.
+
+use super::format::{self, Format, Held};
+use crate::kernels::gemm::factors::GROWN;
+use crate::kernels::gemm::pack::BLOCK;
+use crate::kernels::simd::Simd;
+
+/// Rows of activations in a tile: so many cost less than as many products of one.
+pub const TILE: usize = 4;
+
+/// Dot products of a quad of rows with each row of the tile.
+type Dots<S> = [<S as Simd>::I; TILE];
+
+/// The sums of a panel, as it is stored or [widened](super::wide), by the rows of a tile: `[row][quad]`.
+#[inline(always)]
+pub fn sums<S: Simd, F: Format, const STORED: bool>(
+    panel: &[u128],
+    tile: &[u32],
+    k: usize,
+) -> [[S::F; 2]; TILE] {
+    let units = if STORED { F::UNITS } else { F::WIDE_UNITS };
+    let n_blocks = k / BLOCK;
+    assert!(panel.len() >= n_blocks * units && tile.len() >= n_blocks * TILE * F::ROW_WORDS);
+    let held = Held::<S>::new::<F>();
+    let mut sums = [[S::splat(0.0); 2]; TILE];
+    let (mut block, mut a) = (panel.as_ptr(), tile.as_ptr());
+    for _ in 0..n_blocks {
+        // SAFETY: both slices have `n_blocks` such blocks, asserted above.
+        unsafe {
+            add_block::<S, F, STORED>(block, a, &held, &mut sums);
+            (block, a) = (block.add(units), a.add(TILE * F::ROW_WORDS));
+        }
+    }
+    if F::HALF && STORED { sums.map(|quads| quads.map(|x| S::mul(x, S::splat(GROWN)))) } else { sums }
+}
+
+/// Adds the products of a block of a panel with a block of a tile to the sums.
+///
+/// # Safety
+/// `block` is valid for a block of a panel, `a` for one of a tile.
+#[inline(always)]
+unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
+    block: *const u128,
+    a: *const u32,
+    held: &Held<S>,
+    sums: &mut [[S::F; 2]; TILE],
+) {
+    let factor_units = if STORED { F::FACTOR_UNITS } else { F::WIDE_FACTOR_UNITS };
+    // SAFETY: the caller vouches for the blocks.
+    unsafe {
+        let levels = block.add(factor_units).cast();
+        let scales = a.add(TILE * F::LEVEL_WORDS);
+        let mut add = |group: usize, quad: usize, dots: Dots<S>| {
+            let terms = scales.add(TILE * (1 + group));
+            for (row, dot) in dots.into_iter().enumerate() {
+                let product = (dot, *scales.add(row), *terms.add(row));
+                format::add::<S, F, STORED>(block, [group, quad], product, held, &mut sums[row][quad]);
+            }
+        };
+        let mut add_both = |group: usize, [first, second]: [Dots<S>; 2]| {
+            add(group, 0, first);
+            add(group, 1, second);
+        };
+        match (F::WORDS, F::BITS, F::GROUPS) {
+            (true, ..) => {
+                for quad in 0..2 {
+                    for group in 0..F::GROUPS {
+                        add(group, quad, dots_of_words::<S, F, STORED>(levels, a.cast(), group, quad, held));
+                    }
+                }
+            }
+            (_, 4, 1) => add_both(0, dots_of_nibbles::<S>(levels, a.cast(), held)),
+            (_, 4, _) => {
+                add_both(0, dots_of_half::<S>(levels, a.cast(), held, |x| held.low_nibbles(x)));
+                add_both(
+                    1,
+                    dots_of_half::<S>(levels, a.add(4 * TILE).cast(), held, |x| held.high_nibbles(x)),
+                );
+            }
+            (_, 5, 1) if !STORED => {
+                let [low, high] = [0, 4].map(|step| {
+                    dots_of_half::<S>(levels.add(step * 2), a.add(step * TILE).cast(), held, |x| x)
+                });
+                add_both(
+                    0,
+                    [0, 1].map(|quad| [0, 1, 2, 3].map(|row| S::add_i32(low[quad][row], high[quad][row]))),
+                );
+            }
+            (_, 6, 2) if !STORED => {
+                for group in 0..2 {
+                    let (levels, a) = (levels.add(group * 8), a.add(group * 4 * TILE).cast());
+                    add_both(group, dots_of_pairs::<S>(levels, a, held));
+                }
+            }
+            _ => {
+                for quad in 0..2 {
+                    for group in 0..F::GROUPS {
+                        add(group, quad, dots_of_bytes::<S, F, STORED>(levels, a.cast(), group, quad, held));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of bytes with one step of each row of a tile to sums in i16.
+///
+/// # Safety
+/// `a` is valid for a step of a tile.
+#[inline(always)]
+unsafe fn add_step<S: Simd, const Q: usize>(bytes: [S::I; Q], a: *const [i8; 4], sums: &mut [Dots<S>; Q]) {
+    for row in 0..TILE {
+        // SAFETY: the caller vouches for the step.
+        let x = S::splat_4(unsafe { &*a.add(row) });
+        for (sums, bytes) in sums.iter_mut().zip(bytes) {
+            sums[row] = S::dot_i16(sums[row], x, bytes);
+        }
+    }
+}
+
+#[inline(always)]
+fn widened<S: Simd>(dots: Dots<S>, held: &Held<S>) -> Dots<S> {
+    dots.map(|x| S::dot_pairs(S::zero_i(), x, held.ones))
+}
+
+/// Dot products of both quads over a block of nibbles.
+///
+/// # Safety
+/// `levels` is valid for the levels of a block, `a` for a block of a tile.
+#[inline(always)]
+unsafe fn dots_of_nibbles<S: Simd>(
+    mut levels: *const [u8; 16],
+    mut a: *const [i8; 4],
+    held: &Held<S>,
+) -> [Dots<S>; 2] {
+    let mut sums = [[S::zero_i(); TILE]; 2];
+    for _ in 0..4 {
+        // SAFETY: the caller vouches for the blocks; the high nibbles belong to the steps after these.
+        unsafe {
+            let both = [S::load_i(&*levels), S::load_i(&*levels.add(1))];
+            let (low, high) = (both.map(|x| held.low_nibbles(x)), both.map(|x| held.high_nibbles(x)));
+            for row in 0..TILE {
+                let (x, y) = (S::splat_4(&*a.add(row)), S::splat_4(&*a.add(4 * TILE + row)));
+                for (quad, sums) in sums.iter_mut().enumerate() {
+                    sums[row] = S::dot_i16(S::dot_i16(sums[row], x, low[quad]), y, high[quad]);
+                }
+            }
+            (levels, a) = (levels.add(2), a.add(TILE));
+        }
+    }
+    sums.map(|dots| widened(dots, held))
+}
+
+/// Dot products of both quads over half a block, of the bytes that `bytes` makes of what is stored.
+///
+/// # Safety
+/// `levels` is valid for the levels of four steps, `a` for four steps of a tile.
+#[inline(always)]
+unsafe fn dots_of_half<S: Simd>(
+    mut levels: *const [u8; 16],
+    mut a: *const [i8; 4],
+    held: &Held<S>,
+    bytes: impl Fn(S::I) -> S::I,
+) -> [Dots<S>; 2] {
+    let mut sums = [[S::zero_i(); TILE]; 2];
+    for _ in 0..held.four {
+        // SAFETY: the caller vouches for the steps.
+        unsafe {
+            let both = [S::load_i(&*levels), S::load_i(&*levels.add(1))];
+            add_step::<S, 2>(both.map(&bytes), a, &mut sums);
+            (levels, a) = (levels.add(2), a.add(TILE));
+        }
+    }
+    sums.map(|dots| widened(dots, held))
+}
+
+/// Dot products of both quads over half a block of bytes, of which i16 holds two steps.
+///
+/// # Safety
+/// As for [`dots_of_half`].
+#[inline(always)]
+unsafe fn dots_of_pairs<S: Simd>(
+    mut levels: *const [u8; 16],
+    mut a: *const [i8; 4],
+    held: &Held<S>,
+) -> [Dots<S>; 2] {
+    let mut dots = [[S::zero_i(); TILE]; 2];
+    for _ in 0..held.four / 2 {
+        let mut sums = [[S::zero_i(); TILE]; 2];
+        // SAFETY: the caller vouches for the steps.
+        unsafe {
+            add_step::<S, 2>([0, 1].map(|quad| S::load_i(&*levels.add(quad))), a, &mut sums);
+            add_step::<S, 2>([2, 3].map(|quad| S::load_i(&*levels.add(quad))), a.add(TILE), &mut sums);
+            (levels, a) = (levels.add(4), a.add(2 * TILE));
+        }
+        for (dots, sums) in dots.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+            *dots = S::dot_pairs(*dots, *sums, held.ones);
+        }
+    }
+    dots
+}
+
+/// Dot products of one quad over a group of levels of five or six bits.
+///
+/// # Safety
+/// `levels` is valid for the levels of a block, `a` for a block of a tile.
+#[inline(always)]
+unsafe fn dots_of_bytes<S: Simd, F: Format, const STORED: bool>(
+    levels: *const [u8; 16],
+    a: *const [i8; 4],
+    group: usize,
+    quad: usize,
+    held: &Held<S>,
+) -> Dots<S> {
+    // What i16 holds.
+    let (steps, together) = (8 / F::GROUPS, if F::BITS == 5 { 4 } else { 2 });
+    let mut dots = [S::zero_i(); TILE];
+    for first in (group * steps..(group + 1) * steps).step_by(together) {
+        let mut sums = [[S::zero_i(); TILE]];
+        for step in first..first + together {
+            // SAFETY: the caller vouches for the blocks.
+            unsafe {
+                let bytes = format::bytes::<S, F, STORED>(levels, step, quad, held);
+                add_step::<S, 1>([bytes], a.add(step * TILE), &mut sums);
+            }
+        }
+        for (dot, sum) in dots.iter_mut().zip(sums[0]) {
+            *dot = S::dot_pairs(*dot, sum, held.ones);
+        }
+    }
+    dots
+}
+
+/// Dot products of one quad over a group of levels as i16.
+///
+/// # Safety
+/// `levels` is valid for the levels of a block, `a` for a block of a tile.
+#[inline(always)]
+unsafe fn dots_of_words<S: Simd, F: Format, const STORED: bool>(
+    levels: *const [u8; 16],
+    a: *const [i16; 4],
+    group: usize,
+    quad: usize,
+    held: &Held<S>,
+) -> Dots<S> {
+    let mut sums = [[S::zero_i(); 2]; TILE];
+    let mut add = |step: usize| {
+        // SAFETY: the caller vouches for the blocks.
+        unsafe {
+            let [first, second] = format::words::<S, F, STORED>(levels, step, quad, held);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let a = S::splat_8(&*a.add(step * TILE + row));
+                *sums = [S::dot_pairs(sums[0], a, first), S::dot_pairs(sums[1], a, second)];
+            }
+        }
+    };
+    if format::in_bytes::<F>(STORED) {
+        (0..8 / F::GROUPS / 4 * held.four).for_each(|step| add(group * 4 + step));
+    } else {
+        // Where the bits of a step are, is known where it is.
+        (0..8 / F::GROUPS).for_each(|step| add(group * 4 + step));
+    }
+    sums.map(|[first, second]| S::add_neighbours(first, second))
+}
