@@ -1,7 +1,8 @@
-//! Few queries, as an answer is written: keys and values are read once, in order, for all heads. A key is multiplied
+//! Few queries, as an answer is written: keys and values are read once, in order, for all heads, as what fetches memory ahead
+//! likes it. A key is multiplied
 //! lane by lane with a query; threads share the parts of the keys.
 
-use super::{Causal, Element, LOWEST, PART, WORTH, shares, weigh};
+use super::{Causal, Element, LOWEST, PART, WORTH, rest, shares, weigh};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::kernels::threads::{Places, Threads};
@@ -10,7 +11,7 @@ use std::array::from_fn;
 /// Keys that are read at once.
 const KEYS: usize = 4;
 
-impl<'a, T: Element> Causal<'a, T> {
+impl<T: Element> Causal<'_, T> {
     /// All queries.
     pub(super) fn few(&self, threads: Threads, out: &Places<f32>) {
         let (d, rows, n_heads) = (self.shape.head_dim, self.rows, self.shape.n_heads);
@@ -33,8 +34,9 @@ impl<'a, T: Element> Causal<'a, T> {
         let grain = WORTH / (PART * d * (total + 2 * self.shape.n_kv_heads)).max(1) + 1;
         threads.for_rows(&mut sums, total * each, grain, |first, sums| {
             let mut scores = vec![[0.0; PART]; total];
+            let mut read = vec![0.0; KEYS * self.shape.n_kv_heads * d];
             for (part, sums) in (first..).zip(sums.chunks_exact_mut((total * each).max(1))) {
-                self.part(part, &queries, &mut scores, sums);
+                self.part(part, &queries, &mut scores, &mut read, sums);
             }
         });
         let (first, later) = sums.split_at_mut(total * each);
@@ -50,26 +52,35 @@ impl<'a, T: Element> Causal<'a, T> {
     }
 
     /// The sums `[queries][2 + head_dim]` over one part of the keys.
-    fn part(&self, part: usize, queries: &[f32], scores: &mut [[f32; PART]], sums: &mut [f32]) {
+    fn part(
+        &self,
+        part: usize,
+        queries: &[f32],
+        scores: &mut [[f32; PART]],
+        read: &mut [f32],
+        sums: &mut [f32],
+    ) {
         let d = self.shape.head_dim;
         let (lanes, each) = (self.rows * self.group(), d + 2);
         let start = part * PART;
         let len = PART.min(self.position + self.rows - start);
-        let heads = self.shape.n_kv_heads;
-        // Past the last, it is read again: no query sees that.
-        let rows = |of: &'a [T], first: usize, head: usize| -> [&'a [T]; KEYS] {
-            from_fn(|i| &of[((start + (first + i).min(len - 1)) * heads + head) * d..][..d])
+        let (heads, row) = (self.shape.n_kv_heads, self.shape.n_kv_heads * d);
+        // Past the last, there is what was read before: no query sees that.
+        let next = |of: &[T], first: usize, read: &mut [f32]| {
+            let from = &of[(start + first) * row..][..KEYS.min(len - first) * row];
+            T::decode(from, &mut read[..from.len()]);
         };
         for first in (0..len).step_by(KEYS) {
+            next(self.cache[0], first, read);
             for head in 0..heads {
-                let keys = rows(self.cache[0], first, head);
+                let keys = from_fn(|i| &read[i * row + head * d..][..d]);
                 let queries = queries[head * lanes * d..][..lanes * d].chunks(4 * d);
                 for (queries, scores) in queries.zip(scores[head * lanes..][..lanes].chunks_mut(4)) {
                     match scores.len() {
-                        4 => dots::<T, 4>(keys, queries, first, scores),
-                        3 => dots::<T, 3>(keys, queries, first, scores),
-                        2 => dots::<T, 2>(keys, queries, first, scores),
-                        _ => dots::<T, 1>(keys, queries, first, scores),
+                        4 => dots::<4>(keys, queries, first, scores),
+                        3 => dots::<3>(keys, queries, first, scores),
+                        2 => dots::<2>(keys, queries, first, scores),
+                        _ => dots::<1>(keys, queries, first, scores),
                     }
                 }
             }
@@ -81,15 +92,16 @@ impl<'a, T: Element> Causal<'a, T> {
             sums[2..].fill(0.0);
         }
         for first in (0..len).step_by(KEYS) {
+            next(self.cache[1], first, read);
             for head in 0..heads {
-                let values = rows(self.cache[1], first, head);
+                let values = from_fn(|i| &read[i * row + head * d..][..d]);
                 let sums = sums[head * lanes * each..][..lanes * each].chunks_mut(4 * each);
                 for (scores, sums) in scores[head * lanes..][..lanes].chunks(4).zip(sums) {
                     match scores.len() {
-                        4 => add::<T, 4>(values, scores, first, sums),
-                        3 => add::<T, 3>(values, scores, first, sums),
-                        2 => add::<T, 2>(values, scores, first, sums),
-                        _ => add::<T, 1>(values, scores, first, sums),
+                        4 => add::<4>(values, scores, first, sums),
+                        3 => add::<3>(values, scores, first, sums),
+                        2 => add::<2>(values, scores, first, sums),
+                        _ => add::<1>(values, scores, first, sums),
                     }
                 }
             }
@@ -99,12 +111,7 @@ impl<'a, T: Element> Causal<'a, T> {
 
 /// The products of `Q` queries with four keys, to be their scores from `first` on.
 #[inline(always)]
-fn dots<T: Element, const Q: usize>(
-    keys: [&[T]; KEYS],
-    queries: &[f32],
-    first: usize,
-    scores: &mut [[f32; PART]],
-) {
+fn dots<const Q: usize>(keys: [&[f32]; KEYS], queries: &[f32], first: usize, scores: &mut [[f32; PART]]) {
     let d = keys[0].len();
     let queries: [_; Q] = from_fn(|q| queries[q * d..][..d].as_chunks::<4>());
     let mut totals = [[S::splat(0.0); KEYS]; Q];
@@ -115,7 +122,7 @@ fn dots<T: Element, const Q: usize>(
         for i in 0..d / 4 {
             let queries: [_; Q] = from_fn(|q| S::load(&queries[q].0[i]));
             for (k, (key, _)) in keys.iter().enumerate() {
-                let key = T::read(&key[i]);
+                let key = S::load(&key[i]);
                 for (sums, query) in sums.iter_mut().zip(queries) {
                     sums[k] = S::mul_add(key, query, sums[k]);
                 }
@@ -128,7 +135,7 @@ fn dots<T: Element, const Q: usize>(
     if !d.is_multiple_of(4) {
         for (totals, (_, query)) in totals.iter_mut().zip(queries) {
             for (total, key) in totals.iter_mut().zip(keys) {
-                *total = S::mul_add(T::read_rest(&key[d / 4 * 4..]), f32::read_rest(query), *total);
+                *total = S::mul_add(rest(&key[d / 4 * 4..]), rest(query), *total);
             }
         }
     }
@@ -154,12 +161,7 @@ fn softmax(scores: &mut [f32; PART]) -> (f32, f32) {
 
 /// Adds four values to the sums of `Q` queries, by their weights from `first` on.
 #[inline(always)]
-fn add<T: Element, const Q: usize>(
-    values: [&[T]; KEYS],
-    weights: &[[f32; PART]],
-    first: usize,
-    sums: &mut [f32],
-) {
+fn add<const Q: usize>(values: [&[f32]; KEYS], weights: &[[f32; PART]], first: usize, sums: &mut [f32]) {
     let d = values[0].len();
     let each = d + 2;
     let weights: [_; Q] = from_fn(|q| {
@@ -168,7 +170,7 @@ fn add<T: Element, const Q: usize>(
     });
     let split = values.map(|values| values[..d].as_chunks::<4>());
     for i in 0..d / 4 {
-        let values = split.map(|(values, _)| T::read(&values[i]));
+        let values = split.map(|(values, _)| S::load(&values[i]));
         for (q, weights) in weights.iter().enumerate() {
             let sum = &mut sums[q * each + 2..][..d].as_chunks_mut::<4>().0[i];
             let added = values.iter().zip(weights).fold(S::load(sum), |sum, (v, w)| S::mul_add(*v, *w, sum));
@@ -176,10 +178,10 @@ fn add<T: Element, const Q: usize>(
         }
     }
     if !d.is_multiple_of(4) {
-        let values = split.map(|(_, rest)| T::read_rest(rest));
+        let values = split.map(|(_, values)| rest(values));
         for (q, weights) in weights.iter().enumerate() {
             let sum = &mut sums[q * each + 2..][d / 4 * 4..d];
-            let before = f32::read_rest(sum);
+            let before = rest(sum);
             let added = values.iter().zip(weights).fold(before, |sum, (v, w)| S::mul_add(*v, *w, sum));
             let mut four = [0.0; 4];
             S::store(added, &mut four);

@@ -113,14 +113,7 @@ impl<T: Element> Causal<'_, T> {
         let d = self.shape.head_dim;
         for (rows, tile) in self.cache.iter().zip([&mut room.keys, &mut room.values]) {
             for (key, to) in keys.clone().zip(tile.chunks_exact_mut(d.max(1))) {
-                let (from, rest) = rows[(key * self.shape.n_kv_heads + kv_head) * d..][..d].as_chunks::<4>();
-                let (to, last) = to.as_chunks_mut::<4>();
-                to.iter_mut().zip(from).for_each(|(to, from)| S::store(T::read(from), to));
-                if !rest.is_empty() {
-                    let mut four = [0.0; 4];
-                    S::store(T::read_rest(rest), &mut four);
-                    last.copy_from_slice(&four[..rest.len()]);
-                }
+                T::decode(&rows[(key * self.shape.n_kv_heads + kv_head) * d..][..d], to);
             }
         }
     }
