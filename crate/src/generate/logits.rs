@@ -1,6 +1,7 @@
 //! Filters on scores. A candidate is a token id with its logit; candidates are ordered by logit, the
 //! largest first, and of equal ones the lowest id first, so every filter has one right answer.
 
+use crate::kernels::math::exp_scalar as exp;
 use std::cmp::Ordering;
 
 /// A token id and its logit.
@@ -12,10 +13,19 @@ pub(super) fn better(a: &Candidate, b: &Candidate) -> Ordering {
     value(b.1).partial_cmp(&value(a.1)).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0))
 }
 
-/// The best candidate.
+/// The best candidate. (What is mostly not better is seen at one comparison.)
 pub(super) fn best(candidates: &[Candidate]) -> Option<Candidate> {
-    candidates.iter().copied().min_by(better)
+    let (first, rest) = candidates.split_first()?;
+    Some(rest.iter().fold(
+        *first,
+        |best, one| {
+            if one.1 < best.1 || better(one, &best).is_gt() { best } else { *one }
+        },
+    ))
 }
+
+/// How many best are found faster by going through all once than by parting them.
+const FEW: usize = 128;
 
 /// Brings the best `k` to the front, in order.
 fn sort_best(candidates: &mut [Candidate], k: usize) {
@@ -23,10 +33,29 @@ fn sort_best(candidates: &mut [Candidate], k: usize) {
         return;
     }
     let k = k.min(candidates.len());
+    if k < candidates.len() && k <= FEW {
+        return sort_few(candidates, k);
+    }
     if k < candidates.len() {
         candidates.select_nth_unstable_by(k - 1, better);
     }
     candidates[..k].sort_unstable_by(better);
+}
+
+/// The same for few, of many: most are seen at one comparison not to be among them.
+fn sort_few(candidates: &mut [Candidate], k: usize) {
+    let (best, others) = candidates.split_at_mut(k);
+    best.sort_unstable_by(better);
+    for one in others {
+        let last = best[k - 1];
+        if one.1 < last.1 || better(one, &last).is_gt() {
+            continue;
+        }
+        // The last one goes, and those that are worse move up.
+        let at = best.partition_point(|kept| better(kept, one).is_lt());
+        std::mem::swap(one, &mut best[k - 1]);
+        best[at..].rotate_right(1);
+    }
 }
 
 /// Keeps the best `k`, in order.
@@ -35,18 +64,30 @@ pub(super) fn top_k(candidates: &mut Vec<Candidate>, k: usize) {
     candidates.truncate(k);
 }
 
+/// `exp((x - max) / temperature)` of each candidate, to about three parts in ten million; 0 for what is no number.
+pub(super) fn weights(candidates: &[Candidate], max: f32, temperature: f32) -> Vec<f32> {
+    let mut weights: Vec<f32> = candidates.iter().map(|&(_, x)| x).collect();
+    for x in &mut weights {
+        let lower = (*x - max) / temperature;
+        // So far below, a weight is 0; and no number is below.
+        *x = exp(if lower > -100.0 { lower } else { -100.0 });
+    }
+    weights
+}
+
 /// Keeps the smallest number of best candidates whose probabilities add up to at least `p`, in order.
 pub(super) fn top_p(candidates: &mut Vec<Candidate>, p: f32) {
     let Some((_, max)) = best(candidates) else { return };
-    let weight = |x: f32| if x.is_nan() { 0.0 } else { f64::from(x - max).exp() };
-    let enough = f64::from(p) * candidates.iter().map(|&(_, x)| weight(x)).sum::<f64>();
+    let sum =
+        |candidates: &[Candidate]| weights(candidates, max, 1.0).into_iter().map(f64::from).sum::<f64>();
+    let enough = f64::from(p) * sum(candidates);
     // Few candidates hold most of the mass, so all of them are sorted only if they must be.
     let mut sorted = 64;
     loop {
         sort_best(candidates, sorted);
         let mut sum = 0.0;
-        let kept = candidates.iter().take(sorted).position(|&(_, x)| {
-            sum += weight(x);
+        let kept = weights(&candidates[..sorted.min(candidates.len())], max, 1.0).into_iter().position(|w| {
+            sum += f64::from(w);
             sum >= enough
         });
         match kept {
@@ -94,12 +135,14 @@ impl Penalties {
 
     /// Penalises the tokens of `occurred`, which has each id once, in rising order, with its count.
     pub fn apply(self, candidates: &mut [Candidate], occurred: &[(u32, u32)]) {
-        if occurred.is_empty() {
-            return;
-        }
-        for (id, logit) in candidates {
-            if let Ok(at) = occurred.binary_search_by_key(id, |&(id, _)| id) {
-                *logit = self.on(*logit, occurred[at].1);
+        for &(id, count) in occurred {
+            // Where all tokens are candidates, each is at its place.
+            let found = match candidates.get(id as usize) {
+                Some(one) if one.0 == id => Some(id as usize),
+                _ => candidates.iter().position(|one| one.0 == id),
+            };
+            if let Some((_, logit)) = found.map(|at| &mut candidates[at]) {
+                *logit = self.on(*logit, count);
             }
         }
     }
@@ -128,6 +171,27 @@ mod tests {
     }
 
     #[test]
+    fn few_are_found_as_many_are() {
+        let mut state = 7u32;
+        let logits = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // With ties, and some that are no numbers.
+            if state >> 28 == 3 { f32::NAN } else { (state >> 20) as f32 }
+        });
+        let all: Vec<Candidate> = (0..).zip(logits.take(3000)).collect();
+        let mut sorted = all.clone();
+        sorted.sort_by(better);
+        let same = |a: &[Candidate], b: &[Candidate]| a.iter().map(|x| x.0).eq(b.iter().map(|x| x.0));
+        for k in [1, 2, 40, FEW, FEW + 1, 2999, 3000, 4000] {
+            let mut some = all.clone();
+            sort_best(&mut some, k);
+            assert!(same(&some[..k.min(3000)], &sorted[..k.min(3000)]), "{k}");
+            some.sort_by_key(|x| x.0);
+            assert!(same(&some, &all), "{k}: some are lost");
+        }
+    }
+
+    #[test]
     fn top_p_keeps_the_smallest_sufficient_set() {
         let logits = [0.5f32, 0.3, 0.15, 0.05].map(f32::ln);
         for (p, n) in [(0.01, 1), (0.49, 1), (0.6, 2), (0.9, 3), (0.97, 4), (1.0, 4)] {
@@ -148,6 +212,16 @@ mod tests {
             [0.5f32, 0.3, 0.04, 0.16].iter().zip(0..).map(|(p, i)| (i, p.ln())).collect();
         min_p(&mut x, 0.1);
         assert_eq!(x.iter().map(|c| c.0).collect::<Vec<_>>(), [0, 1, 3]);
+    }
+
+    #[test]
+    fn weights_fall_with_the_logits_to_nothing() {
+        let logits = [2.0, 1.0, f32::NAN, f32::NEG_INFINITY, -300.0, 2.0];
+        let candidates: Vec<Candidate> = (0..).zip(logits).collect();
+        let got = weights(&candidates, 2.0, 0.5);
+        assert!((f64::from(got[1]) - (-2f64).exp()).abs() < 1e-7);
+        assert_eq!((got[0], &got[2..]), (1.0, &[0.0, 0.0, 0.0, 1.0][..]));
+        assert_eq!(weights(&candidates, f32::NAN, 1.0), [0.0; 6]);
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! min-p look at the distribution before the temperature flattens it, and top-p at the renormalised top-k.
 //! Log-probabilities are the model's own: of the scores before penalties, filters and temperature.
 //!
-//! A seed gives the same tokens everywhere: the generator is PCG32, and weights are summed in double
-//! precision in one order.
+//! A seed gives the same tokens for the same scores everywhere: the generator is PCG32, weights are made of products and sums
+//! that round the same everywhere, and summed in double precision in one order.
 
-use super::logits::{Candidate, Penalties, best, better, log_sum_exp, min_p, top_k, top_p};
+use super::logits::{Candidate, Penalties, best, better, log_sum_exp, min_p, top_k, top_p, weights};
 use super::model::{Scores, Want};
 use crate::error::{Result, ensure, fail};
 use std::collections::VecDeque;
@@ -205,16 +205,14 @@ impl Sampler {
             min_p(candidates, options.min_p);
         }
         let (best, max) = finite_best(candidates)?;
-        let temperature = f64::from(options.temperature);
-        let weight = |x: f32| if x.is_nan() { 0.0 } else { (f64::from(x - max) / temperature).exp() };
-        let total: f64 = candidates.iter().map(|&(_, x)| weight(x)).sum();
+        let weights = weights(candidates, max, options.temperature);
+        let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
         let mut left = f64::from(self.random.rand_u32()) / 4_294_967_296.0 * total;
-        for &(id, x) in candidates.iter() {
-            let w = weight(x);
-            if left < w {
+        for (&(id, _), w) in candidates.iter().zip(weights) {
+            if left < f64::from(w) {
                 return Ok(id);
             }
-            left -= w;
+            left -= f64::from(w);
         }
         // Only rounding leads here.
         Ok(best)
