@@ -78,9 +78,8 @@ pub(super) fn weights(candidates: &[Candidate], max: f32, temperature: f32) -> V
 /// Keeps the smallest number of best candidates whose probabilities add up to at least `p`, in order.
 pub(super) fn top_p(candidates: &mut Vec<Candidate>, p: f32) {
     let Some((_, max)) = best(candidates) else { return };
-    let sum =
-        |candidates: &[Candidate]| weights(candidates, max, 1.0).into_iter().map(f64::from).sum::<f64>();
-    let enough = f64::from(p) * sum(candidates);
+    let total: f64 = weights(candidates, max, 1.0).into_iter().map(f64::from).sum();
+    let enough = f64::from(p) * total;
     // Few candidates hold most of the mass, so all of them are sorted only if they must be.
     let mut sorted = 64;
     loop {

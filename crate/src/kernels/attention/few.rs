@@ -1,6 +1,5 @@
 //! Few queries, as an answer is written: keys and values are read once, in order, for all heads, as what fetches memory ahead
-//! likes it. A key is multiplied
-//! lane by lane with a query; threads share the parts of the keys.
+//! likes it. A key is multiplied lane by lane with a query; threads share the parts of the keys.
 
 use super::{Causal, Element, LOWEST, PART, WORTH, rest, shares, weigh};
 use crate::kernels::math;

@@ -54,7 +54,7 @@ const WORTH: usize = 256;
 
 impl Tiles {
     /// Quantises rows `[m, k]` for a weight of that layout, `ROWS` to a tile, with rows past the last as zeros; `k` is a multiple
-    /// of 32. Per block of 32, words:
+    /// of 32, above 0. Per block of 32, words:
     ///
     /// ```text
     /// levels  [8][ROWS]        four levels each, bytes or (`WIDE`) i16: step g has levels 4g..4g+4 of every row

@@ -46,7 +46,6 @@ impl Simd for Wasm {
     }
     #[inline(always)]
     fn add_i16(a: v128, b: v128) -> v128 {
-        // Nothing saturates. LLVM makes chains of sums that wrap, in which each addition waits for the one before it.
         i16x8_add(a, b)
     }
     #[inline(always)]

@@ -4,7 +4,7 @@ use super::format::{self, Format, Held};
 use crate::kernels::gemm::factors::GROWN;
 use crate::kernels::simd::Simd;
 
-/// A panel with factors of f32, and levels of five or six bits in bytes where they are multiplied as such.
+/// A panel with factors of f32, and levels in bytes except for nibbles that are multiplied as such.
 pub fn widen<'a, S: Simd, F: Format>(panel: &[u128], wide: &'a mut Vec<u128>) -> &'a [u128] {
     let held = Held::<S>::new::<F>();
     wide.resize(panel.len() / F::UNITS * F::WIDE_UNITS, 0);
