@@ -10,11 +10,8 @@ use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand, params, spread};
 use crate::kernels::gemm::PackedMatrix;
 use crate::kernels::gemm::tile::{Activation, Epilogue};
-use crate::kernels::math;
 use crate::kernels::planes::Planes;
 use crate::kernels::product_launch::ProductLaunch;
-use crate::kernels::simd::{Best as S, Simd};
-use crate::kernels::threads::WORTH;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -78,29 +75,16 @@ impl OpDef for MatMul {
             input.map(|tensor| tensor.data::<f32>()).transpose()
         };
         let x = x.data::<f32>()?;
-        let (_, columns) = outputs[0].as_rows();
         let y = outputs[0].data::<f32>()?;
         let apply = self.activation.map(|activation| move |y: &mut [f32]| activation.apply_all(y));
         let activation = apply.as_ref().map(|apply| apply as Activation);
-        let mut epilogue =
+        let epilogue =
             Epilogue { column_bias: floats(2)?, residual: floats(3)?, activation, row_bias: None };
-        if !self.swiglu {
+        if self.swiglu {
+            weight.swiglu(cx.threads, x, m, y, &epilogue, cx.exact);
+        } else {
             weight.matmul(cx.threads, x, m, y, &epilogue, cx.exact);
-            return Ok(());
         }
-        let (residual, activation) = (epilogue.residual.take(), epilogue.activation.take());
-        let mut both = vec![0.0f32; m * weight.n()];
-        weight.matmul(cx.threads, x, m, &mut both, &epilogue, cx.exact);
-        let epilogue = Epilogue { residual, activation, ..Epilogue::default() };
-        cx.threads.for_rows(y, columns, WORTH / columns.max(1) + 1, |first, y| {
-            let all = both[first * weight.n()..].chunks_exact(weight.n().max(1));
-            for (y, both) in y.chunks_exact_mut(columns.max(1)).zip(all) {
-                let (gate, up) = both.split_at(columns);
-                y.copy_from_slice(gate);
-                math::zip::<S>(y, up, |gate, up| S::mul(math::silu::<S>(gate), up));
-            }
-            epilogue.finish(y, first * columns);
-        });
         Ok(())
     }
 
@@ -227,6 +211,7 @@ pub(super) mod parity {
             for m in [1, 5] {
                 add(dtype, [m, 13, 256], false, false, false);
                 add(dtype, [m, 14, 512], true, true, m == 5);
+                add(dtype, [m, 48, 256], true, m == 5, m == 1);
                 add(dtype, [m, 9, 768], false, true, true);
             }
         }

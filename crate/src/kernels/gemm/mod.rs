@@ -8,6 +8,7 @@ mod factors;
 mod float;
 pub mod integer;
 mod pack;
+mod product;
 mod quantized;
 mod streams;
 pub mod tile;

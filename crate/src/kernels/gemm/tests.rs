@@ -1,9 +1,10 @@
 //! Packed products against naive ones, for every format and awkward shapes.
 
 use super::activations::Block;
+use super::quantized::Job;
 use super::*;
 use crate::kernels::simd::Best;
-use crate::kernels::threads::Threads;
+use crate::kernels::threads::{Places, Threads};
 use crate::quant::{codec, decode_row};
 use crate::tensor::TensorView;
 use crate::types::{BlockFormat, DType};
@@ -102,7 +103,9 @@ fn every_format_multiplies_as_the_reference_does() {
                     // As the vectors do it that multiply no bytes: the same integers.
                     let affine = codec(format).affine_layout;
                     let mut same = vec![f32::NAN; m * n];
-                    quantized::matmul::<Best, false>(Threads::single(), &weight, affine, &a, m, &mut same);
+                    let job =
+                        Job { threads: Threads::single(), weight: &weight, affine, a: &a, m, halves: false };
+                    quantized::matmul::<Best, false>(job, &Places::new(&mut same), &|_| ());
                     assert_eq!(out, same, "{dtype} {m}×{n}");
                     reference_matmul(&back, &decoded, m, n, k)
                 }

@@ -117,6 +117,14 @@ impl<'a> Epilogue<'a> {
         !biased && self.residual.is_none() && self.activation.is_none()
     }
 
+    /// What comes of the sums of columns from `column` on, of one row, in a piece of the result that begins at `at`.
+    pub fn finish_columns(&self, y: &mut [f32], column: usize, at: usize) {
+        if let Some(bias) = self.column_bias {
+            y.iter_mut().zip(&bias[column..]).for_each(|(y, b)| *y += b);
+        }
+        self.finish(y, at);
+    }
+
     /// What comes after the biases, of a piece of the result that begins at `at`.
     pub fn finish(&self, y: &mut [f32], at: usize) {
         if let Some(residual) = self.residual {

@@ -23,46 +23,43 @@ use crate::kernels::simd::Simd;
 use crate::kernels::threads::{Places, Threads};
 use crate::quant::AffineLayout;
 use format::{Format, Of};
+use std::ops::Range;
 pub use tile::TILE;
 
 /// Multiplications that are worth handing to another thread: a microsecond.
 const WORTH: usize = 1 << 15;
 
-/// `out[i, j] = Σ a[i, ·] · w[j, ·]` with `m` rows of activations, which are quantised to 8 bits; `out` is `[m, n]`. `BYTES` is
-/// [`S::BYTE_PRODUCTS`](Simd::BYTE_PRODUCTS), or false for a test of what is without them.
-pub fn matmul<S: Simd, const BYTES: bool>(
-    threads: Threads,
-    weight: &PackedMatrix,
-    affine: AffineLayout,
-    a: &[f32],
-    m: usize,
-    out: &mut [f32],
-) {
-    if weight.k() == 0 || m == 0 {
-        return out.fill(0.0);
-    }
-    let run = match affine.bits {
-        4 if BYTES => run_of::<S, 4, false>(affine),
-        5 if BYTES => run_of::<S, 5, false>(affine),
-        6 if BYTES => run_of::<S, 6, false>(affine),
-        4 => run_of::<S, 4, true>(affine),
-        5 => run_of::<S, 5, true>(affine),
-        6 => run_of::<S, 6, true>(affine),
-        _ => run_of::<S, 8, true>(affine),
-    };
-    run(Job { threads, weight, affine, a, m }, out);
-}
-
 /// What is multiplied.
-struct Job<'a> {
-    threads: Threads,
-    weight: &'a PackedMatrix,
-    affine: AffineLayout,
-    a: &'a [f32],
-    m: usize,
+pub struct Job<'a> {
+    pub threads: Threads,
+    pub weight: &'a PackedMatrix,
+    pub affine: AffineLayout,
+    /// `[m, k]`; quantised to 8 bits on the way.
+    pub a: &'a [f32],
+    pub m: usize,
+    /// Whether each panel is multiplied along with that of the same place in the second half; a half is whole panels.
+    pub halves: bool,
 }
 
-type Run = fn(Job, &mut [f32]);
+/// What a thread does with columns once it has their sums, and, of [halves](Job::halves), those of the second half.
+pub type Done<'a> = &'a (dyn Fn(Range<usize>) + Sync);
+
+/// `out[i, j] = Σ a[i, ·] · w[j, ·]`, `[m, n]`, and what comes after it. `BYTES` is [`S::BYTE_PRODUCTS`](Simd::BYTE_PRODUCTS), or
+/// false for a test of what is without them.
+pub fn matmul<S: Simd, const BYTES: bool>(job: Job, out: &Places<f32>, done: Done) {
+    let run = match job.affine.bits {
+        4 if BYTES => run_of::<S, 4, false>,
+        5 if BYTES => run_of::<S, 5, false>,
+        6 if BYTES => run_of::<S, 6, false>,
+        4 => run_of::<S, 4, true>,
+        5 => run_of::<S, 5, true>,
+        6 => run_of::<S, 6, true>,
+        _ => run_of::<S, 8, true>,
+    };
+    run(job.affine)(job, out, done);
+}
+
+type Run = fn(Job, &Places<f32>, Done);
 
 fn run_of<S: Simd, const BITS: usize, const WORDS: bool>(affine: AffineLayout) -> Run {
     match (affine.group, affine.offset, affine.half_factors) {
@@ -76,32 +73,29 @@ fn run_of<S: Simd, const BITS: usize, const WORDS: bool>(affine: AffineLayout) -
     }
 }
 
-fn run<S: Simd, F: Format>(job: Job, out: &mut [f32]) {
-    let Job { threads, weight, affine, a, m } = job;
-    let (n, k, out) = (weight.n(), weight.k(), Places::new(out));
-    let put = |panel: usize, row: usize, sums: [S::F; 2]| {
-        let mut both = [[0.0; 4]; 2];
-        S::store(sums[0], &mut both[0]);
-        S::store(sums[1], &mut both[1]);
-        let first = panel * ROWS;
-        let at = row * n + first;
-        let width = (n - first).min(ROWS);
-        // SAFETY: the columns of a panel belong to one thread.
-        let out = unsafe { out.range(at..at + width) };
-        out.copy_from_slice(&both.as_flattened()[..width]);
+fn run<S: Simd, F: Format>(job: Job, out: &Places<f32>, done: Done) {
+    let Job { threads, weight, affine, a, m, halves } = job;
+    let (n, k, n_panels) = (weight.n(), weight.k(), weight.n_panels());
+    let out = Sums { out, n };
+    let (n_shared, parts) = if halves { (n_panels / 2, 2) } else { (n_panels, 1) };
+    let grain = WORTH / (parts * ROWS * m * k).max(1) + 1;
+    let share = |multiply: &(dyn Fn(Range<usize>) + Sync)| {
+        threads.for_each(n_shared, grain, |panels| {
+            for part in 0..parts {
+                multiply(part * n_shared + panels.start..part * n_shared + panels.end);
+            }
+            done(panels.start * ROWS..(panels.end * ROWS).min(n));
+        });
     };
-    let grain = WORTH / (ROWS * m * k) + 1;
     if m == 1 {
         let tiles = tiles::<F, 1>(threads, affine, a, k);
         let row = tiles.iter().next().unwrap_or_default();
         return streams::choose(weight.memory_bytes(), |streams| {
-            threads.for_each(weight.n_panels(), grain, |panels| {
-                one::multiply::<S, F>(weight, panels, streams, row, &put);
-            });
+            share(&|panels| one::multiply::<S, F>(weight, panels, streams, row, &out));
         });
     }
     let tiles = tiles::<F, TILE>(threads, affine, a, k);
-    threads.for_each(weight.n_panels(), grain, |panels| {
+    share(&|panels| {
         let mut widened = Vec::new();
         for panel in panels {
             let units = weight.panel(panel);
@@ -111,10 +105,37 @@ fn run<S: Simd, F: Format>(job: Job, out: &mut [f32]) {
                     Some(units) => tile::sums::<S, F, false>(units, words, k),
                     None => tile::sums::<S, F, true>(units, words, k),
                 };
-                sums.into_iter().zip(first..m).for_each(|(sums, row)| put(panel, row, sums));
+                sums.into_iter().zip(first..m).for_each(|(sums, row)| out.put::<S>(panel, row, sums));
             }
         }
     });
+}
+
+/// Where sums go.
+struct Sums<'a> {
+    out: &'a Places<'a, f32>,
+    n: usize,
+}
+
+impl Sums<'_> {
+    /// Puts the sums of a row with a panel. (A copy of a length that is not known would be a call for each panel.)
+    #[inline(always)]
+    fn put<S: Simd>(&self, panel: usize, row: usize, sums: [S::F; 2]) {
+        let first = panel * ROWS;
+        let at = row * self.n + first;
+        let width = (self.n - first).min(ROWS);
+        // SAFETY: the columns of a panel belong to one thread.
+        let out = unsafe { self.out.range(at..at + width) };
+        if let ([low, high], []) = out.as_chunks_mut::<4>() {
+            S::store(sums[0], low);
+            S::store(sums[1], high);
+            return;
+        }
+        let mut both = [[0.0; 4]; 2];
+        S::store(sums[0], &mut both[0]);
+        S::store(sums[1], &mut both[1]);
+        out.iter_mut().zip(both.as_flattened()).for_each(|(to, sum)| *to = *sum);
+    }
 }
 
 fn tiles<F: Format, const ROWS: usize>(threads: Threads, affine: AffineLayout, a: &[f32], k: usize) -> Tiles {

@@ -1,6 +1,7 @@
 //! One row of activations. It waits for the weights to come from memory, so it goes through several panels side by side, far
 //! apart from each other, that as many of the processor's prefetchers are at work ([`streams`](super::streams)).
 
+use super::Sums;
 use super::format::{self, Format, Held};
 use crate::kernels::gemm::factors::GROWN;
 use crate::kernels::gemm::pack::{BLOCK, PackedMatrix};
@@ -16,7 +17,7 @@ pub fn multiply<S: Simd, F: Format>(
     mut panels: Range<usize>,
     mut streams: usize,
     row: &[u32],
-    put: &impl Fn(usize, usize, [S::F; 2]),
+    out: &Sums,
 ) {
     while !panels.is_empty() {
         // What is left over goes through fewer side by side.
@@ -31,7 +32,7 @@ pub fn multiply<S: Simd, F: Format>(
             _ => side_by_side::<S, F, 1>,
         };
         for first in panels.start..panels.start + each {
-            side_by_side(weight, first, each, row, &put);
+            side_by_side(weight, first, each, row, out);
         }
         panels.start += each * streams;
     }
@@ -44,11 +45,11 @@ fn side_by_side<S: Simd, F: Format, const P: usize>(
     first: usize,
     each: usize,
     row: &[u32],
-    put: &dyn Fn(usize, usize, [S::F; 2]),
+    out: &Sums,
 ) {
     let panels = std::array::from_fn(|i| weight.panel(first + i * each));
     let panels = sums::<S, F, P>(panels, row, weight.k());
-    panels.into_iter().enumerate().for_each(|(i, sums)| put(first + i * each, 0, sums));
+    panels.into_iter().enumerate().for_each(|(i, sums)| out.put::<S>(first + i * each, 0, sums));
 }
 
 /// The sums of `P` panels, `[panel][quad]`: a block of each panel in turn.
