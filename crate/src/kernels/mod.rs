@@ -10,6 +10,7 @@ pub mod dispatch;
 pub mod fourier;
 pub mod full_attention;
 pub mod gemm;
+pub mod halves;
 pub mod indexed;
 pub mod integer_conv_launch;
 pub mod integer_launch;

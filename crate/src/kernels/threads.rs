@@ -162,22 +162,31 @@ struct Job {
     pieces: usize,
 }
 
+/// Apart from what other threads write: two lines of the cache, which are often fetched as a pair.
+#[repr(align(128))]
+struct Apart<T>(T);
+
 struct Pool {
     servers: AtomicUsize,
     /// How many [`Awake`] there are.
     runs: AtomicUsize,
     /// Whether a loop runs: only its thread changes the job.
     busy: AtomicBool,
-    /// `OPEN`, the number of the loop, and in the low bits how many servers are inside it.
-    gate: AtomicU32,
-    /// The next piece to take.
-    next: AtomicUsize,
-    job: UnsafeCell<Job>,
+    /// `OPEN`, the number of the loop, and in the low bits how many servers are inside it. Threads without work look here.
+    gate: Apart<AtomicU32>,
+    work: Apart<Shared>,
     /// A piece panicked on a server.
     failed: AtomicBool,
     sleepers: AtomicUsize,
     lock: Mutex<()>,
     wake: Condvar,
+}
+
+/// What the threads of a loop read.
+struct Shared {
+    /// The next piece to take.
+    next: AtomicUsize,
+    job: UnsafeCell<Job>,
 }
 
 // SAFETY: the job is written by the thread that holds `busy` while the gate is closed and nobody is inside, and read by
@@ -188,9 +197,8 @@ static POOL: Pool = Pool {
     servers: AtomicUsize::new(0),
     runs: AtomicUsize::new(0),
     busy: AtomicBool::new(false),
-    gate: AtomicU32::new(0),
-    next: AtomicUsize::new(0),
-    job: UnsafeCell::new(Job { work: &|_| {}, pieces: 0 }),
+    gate: Apart(AtomicU32::new(0)),
+    work: Apart(Shared { next: AtomicUsize::new(0), job: UnsafeCell::new(Job { work: &|_| {}, pieces: 0 }) }),
     failed: AtomicBool::new(false),
     sleepers: AtomicUsize::new(0),
     lock: Mutex::new(()),
@@ -241,11 +249,12 @@ impl Pool {
         // SAFETY: no server is inside, and none enters before the gate opens. `running` closes it and waits for all that
         // are inside before this function returns, so the work is called only while it lives.
         unsafe {
-            *self.job.get() = Job { work: std::mem::transmute::<Work<'_>, Work<'static>>(work), pieces }
+            *self.work.0.job.get() =
+                Job { work: std::mem::transmute::<Work<'_>, Work<'static>>(work), pieces }
         };
-        self.next.store(0, Ordering::Relaxed);
-        let gate = self.gate.load(Ordering::Relaxed);
-        self.gate.store((gate & !OPEN).wrapping_add(LOOP) | OPEN, Ordering::SeqCst);
+        self.work.0.next.store(0, Ordering::Relaxed);
+        let gate = self.gate.0.load(Ordering::Relaxed);
+        self.gate.0.store((gate & !OPEN).wrapping_add(LOOP) | OPEN, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
             let _guard = self.locked();
             self.wake.notify_all();
@@ -257,7 +266,7 @@ impl Pool {
 
     fn take_pieces(&self, work: Work, pieces: usize) {
         loop {
-            let piece = self.next.fetch_add(1, Ordering::Relaxed);
+            let piece = self.work.0.next.fetch_add(1, Ordering::Relaxed);
             if piece >= pieces {
                 return;
             }
@@ -269,14 +278,14 @@ impl Pool {
         let mut last = 0;
         loop {
             let gate = self.find_loop(last);
-            if self.gate.compare_exchange(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            if self.gate.0.compare_exchange(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
                 continue;
             }
             last = gate / LOOP;
             INSIDE.set(true);
             let inside = Inside(self);
             // SAFETY: this thread is inside, so the job stays as it is.
-            let Job { work, pieces } = unsafe { *self.job.get() };
+            let Job { work, pieces } = unsafe { *self.work.0.job.get() };
             self.take_pieces(work, pieces);
             drop(inside);
         }
@@ -288,7 +297,7 @@ impl Pool {
         let end = clock::now() + PATIENCE;
         while self.runs.load(Ordering::Relaxed) > 0 && clock::now() < end {
             for _ in 0..SPINS {
-                let gate = self.gate.load(Ordering::Relaxed);
+                let gate = self.gate.0.load(Ordering::Relaxed);
                 if open(gate) {
                     return gate;
                 }
@@ -298,7 +307,7 @@ impl Pool {
         let mut guard = self.locked();
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let gate = loop {
-            let gate = self.gate.load(Ordering::SeqCst);
+            let gate = self.gate.0.load(Ordering::SeqCst);
             if open(gate) {
                 break gate;
             }
@@ -309,7 +318,7 @@ impl Pool {
     }
 
     fn leave(&self) {
-        self.gate.fetch_sub(1, Ordering::Release);
+        self.gate.0.fetch_sub(1, Ordering::Release);
     }
 
     fn locked(&self) -> MutexGuard<'_, ()> {
@@ -337,7 +346,7 @@ struct Running<'a>(&'a Pool);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let inside = |gate: u32| !gate.is_multiple_of(LOOP);
-        let mut gate = self.0.gate.fetch_and(!OPEN, Ordering::AcqRel);
+        let mut gate = self.0.gate.0.fetch_and(!OPEN, Ordering::AcqRel);
         let mut spins = 0;
         while inside(gate) {
             spins += 1;
@@ -345,7 +354,7 @@ impl Drop for Running<'_> {
                 std::thread::yield_now();
             }
             std::hint::spin_loop();
-            gate = self.0.gate.load(Ordering::Acquire);
+            gate = self.0.gate.0.load(Ordering::Acquire);
         }
         let failed = self.0.failed.swap(false, Ordering::Acquire);
         self.0.busy.store(false, Ordering::Release);

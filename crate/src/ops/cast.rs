@@ -3,6 +3,7 @@
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, values};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
+use crate::kernels::halves;
 use crate::tensor::{Narrowing, Tensor, TensorViewMut, Wide};
 use crate::types::{DType, TensorType};
 use half::f16;
@@ -60,7 +61,7 @@ impl OpDef for Cast {
                 bytemuck::cast_slice::<u8, f16>(x.bytes).convert_to_f32_slice(y.data()?);
             }
             (DType::F32, DType::F16) => {
-                bytemuck::cast_slice_mut::<u8, f16>(y.bytes).convert_from_f32_slice(x.data()?);
+                halves::narrow(x.data()?, bytemuck::cast_slice_mut(y.bytes));
             }
             (DType::I32, DType::I64) => {
                 y.data::<i64>()?.iter_mut().zip(x.data::<i32>()?).for_each(|(y, x)| *y = i64::from(*x));

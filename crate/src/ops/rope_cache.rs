@@ -9,6 +9,7 @@ use super::rms_norm::rms_norm_row;
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
 use crate::kernels::dispatch::{Dispatch, Operand, params};
+use crate::kernels::halves;
 use crate::tensor::{TensorView, TensorViewMut};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -303,8 +304,7 @@ fn store(cache: &mut TensorViewMut, row: usize, values: &[f32]) -> Result<()> {
     let n = values.len();
     match cache.dtype {
         DType::F16 => {
-            let row = &mut cache.data::<half::f16>()?[row * n..][..n];
-            row.iter_mut().zip(values).for_each(|(to, from)| *to = half::f16::from_f32(*from));
+            halves::narrow(values, &mut cache.data()?[row * n..][..n]);
         }
         _ => cache.data::<f32>()?[row * n..][..n].copy_from_slice(values),
     }

@@ -1,14 +1,18 @@
 //! Few queries, as an answer is written: keys and values are read once, in order, for all heads, as what fetches memory ahead
-//! likes it. A key is multiplied lane by lane with a query; threads share the parts of the keys.
+//! likes it. A key is multiplied lane by lane with a query; threads share the parts of the keys, and where those are few, the
+//! heads of each.
 
 use super::{Causal, Element, LOWEST, PART, WORTH, rest, shares, weigh};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::kernels::threads::{Places, Threads};
 use std::array::from_fn;
+use std::ops::Range;
 
 /// Keys that are read at once.
 const KEYS: usize = 4;
+/// Parts for each thread from which on threads share the parts alone.
+const FEW: usize = 4;
 
 impl<T: Element> Causal<'_, T> {
     /// All queries.
@@ -20,7 +24,8 @@ impl<T: Element> Causal<'_, T> {
             let (kv_head, lane) = (query / lanes, query % lanes);
             (lane / self.group() * n_heads + kv_head * self.group() + lane % self.group()) * d
         };
-        let total = self.shape.n_kv_heads * lanes;
+        let kv_heads = self.shape.n_kv_heads;
+        let total = kv_heads * lanes;
         let mut queries = vec![0.0; total * d];
         for (query, to) in queries.chunks_exact_mut(d.max(1)).enumerate() {
             let from = &self.q[place(query)..][..d];
@@ -30,12 +35,16 @@ impl<T: Element> Causal<'_, T> {
         let each = d + 2;
         let parts = (self.position + rows).div_ceil(PART);
         let mut sums = vec![0.0; parts * total * each];
-        let grain = WORTH / (PART * d * (total + 2 * self.shape.n_kv_heads)).max(1) + 1;
-        threads.for_rows(&mut sums, total * each, grain, |first, sums| {
-            let mut scores = vec![[0.0; PART]; total];
-            let mut read = vec![0.0; KEYS * self.shape.n_kv_heads * d];
-            for (part, sums) in (first..).zip(sums.chunks_exact_mut((total * each).max(1))) {
-                self.part(part, &queries, &mut scores, &mut read, sums);
+        let few = threads.count() > 1 && parts < FEW * threads.count();
+        let heads = if few { 1 } else { kv_heads };
+        let grain = WORTH / (PART * d * heads * (lanes + 2)).max(1) + 1;
+        threads.for_rows(&mut sums, heads * lanes * each, grain, |first, sums| {
+            let mut scores = vec![[0.0; PART]; heads * lanes];
+            let mut read = vec![0.0; KEYS * heads * d];
+            for (unit, sums) in (first..).zip(sums.chunks_exact_mut((heads * lanes * each).max(1))) {
+                let (part, head) = (unit * heads / kv_heads, unit * heads % kv_heads);
+                let queries = &queries[head * lanes * d..][..heads * lanes * d];
+                self.part(part, head..head + heads, queries, &mut scores, &mut read, sums);
             }
         });
         let (first, later) = sums.split_at_mut(total * each);
@@ -50,10 +59,11 @@ impl<T: Element> Causal<'_, T> {
         }
     }
 
-    /// The sums `[queries][2 + head_dim]` over one part of the keys.
+    /// The sums `[queries][2 + head_dim]` of some heads of keys over one part of these.
     fn part(
         &self,
         part: usize,
+        heads: Range<usize>,
         queries: &[f32],
         scores: &mut [[f32; PART]],
         read: &mut [f32],
@@ -63,11 +73,14 @@ impl<T: Element> Causal<'_, T> {
         let (lanes, each) = (self.rows * self.group(), d + 2);
         let start = part * PART;
         let len = PART.min(self.position + self.rows - start);
-        let (heads, row) = (self.shape.n_kv_heads, self.shape.n_kv_heads * d);
+        let (stride, row) = (self.shape.n_kv_heads * d, heads.len() * d);
+        let (skipped, heads) = (heads.start * d, heads.len());
         // Past the last, there is what was read before: no query sees that.
         let next = |of: &[T], first: usize, read: &mut [f32]| {
-            let from = &of[(start + first) * row..][..KEYS.min(len - first) * row];
-            T::decode(from, &mut read[..from.len()]);
+            let from = &of[(start + first) * stride..][..KEYS.min(len - first) * stride];
+            for (from, read) in from.chunks_exact(stride.max(1)).zip(read.chunks_exact_mut(row.max(1))) {
+                T::decode(&from[skipped..][..row], read);
+            }
         };
         for first in (0..len).step_by(KEYS) {
             next(self.cache[0], first, read);
