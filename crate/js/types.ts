@@ -176,7 +176,10 @@ export interface TokenLogprob {
   top: { id: number; logprob: number }[];
 }
 
-/** Some new text; its tokens may lie partly in the next piece where a character spans several. */
+/**
+ * Some new text: of one token, or of those that a fast model wrote within about 10 ms. Its tokens may lie partly in the next piece
+ * where a character spans several.
+ */
 export interface Piece {
   text: string;
   ids: number[];

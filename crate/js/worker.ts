@@ -10,7 +10,7 @@ import { type ToStage, work } from "./stage.js";
 import { sharing, Stages } from "./stages.js";
 import { renderChat } from "./template.js";
 import { beThread, noThreads, startThreads, threadCount, type ThreadStart } from "./threads.js";
-import type { ModelInfo } from "./types.js";
+import type { ModelInfo, Piece } from "./types.js";
 import { type Opened, openVariant } from "./variant.js";
 import type { WireRun, WireValue } from "./wire.js";
 
@@ -325,22 +325,42 @@ async function embed(id: number, { encoder }: Hosted, texts: string[], options: 
   }
 }
 
+/**
+ * How long a generation goes on before the page is told what was written and may say something, such as to cancel. Each takes the page's
+ * thread and this one some tenths of a millisecond: more than once a frame it is for nothing.
+ */
+const RHYTHM_MS = 10;
+
 async function generate(id: number, hosted: Hosted, prompt: Prompt, options: WireGenerate): Promise<void> {
   // Without a seed, each answer is drawn anew.
   const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   const generation = language(hosted).generate(promptIds(hosted, prompt), { ...options, seed });
+  let piece: Piece = { text: "", ids: [] };
+  // The first token is told at once.
+  let told = -Infinity;
+  const tell = (): void => {
+    if (piece.text !== "" || piece.ids.length > 0) scope.postMessage({ id, piece });
+    piece = { text: "", ids: [] };
+    told = performance.now();
+  };
   try {
     for (;;) {
       const { text, ids, logprobs, done } = await generation.next();
-      if (text !== "" || ids.length > 0) {
-        scope.postMessage({ id, piece: { text, ids: Array.from(ids), ...(logprobs ? { logprobs } : {}) } });
+      piece.text += text;
+      piece.ids.push(...ids);
+      if (logprobs) (piece.logprobs ??= []).push(...logprobs);
+      if (done) {
+        tell();
+        return scope.postMessage({ id, done });
       }
-      if (done) return scope.postMessage({ id, done });
-      // A token of a model with stages has waited for a message already.
-      if (ids.length === 0 || !hosted.stages) await turn();
+      if (performance.now() - told >= RHYTHM_MS) {
+        tell();
+        await turn();
+      }
       if (cancelled.has(id)) throw new HomefireError("cancelled", "The generation was cancelled.");
     }
   } finally {
+    tell();
     generation.free();
   }
 }

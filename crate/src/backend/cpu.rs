@@ -173,7 +173,6 @@ impl CpuBackend {
             Some(known) => known,
             None => Known::of(graph, plan, self.threads)?,
         };
-        let awake = self.threads.keep_awake();
         let mut before = clock::now();
         for ((step, shapes), ms) in plan.steps.iter().zip(&known.steps).zip(&mut known.ms) {
             self.run_step(graph, plan, step, shapes, feeds)
@@ -182,7 +181,6 @@ impl CpuBackend {
             *ms = after - before;
             before = after;
         }
-        drop(awake);
         self.known.insert(plan.id, known);
         (plan.outputs.iter())
             .map(|PlanOutput { name, place, ty, .. }| {

@@ -2,8 +2,8 @@
 //!
 //! A loop is cut into pieces, one a thread or, where it is long, several, and whoever is free takes the next one. The caller
 //! takes pieces too, and waits only for threads that have begun one: a thread that sleeps, or that never started, helps less and holds
-//! nobody up. While a plan runs, a thread without work looks for some a short while before it sleeps, for the next loop
-//! mostly begins a few microseconds after the last. A loop inside a loop, or beside one, runs on its own thread.
+//! nobody up. A thread without work looks for some a short while before it sleeps, for the next loop mostly begins a few
+//! microseconds after the last, and the next token soon after this one. A loop inside a loop, or beside one, runs on its own thread.
 //!
 //! On the web a worker becomes a thread by calling [`serve`] on the shared memory; elsewhere [`spawn`] starts threads.
 
@@ -38,14 +38,6 @@ impl Threads {
     /// How many threads there are now, this one included.
     pub fn count(&self) -> usize {
         if self.shared { 1 + POOL.servers.load(Ordering::Relaxed) } else { 1 }
-    }
-
-    /// While the result lives, threads without work look for some a short while before they sleep.
-    pub fn keep_awake(&self) -> Option<Awake> {
-        self.shared.then(|| {
-            POOL.runs.fetch_add(1, Ordering::Relaxed);
-            Awake
-        })
     }
 
     /// Calls `work` on ranges that cover `0..n` once, each of at least `grain` items where there are as many: what is
@@ -96,15 +88,6 @@ impl Threads {
     }
 }
 
-/// A run whose loops follow each other closely.
-pub struct Awake;
-
-impl Drop for Awake {
-    fn drop(&mut self) {
-        POOL.runs.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// A slice that threads write together, each at places of its own.
 pub struct Places<'a, T> {
     start: *mut T,
@@ -144,8 +127,8 @@ impl<'a, T> Places<'a, T> {
 const PIECES: usize = 2;
 /// Grains of a piece from which on a thread gets several: what is read in long runs comes faster from memory.
 const LONG: usize = 8;
-/// Milliseconds for which a thread looks for work before it sleeps: longer than what comes between two loops of a run.
-const PATIENCE: f64 = 0.1;
+/// Milliseconds for which a thread looks for work before it sleeps: longer than what mostly comes between two tokens.
+const PATIENCE: f64 = 0.3;
 /// Looks between those at the clock.
 const SPINS: usize = 4_000;
 /// In [`Pool::gate`]: a loop may be joined.
@@ -168,8 +151,6 @@ struct Apart<T>(T);
 
 struct Pool {
     servers: AtomicUsize,
-    /// How many [`Awake`] there are.
-    runs: AtomicUsize,
     /// Whether a loop runs: only its thread changes the job.
     busy: AtomicBool,
     /// `OPEN`, the number of the loop, and in the low bits how many servers are inside it. Threads without work look here.
@@ -195,7 +176,6 @@ unsafe impl Sync for Pool {}
 
 static POOL: Pool = Pool {
     servers: AtomicUsize::new(0),
-    runs: AtomicUsize::new(0),
     busy: AtomicBool::new(false),
     gate: Apart(AtomicU32::new(0)),
     work: Apart(Shared { next: AtomicUsize::new(0), job: UnsafeCell::new(Job { work: &|_| {}, pieces: 0 }) }),
@@ -295,7 +275,7 @@ impl Pool {
     fn find_loop(&self, last: u32) -> u32 {
         let open = |gate: u32| gate & OPEN != 0 && gate / LOOP != last;
         let end = clock::now() + PATIENCE;
-        while self.runs.load(Ordering::Relaxed) > 0 && clock::now() < end {
+        while clock::now() < end {
             for _ in 0..SPINS {
                 let gate = self.gate.0.load(Ordering::Relaxed);
                 if open(gate) {

@@ -46,15 +46,12 @@ pub fn prepare(index: Option<usize>) -> Result<(), String> {
     Ok(())
 }
 
-/// Calls the prepared case `times` times, on all threads that serve. Threads look for work between the calls, as between the
-/// kernels of a plan.
+/// Calls the prepared case `times` times, on all threads that serve.
 #[wasm_bindgen]
 pub fn run(times: usize) {
     PREPARED.with_borrow_mut(|prepared| {
         if let Some(call) = prepared {
-            let threads = Threads::shared();
-            let _awake = threads.keep_awake();
-            (0..times).for_each(|_| call(threads));
+            (0..times).for_each(|_| call(Threads::shared()));
         }
     });
 }

@@ -34,11 +34,11 @@ pub enum Cache<'a> {
 }
 
 /// Queries from which on these are shared out among threads; the parts of the keys of fewer are.
-const MANY: usize = 4;
+const MANY: usize = 5;
 /// Keys of a part.
 const PART: usize = 32;
 /// Multiplications that are worth handing to another thread: some microseconds.
-const WORTH: usize = 1 << 14;
+const WORTH: usize = 1 << 13;
 /// What the largest score is at least; so no score is compared with minus infinity.
 const LOWEST: f32 = -f32::MAX;
 
