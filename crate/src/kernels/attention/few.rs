@@ -7,10 +7,13 @@ use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::kernels::threads::{Places, Threads};
 use std::array::from_fn;
+use std::hint::black_box;
 use std::ops::Range;
 
 /// Keys that are read at once.
 const KEYS: usize = 4;
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
 /// Parts for each thread from which on threads share the parts alone.
 const FEW: usize = 4;
 
@@ -75,6 +78,12 @@ impl<T: Element> Causal<'_, T> {
         let len = PART.min(self.position + self.rows - start);
         let (stride, row) = (self.shape.n_kv_heads * d, heads.len() * d);
         let (skipped, heads) = (heads.start * d, heads.len());
+        if row < stride {
+            for of in self.cache {
+                let keys = of[start * stride..][..len * stride].chunks_exact(stride);
+                black_box(keys.fold(0, |x, key| x ^ ask_for(&key[skipped..][..row])));
+            }
+        }
         // Past the last, there is what was read before: no query sees that.
         let next = |of: &[T], first: usize, read: &mut [f32]| {
             let from = &of[(start + first) * stride..][..KEYS.min(len - first) * stride];
@@ -119,6 +128,14 @@ impl<T: Element> Causal<'_, T> {
             }
         }
     }
+}
+
+/// Reads a byte of each line of the cache, and nothing else. So many lines are on their way together; what computes with rows
+/// that lie apart would wait for one after the other.
+#[inline(always)]
+fn ask_for<T: Element>(from: &[T]) -> u8 {
+    let bytes: &[u8] = bytemuck::cast_slice(from);
+    bytes.iter().step_by(LINE).chain(bytes.last()).fold(0, |x, byte| x ^ byte)
 }
 
 /// The products of `Q` queries with four keys, to be their scores from `first` on.

@@ -85,7 +85,7 @@ impl<T: Element> Causal<'_, T> {
 }
 
 /// What keys and values consist of.
-trait Element: Copy + Sync {
+trait Element: bytemuck::Pod + Sync {
     /// Decodes elements into as many f32.
     fn decode(from: &[Self], to: &mut [f32]);
 }
