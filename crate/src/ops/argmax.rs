@@ -3,6 +3,8 @@
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
 use crate::kernels::dispatch::{Dispatch, Operand::*, params};
+use crate::kernels::math;
+use crate::kernels::simd::Best as S;
 use crate::tensor::TensorViewMut;
 use crate::types::{DType, Shape, TensorType};
 
@@ -37,14 +39,20 @@ impl OpDef for ArgMax {
 
 params!("argmax": columns: u32);
 
+/// Elements whose largest is found four at a time before where it is.
+const BLOCK: usize = 1024;
+
+/// Where the first of the largest elements is; 0 where none is above minus infinity.
 fn argmax_row(row: &[f32]) -> usize {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (i, &x) in row.iter().enumerate() {
-        if x > best.1 {
-            best = (i, x);
+    let (mut start, mut best) = (0, f32::NEG_INFINITY);
+    for (i, block) in row.chunks(BLOCK).enumerate() {
+        let largest = math::largest::<S>(block);
+        if largest > best {
+            (start, best) = (i * BLOCK, largest);
         }
     }
-    best.0
+    let found = row[start..].iter().position(|&x| x == best);
+    if best == f32::NEG_INFINITY { 0 } else { found.map_or(0, |i| start + i) }
 }
 
 /// The naive reference, and cases.
@@ -65,7 +73,7 @@ pub(super) mod parity {
         let reference = |x: &[Option<Array>]| vec![reference_argmax(x[0].as_ref().expect("an input"))];
         let ties = Given::fed(&[2, 5], &[0.0f32, 3.0, 3.0, -1.0, 3.0, -2.0, -2.0, -3.0, -2.0, -9.0]);
         let mut cases = vec![Case::new("ties", ArgMax, vec![ties], Tolerance::of(0.0), reference)];
-        for shape in [&[1, 1][..], &[3, 255], &[1, 1000], &[2, 3, 300]] {
+        for shape in [&[1, 1][..], &[3, 255], &[1, 1000], &[2, 3, 300], &[2, 5000]] {
             let x = vec![Given::noise(shape, 3)];
             cases.push(Case::new(format!("{shape:?}"), ArgMax, x, Tolerance::of(0.0), reference));
         }
@@ -81,5 +89,11 @@ mod tests {
     fn the_lowest_index_wins_a_tie_and_nan_never_does() {
         assert_eq!(argmax_row(&[1.0, 3.0, f32::NAN, 3.0]), 1);
         assert_eq!(argmax_row(&[f32::NEG_INFINITY; 4]), 0);
+        assert_eq!(argmax_row(&[f32::NAN, f32::NEG_INFINITY]), 0);
+        let mut many = vec![f32::NAN; 5000];
+        for at in [4321, 2050, 2049] {
+            (many[at], many[at - 2000]) = (0.5, -1.0);
+            assert_eq!(argmax_row(&many), at);
+        }
     }
 }

@@ -34,10 +34,16 @@ impl OpDef for RmsNorm {
         let x = inputs[0].optional()?.map(|x| x.data::<f32>()).transpose()?;
         let n = weight.len().max(1);
         cx.threads.for_rows(y, n, WORTH / n + 1, |first, y| {
-            if let Some(x) = x {
-                y.copy_from_slice(&x[first * n..][..y.len()]);
+            for (i, y) in y.chunks_exact_mut(n).enumerate() {
+                match x {
+                    Some(x) => {
+                        let x = &x[(first + i) * n..][..n];
+                        let scale = rms_scale(x, self.epsilon);
+                        y.iter_mut().zip(x).zip(weight).for_each(|((y, x), w)| *y = *x * scale * w);
+                    }
+                    None => rms_norm_row(y, weight, self.epsilon),
+                }
             }
-            y.chunks_exact_mut(n).for_each(|row| rms_norm_row(row, weight, self.epsilon));
         });
         Ok(())
     }
@@ -58,8 +64,14 @@ impl OpDef for RmsNorm {
 
 params!("rms_norm": columns: u32, epsilon: f32);
 
-/// Normalises one row where it lies. The squares are summed in eight lanes, which vectorises.
+/// Normalises one row where it lies.
 pub(super) fn rms_norm_row(row: &mut [f32], weight: &[f32], epsilon: f32) {
+    let scale = rms_scale(row, epsilon);
+    row.iter_mut().zip(weight).for_each(|(x, w)| *x = *x * scale * w);
+}
+
+/// What a row is multiplied with. The squares are summed in eight lanes, which vectorises.
+fn rms_scale(row: &[f32], epsilon: f32) -> f32 {
     let mut lanes = [0.0f32; 8];
     let chunks = row.chunks_exact(8);
     let rest: f32 = chunks.remainder().iter().map(|x| x * x).sum();
@@ -67,8 +79,7 @@ pub(super) fn rms_norm_row(row: &mut [f32], weight: &[f32], epsilon: f32) {
         lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x * x);
     }
     let mean = (lanes.iter().sum::<f32>() + rest) / row.len() as f32;
-    let scale = 1.0 / (mean + epsilon).sqrt();
-    row.iter_mut().zip(weight).for_each(|(x, w)| *x = *x * scale * w);
+    1.0 / (mean + epsilon).sqrt()
 }
 
 /// The naive reference, and cases.

@@ -26,7 +26,8 @@ impl Block {
         let mut lanes = [0.0; 4];
         let largest = x.iter().fold(S::splat(0.0), |largest, x| S::max(largest, math::abs::<S>(*x)));
         S::store(largest, &mut lanes);
-        let largest = lanes.into_iter().fold(0.0, f32::max);
+        // Magnitudes are in the order of their bits, which have a maximum of one instruction.
+        let largest = f32::from_bits(lanes.into_iter().map(f32::to_bits).fold(0, u32::max));
         let inverse = S::splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
         let mut block = Self { levels: [0; BLOCK], scale: largest / 127.0, sums: [0; 2] };
         let (halves, _) = bytemuck::cast_slice_mut::<i8, u8>(&mut block.levels).as_chunks_mut::<16>();
@@ -102,7 +103,9 @@ fn put<const ROWS: usize, const WIDE: bool>(
 ) {
     let (levels, words) = words.split_at_mut(ROWS * if WIDE { 16 } else { 8 });
     let (fours, _) = block.levels.as_chunks::<4>();
-    if WIDE {
+    if ROWS == 1 && !WIDE {
+        bytemuck::cast_slice_mut(levels).copy_from_slice(&block.levels);
+    } else if WIDE {
         let (steps, _) = bytemuck::cast_slice_mut::<_, [i16; 4]>(levels).as_chunks_mut::<ROWS>();
         steps.iter_mut().zip(fours).for_each(|(step, four)| step[row] = four.map(i16::from));
     } else {
