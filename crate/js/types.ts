@@ -117,7 +117,7 @@ export interface RunOptions {
   keep?: readonly string[];
   /**
    * Measures each launch for `profile()`. On WebGPU that makes the run slower; where the browser has no timestamps, the
-   * first launch of each part of the run has the time of all. On the CPU it is measured always.
+   * first launch of each part of the run has the time of all. On the CPU one run in sixteen is measured in any case.
    */
   profile?: boolean;
   /** Moves the buffers of the inputs to the worker instead of copying them: they are empty for the caller from then on. */
@@ -229,7 +229,7 @@ export interface Profile {
   nodes: {
     node: string;
     kernel: string;
-    /** Where it ran, and the milliseconds of the last run, where they were measured. */
+    /** Where it ran, and the milliseconds of the last run that was measured. */
     device?: "cpu" | "webgpu";
     ms?: number;
     /** Why it did not run on WebGPU, where the model was to use it. */

@@ -113,7 +113,7 @@ pub trait Backend {
         0
     }
 
-    /// Whether runs measure each launch from now on. A back end that always does need not listen.
+    /// Whether runs measure each launch from now on.
     fn time_launches(&mut self, _on: bool) {}
 
     /// What a run of the plan launches.

@@ -126,6 +126,7 @@ impl Session {
     /// Whether runs measure each launch from now on, where that is not for nothing.
     pub fn time_launches(&mut self, on: bool) {
         self.backend.time_launches(on);
+        self.host.iter_mut().for_each(|(host, _)| host.time_launches(on));
         self.bodies.iter_mut().for_each(|body| body.time_launches(on));
     }
 
