@@ -78,8 +78,7 @@ impl OpDef for MatMul {
         let y = outputs[0].data::<f32>()?;
         let apply = self.activation.map(|activation| move |y: &mut [f32]| activation.apply_all(y));
         let activation = apply.as_ref().map(|apply| apply as Activation);
-        let epilogue =
-            Epilogue { column_bias: floats(2)?, residual: floats(3)?, activation, row_bias: None };
+        let epilogue = Epilogue { column_bias: floats(2)?, residual: floats(3)?, activation, row_bias: None };
         if self.swiglu {
             weight.swiglu(cx.threads, x, m, y, &epilogue, cx.exact);
         } else {

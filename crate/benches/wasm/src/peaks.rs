@@ -38,8 +38,6 @@ pub fn cases() -> Vec<Case> {
             }))
         })
         .cache(PIECES * REWRITES * NEAR * 2),
-        short_loop(500),
-        short_loop(2_000),
     ]
 }
 
@@ -53,22 +51,8 @@ fn reading(name: &str, read: fn(&[[u8; 64]])) -> Case {
 
 #[inline(never)]
 fn multiply_adds() {
-    some_multiply_adds(STEPS);
-}
-
-/// A loop of a piece for each thread.
-fn short_loop(steps: usize) -> Case {
-    Case::new("loop", format!("of {steps} steps"), move || {
-        Ok(Box::new(move |threads: Threads| {
-            threads.for_each(threads.count(), 1, |pieces| pieces.for_each(|_| some_multiply_adds(steps)))
-        }))
-    })
-}
-
-#[inline(never)]
-fn some_multiply_adds(steps: usize) {
     let (a, b, mut sums) = (S::splat(black_box(0.5)), S::splat(black_box(1e-3)), [S::splat(1.0); SUMS]);
-    for _ in 0..steps {
+    for _ in 0..STEPS {
         for sum in &mut sums {
             *sum = S::mul_add(a, b, *sum);
         }
