@@ -26,7 +26,7 @@ export async function smoke({ load }, { url, device }) {
     for await (const piece of answer) pieces.push(piece.text);
     const { text, usage } = await answer;
     assert(usage.promptTokens === 37, `the template gave ${usage.promptTokens} tokens, not the reference's 37`);
-    assert(pieces.length > 2, `only ${pieces.length} pieces came: the answer is not streamed`);
+    assert(pieces.length > 1, `only ${pieces.length} pieces came: the answer is not streamed`);
     assert(text === pieces.join(''), 'the pieces do not make the text');
     const known = await model.complete('The capital of France is', short);
     assert(known.text.startsWith(' Paris.'), `the answer is wrong: ${known.text}`);

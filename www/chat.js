@@ -192,7 +192,7 @@ export class Chat extends EventTarget {
 function figures({ tokens, started, first, last }) {
   return {
     tokens,
-    tokensPerSecond: tokens > 1 ? ((tokens - 1) * 1000) / (last - first) : undefined,
+    tokensPerSecond: last > first ? ((tokens - 1) * 1000) / (last - first) : undefined,
     firstTokenMs: first ? first - started : undefined,
   };
 }

@@ -28,7 +28,7 @@ export class Generation implements PromiseLike<GenerationResult>, AsyncIterable<
     this.result.catch(() => {});
   }
 
-  /** Stops within one token. What was made so far stays: the result has finishReason `cancelled`. */
+  /** Stops within one token, or some 10 ms where tokens are faster. What was made so far stays: the result has finishReason `cancelled`. */
   cancel(): void {
     if (this.ended) return;
     this.stop();

@@ -117,7 +117,7 @@ export interface RunOptions {
   keep?: readonly string[];
   /**
    * Measures each launch for `profile()`. On WebGPU that makes the run slower; where the browser has no timestamps, the
-   * first launch of each part of the run has the time of all. On the CPU one run in sixteen is measured in any case.
+   * first launch of each part of the run has the time of all. On the CPU two runs in sixteen are measured in any case.
    */
   profile?: boolean;
   /** Moves the buffers of the inputs to the worker instead of copying them: they are empty for the caller from then on. */
@@ -159,7 +159,7 @@ export interface GenerateOptions {
   stop?: string | string[];
   /** How many of the likeliest tokens to report at each step. */
   logprobs?: number;
-  /** Aborting it stops within one token; the generation rejects with kind `cancelled`. */
+  /** Aborting it stops within one token, or some 10 ms where tokens are faster; the generation rejects with kind `cancelled`. */
   signal?: AbortSignal;
   /** Go on past the end-of-text token. */
   ignoreEos?: boolean;

@@ -1,6 +1,6 @@
 // A worker: it owns the wasm and the GPU device of its models, and answers the page's calls. What one model is
-// asked is done one after the other; between two steps of a generation the event loop turns, so a cancel arrives
-// within one token.
+// asked is done one after the other; between steps of a generation the event loop turns, at most once in 10 ms, so a cancel
+// arrives within that or one token.
 import { answerRun, type Bell, linger } from "./bell.js";
 import { HomefireError, toPlain } from "./errors.js";
 import type { DeviceHere, WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
@@ -339,7 +339,8 @@ async function generate(id: number, hosted: Hosted, prompt: Prompt, options: Wir
   // The first token is told at once.
   let told = -Infinity;
   const tell = (): void => {
-    if (piece.text !== "" || piece.ids.length > 0) scope.postMessage({ id, piece });
+    if (piece.text === "" && piece.ids.length === 0) return;
+    scope.postMessage({ id, piece });
     piece = { text: "", ids: [] };
     told = performance.now();
   };

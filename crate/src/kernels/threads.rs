@@ -131,6 +131,8 @@ const LONG: usize = 8;
 const PATIENCE: f64 = 0.3;
 /// Looks between those at the clock.
 const SPINS: usize = 4_000;
+/// Looks at the clock: some milliseconds, where a browser makes it coarse.
+const LOOKS: usize = 64;
 /// In [`Pool::gate`]: a loop may be joined.
 const OPEN: u32 = 1 << 31;
 /// In [`Pool::gate`]: one loop more.
@@ -163,7 +165,7 @@ struct Pool {
     wake: Condvar,
 }
 
-/// What the threads of a loop read.
+/// What the threads of a loop share.
 struct Shared {
     /// The next piece to take.
     next: AtomicUsize,
@@ -275,7 +277,10 @@ impl Pool {
     fn find_loop(&self, last: u32) -> u32 {
         let open = |gate: u32| gate & OPEN != 0 && gate / LOOP != last;
         let end = clock::now() + PATIENCE;
-        while clock::now() < end {
+        for _ in 0..LOOKS {
+            if clock::now() >= end {
+                break;
+            }
             for _ in 0..SPINS {
                 let gate = self.gate.0.load(Ordering::Relaxed);
                 if open(gate) {

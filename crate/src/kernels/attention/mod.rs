@@ -33,7 +33,7 @@ pub enum Cache<'a> {
     F16([&'a [f16]; 2]),
 }
 
-/// Queries from which on these are shared out among threads; the parts of the keys of fewer are.
+/// Queries from which on these are shared out among threads; the parts and heads of the keys of fewer are.
 const MANY: usize = 5;
 /// Keys of a part.
 const PART: usize = 32;
@@ -219,12 +219,24 @@ mod tests {
     fn a_query_does_not_see_who_comes_with_it() {
         for [n_heads, n_kv_heads, head_dim] in [[6, 2, 20], [5, 5, 6], [10, 2, 8]] {
             let shape = AttentionShape { n_heads, n_kv_heads, head_dim, scale: 0.3 };
-            let (rows, stride, kv_stride) = (150, n_heads * head_dim, n_kv_heads * head_dim);
+            let (rows, stride, kv_stride) = (600, n_heads * head_dim, n_kv_heads * head_dim);
             let (q, k, v) = (noise(rows * stride, 1), noise(rows * kv_stride, 2), noise(rows * kv_stride, 3));
             let cache = Cache::F32([&k, &v]);
             let mut all = vec![f32::NAN; q.len()];
             attention(Threads::single(), &shape, &q, cache, 0, &mut all);
-            for (first, n) in [(149, 1), (148, 2), (140, 3), (131, 7), (60, 90), (1, 40), (0, 1)] {
+            for (first, n) in [
+                (599, 1),
+                (597, 3),
+                (149, 1),
+                (148, 2),
+                (140, 3),
+                (139, 4),
+                (133, 5),
+                (131, 7),
+                (60, 90),
+                (1, 40),
+                (0, 1),
+            ] {
                 let own = first * stride..(first + n) * stride;
                 let mut some = vec![f32::NAN; n * stride];
                 attention(pool(), &shape, &q[own.clone()], cache, first, &mut some);

@@ -26,14 +26,16 @@ impl PackedMatrix {
         };
         let out = Places::new(&mut out[..m * self.n()]);
         let job = Job { threads, weight: self, affine, a, m, halves: false };
-        quantized(job, &out, &|columns| {
+        let finish = |columns: Range<usize>| {
             for row in 0..m {
                 let at = row * self.n() + columns.start;
                 // SAFETY: the columns belong to the thread that has their sums.
                 let y = unsafe { out.range(at..at + columns.len()) };
                 epilogue.finish_columns(y, columns.start, at);
             }
-        });
+        };
+        // SAFETY: `finish` uses the columns that it is given.
+        unsafe { quantized(job, &out, &finish) };
     }
 
     /// SwiGLU: the same of half the columns, `y = silu(a · Gᵀ) · (a · Uᵀ)`, where `G` is the first half of the rows and `U` the
@@ -73,7 +75,8 @@ impl PackedMatrix {
         };
         if let (Some(affine), true) = (self.multiplied_as(exact), half.is_multiple_of(ROWS)) {
             let job = Job { threads, weight: self, affine, a, m, halves: true };
-            return quantized(job, &sums, &gate);
+            // SAFETY: `gate` uses the columns that it is given.
+            return unsafe { quantized(job, &sums, &gate) };
         }
         // SAFETY: nobody else uses the sums before the product is done.
         let all = unsafe { sums.range(0..m * n) };
@@ -90,16 +93,19 @@ impl PackedMatrix {
     }
 }
 
-fn quantized(job: Job, out: &Places<f32>, done: Done) {
+/// # Safety
+/// As for [`quantized::matmul`].
+unsafe fn quantized(job: Job, out: &Places<f32>, done: Done) {
     let Job { weight, m, halves, .. } = job;
     let (n, k) = (weight.n(), weight.k());
     if m == 0 {
         return;
     }
     if k == 0 {
-        // SAFETY: this is the only thread.
+        // SAFETY: the caller vouches for them, and this is the only thread.
         unsafe { out.range(0..m * n) }.fill(0.0);
         return done(0..if halves { n / 2 } else { n });
     }
-    quantized::matmul::<S, { S::BYTE_PRODUCTS }>(Job { a: &job.a[..m * k], ..job }, out, done);
+    // SAFETY: the caller vouches for `out`.
+    unsafe { quantized::matmul::<S, { S::BYTE_PRODUCTS }>(Job { a: &job.a[..m * k], ..job }, out, done) };
 }

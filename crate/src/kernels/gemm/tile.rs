@@ -111,12 +111,6 @@ impl<'a> Epilogue<'a> {
         Self { residual: self.residual.map(|residual| &residual[at..]), ..*self }
     }
 
-    /// Whether the sums stay as they are.
-    pub fn is_empty(&self) -> bool {
-        let biased = self.row_bias.is_some() || self.column_bias.is_some();
-        !biased && self.residual.is_none() && self.activation.is_none()
-    }
-
     /// What comes of the sums of columns from `column` on, of one row, in a piece of the result that begins at `at`.
     pub fn finish_columns(&self, y: &mut [f32], column: usize, at: usize) {
         if let Some(bias) = self.column_bias {

@@ -46,7 +46,10 @@ pub type Done<'a> = &'a (dyn Fn(Range<usize>) + Sync);
 
 /// `out[i, j] = Σ a[i, ·] · w[j, ·]`, `[m, n]`, and what comes after it. `BYTES` is [`S::BYTE_PRODUCTS`](Simd::BYTE_PRODUCTS), or
 /// false for a test of what is without them.
-pub fn matmul<S: Simd, const BYTES: bool>(job: Job, out: &Places<f32>, done: Done) {
+///
+/// # Safety
+/// Nobody uses `out` meanwhile but `done`, and that the columns which it is given.
+pub unsafe fn matmul<S: Simd, const BYTES: bool>(job: Job, out: &Places<f32>, done: Done) {
     let run = match job.affine.bits {
         4 if BYTES => run_of::<S, 4, false>,
         5 if BYTES => run_of::<S, 5, false>,
@@ -56,10 +59,11 @@ pub fn matmul<S: Simd, const BYTES: bool>(job: Job, out: &Places<f32>, done: Don
         6 => run_of::<S, 6, true>,
         _ => run_of::<S, 8, true>,
     };
-    run(job.affine)(job, out, done);
+    // SAFETY: the caller vouches for `out`.
+    unsafe { run(job.affine)(job, out, done) };
 }
 
-type Run = fn(Job, &Places<f32>, Done);
+type Run = unsafe fn(Job, &Places<f32>, Done);
 
 fn run_of<S: Simd, const BITS: usize, const WORDS: bool>(affine: AffineLayout) -> Run {
     match (affine.group, affine.offset, affine.half_factors) {
@@ -73,9 +77,12 @@ fn run_of<S: Simd, const BITS: usize, const WORDS: bool>(affine: AffineLayout) -
     }
 }
 
-fn run<S: Simd, F: Format>(job: Job, out: &Places<f32>, done: Done) {
+/// # Safety
+/// As for [`matmul`].
+unsafe fn run<S: Simd, F: Format>(job: Job, out: &Places<f32>, done: Done) {
     let Job { threads, weight, affine, a, m, halves } = job;
     let (n, k, n_panels) = (weight.n(), weight.k(), weight.n_panels());
+    debug_assert!(!halves || (n / 2).is_multiple_of(ROWS));
     let out = Sums { out, n };
     let (n_shared, parts) = if halves { (n_panels / 2, 2) } else { (n_panels, 1) };
     let grain = WORTH / (parts * ROWS * m * k).max(1) + 1;
@@ -105,7 +112,10 @@ fn run<S: Simd, F: Format>(job: Job, out: &Places<f32>, done: Done) {
                     Some(units) => tile::sums::<S, F, false>(units, words, k),
                     None => tile::sums::<S, F, true>(units, words, k),
                 };
-                sums.into_iter().zip(first..m).for_each(|(sums, row)| out.put::<S>(panel, row, sums));
+                for (sums, row) in sums.into_iter().zip(first..m) {
+                    // SAFETY: the columns of a panel belong to one thread.
+                    unsafe { out.put::<S>(panel, row, sums) };
+                }
             }
         }
     });
@@ -119,12 +129,15 @@ struct Sums<'a> {
 
 impl Sums<'_> {
     /// Puts the sums of a row with a panel. (A copy of a length that is not known would be a call for each panel.)
+    ///
+    /// # Safety
+    /// Nobody else uses the columns of the panel meanwhile.
     #[inline(always)]
-    fn put<S: Simd>(&self, panel: usize, row: usize, sums: [S::F; 2]) {
+    unsafe fn put<S: Simd>(&self, panel: usize, row: usize, sums: [S::F; 2]) {
         let first = panel * ROWS;
         let at = row * self.n + first;
         let width = (self.n - first).min(ROWS);
-        // SAFETY: the columns of a panel belong to one thread.
+        // SAFETY: the caller vouches for them.
         let out = unsafe { self.out.range(at..at + width) };
         if let ([low, high], []) = out.as_chunks_mut::<4>() {
             S::store(sums[0], low);

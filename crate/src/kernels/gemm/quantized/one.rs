@@ -49,7 +49,10 @@ fn side_by_side<S: Simd, F: Format, const P: usize>(
 ) {
     let panels = std::array::from_fn(|i| weight.panel(first + i * each));
     let panels = sums::<S, F, P>(panels, row, weight.k());
-    panels.into_iter().enumerate().for_each(|(i, sums)| out.put::<S>(first + i * each, 0, sums));
+    for (i, sums) in panels.into_iter().enumerate() {
+        // SAFETY: the columns of a panel belong to one thread.
+        unsafe { out.put::<S>(first + i * each, 0, sums) };
+    }
 }
 
 /// The sums of `P` panels, `[panel][quad]`: a block of each panel in turn.
