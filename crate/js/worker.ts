@@ -326,8 +326,8 @@ async function embed(id: number, { encoder }: Hosted, texts: string[], options: 
 }
 
 /**
- * How long a generation goes on before the page is told what was written and may say something, such as to cancel. Each takes the page's
- * thread and this one some tenths of a millisecond: more than once a frame it is for nothing.
+ * How long a generation goes on before the page is told what was written and may say something, such as to cancel. Both take time of the
+ * threads that compute, and more than once a frame nobody sees it.
  */
 const RHYTHM_MS = 10;
 

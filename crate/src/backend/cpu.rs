@@ -75,7 +75,7 @@ struct Known {
     ms: Vec<f64>,
 }
 
-/// Runs of which two are timed where nobody wants each: to ask the clock between steps is a hundredth of a small run.
+/// Runs of which two are timed where nobody wants each: in a browser the clock is a call, and a small plan has many steps.
 const RUNS: usize = 16;
 
 /// Multiplications, or the like, of a plan that are worth waking threads for: some tens of microseconds.
