@@ -24,15 +24,12 @@ pub trait Format {
     /// Sixteen-byte units of a block.
     const UNITS: usize = Self::FACTOR_UNITS + level_units(Self::BITS as u8);
 
-    /// Whether the levels of a widened panel are bytes: all but nibbles that are multiplied as such.
-    const WIDE_BYTES: bool = Self::WORDS || Self::BITS != 4;
     /// Whether a panel is widened for many rows of activations, its factors to f32 and its levels to bytes.
-    const WIDENS: bool = Self::HALF || (Self::WIDE_BYTES && Self::BITS != 8);
+    const WIDENS: bool = Self::HALF || Self::BITS != 8;
     /// [`FACTOR_UNITS`](Self::FACTOR_UNITS) of a widened block.
     const WIDE_FACTOR_UNITS: usize = Self::GROUPS * if Self::OFFSET { 2 } else { 4 };
     /// [`UNITS`](Self::UNITS) of a widened block.
-    const WIDE_UNITS: usize =
-        Self::WIDE_FACTOR_UNITS + level_units(if Self::WIDE_BYTES { 8 } else { Self::BITS as u8 });
+    const WIDE_UNITS: usize = Self::WIDE_FACTOR_UNITS + level_units(8);
 
     /// Words of the levels of one row in a block of activations.
     const LEVEL_WORDS: usize = if Self::WORDS { 16 } else { 8 };
@@ -132,7 +129,7 @@ pub unsafe fn bytes<S: Simd, F: Format, const STORED: bool>(
 
 /// Whether levels are bytes, in a panel as it is stored or in a widened one.
 pub const fn in_bytes<F: Format>(stored: bool) -> bool {
-    if stored { F::BITS == 8 } else { F::WIDE_BYTES }
+    !stored || F::BITS == 8
 }
 
 /// The levels of a step and quad of rows as i16, of the first two rows and of the others.

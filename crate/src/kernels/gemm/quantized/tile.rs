@@ -70,17 +70,23 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
                     }
                 }
             }
-            (_, 4, 1) => add_both(0, dots_of_nibbles::<S>(levels, a.cast(), held)),
+            (_, 4, 1) if STORED => add_both(0, dots_of_nibbles::<S>(levels, a.cast(), held)),
+            (_, 4, _) if STORED => {
+                let (low, high) = (|x| held.low_nibbles(x), |x| held.high_nibbles(x));
+                add_both(0, dots_of_steps::<S>(levels, a.cast(), held.four, held, low));
+                add_both(1, dots_of_steps::<S>(levels, a.add(4 * TILE).cast(), held.four, held, high));
+            }
             (_, 4, _) => {
-                add_both(0, dots_of_half::<S>(levels, a.cast(), held, |x| held.low_nibbles(x)));
-                add_both(
-                    1,
-                    dots_of_half::<S>(levels, a.add(4 * TILE).cast(), held, |x| held.high_nibbles(x)),
-                );
+                let steps = 8 / F::GROUPS;
+                for group in 0..F::GROUPS {
+                    let (levels, a) = (levels.add(group * steps * 2), a.add(group * steps * TILE).cast());
+                    add_both(group, dots_of_steps::<S>(levels, a, steps / 4 * held.four, held, |x| x));
+                }
             }
             (_, 5, 1) if !STORED => {
                 let [low, high] = [0, 4].map(|step| {
-                    dots_of_half::<S>(levels.add(step * 2), a.add(step * TILE).cast(), held, |x| x)
+                    let (levels, a) = (levels.add(step * 2), a.add(step * TILE).cast());
+                    dots_of_steps::<S>(levels, a, held.four, held, |x| x)
                 });
                 add_both(
                     0,
@@ -152,19 +158,20 @@ unsafe fn dots_of_nibbles<S: Simd>(
     sums.map(|dots| widened(dots, held))
 }
 
-/// Dot products of both quads over half a block, of the bytes that `bytes` makes of what is stored.
+/// Dot products of both quads over some steps, of the bytes that `bytes` makes of what is stored.
 ///
 /// # Safety
-/// `levels` is valid for the levels of four steps, `a` for four steps of a tile.
+/// `levels` is valid for the levels of so many steps, `a` for so many of a tile.
 #[inline(always)]
-unsafe fn dots_of_half<S: Simd>(
+unsafe fn dots_of_steps<S: Simd>(
     mut levels: *const [u8; 16],
     mut a: *const [i8; 4],
+    steps: usize,
     held: &Held<S>,
     bytes: impl Fn(S::I) -> S::I,
 ) -> [Dots<S>; 2] {
     let mut sums = [[S::zero_i(); TILE]; 2];
-    for _ in 0..held.four {
+    for _ in 0..steps {
         // SAFETY: the caller vouches for the steps.
         unsafe {
             let both = [S::load_i(&*levels), S::load_i(&*levels.add(1))];
@@ -178,7 +185,7 @@ unsafe fn dots_of_half<S: Simd>(
 /// Dot products of both quads over half a block of bytes, of which i16 holds two steps.
 ///
 /// # Safety
-/// As for [`dots_of_half`].
+/// As for [`dots_of_steps`], four of them.
 #[inline(always)]
 unsafe fn dots_of_pairs<S: Simd>(
     mut levels: *const [u8; 16],

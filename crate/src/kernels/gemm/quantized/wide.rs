@@ -4,7 +4,7 @@ use super::format::{self, Format, Held};
 use crate::kernels::gemm::factors::GROWN;
 use crate::kernels::simd::Simd;
 
-/// A panel with factors of f32, and levels in bytes except for nibbles that are multiplied as such.
+/// A panel with factors of f32, and levels in bytes.
 pub fn widen<'a, S: Simd, F: Format>(panel: &[u128], wide: &'a mut Vec<u128>) -> &'a [u128] {
     let held = Held::<S>::new::<F>();
     wide.resize(panel.len() / F::UNITS * F::WIDE_UNITS, 0);
@@ -18,10 +18,6 @@ pub fn widen<'a, S: Simd, F: Format>(panel: &[u128], wide: &'a mut Vec<u128>) ->
             S::store(if F::HALF { S::mul(S::mul(x, grown), grown) } else { x }, to);
         }
         let from = &from[F::FACTOR_UNITS..];
-        if levels.len() == from.len() {
-            levels.copy_from_slice(from);
-            continue;
-        }
         let (steps, _) = bytemuck::cast_slice_mut::<_, [u8; 16]>(levels).as_chunks_mut::<2>();
         for (step, quads) in steps.iter_mut().enumerate() {
             for (quad, to) in quads.iter_mut().enumerate() {
