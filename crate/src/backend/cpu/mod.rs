@@ -1,5 +1,5 @@
 //! The CPU back end: weights repacked as their operators want them, states and slots as plain buffers, and
-//! plans run step by step. While a step runs, the buffers it writes are taken out of their tables, so that
+//! plans run step by step. While a step runs, the buffers it writes are taken out of their list, so that
 //! what it reads and what it writes are different memory by construction.
 
 mod table;
@@ -198,7 +198,10 @@ impl CpuBackend {
     fn place(&self, graph: &Graph, place: Planned) -> Result<Place> {
         Ok(match place {
             Planned::Slot(slot) => Place::Buffer(self.states.len() + slot),
-            Planned::State(id) => Place::Buffer(self.states[&id]),
+            Planned::State(id) => match self.states.get(&id) {
+                Some(&state) => Place::Buffer(state),
+                None => return fail!(Internal, "a state was not allocated"),
+            },
             Planned::Fed(id) => Place::Fed(id),
             Planned::Known(id) => Place::Known(id),
             Planned::Kept(_) => return fail!(Internal, "a value of the GPU was not read back"),

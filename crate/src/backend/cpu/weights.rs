@@ -105,6 +105,8 @@ impl Weights {
         self.all.iter().map(Weight::memory_bytes).sum()
     }
 }
+
+/// Room for a weight of the file, as its users want it.
 fn new_weight(graph: &Graph, id: ValueId, users: &[NodeId]) -> Result<Weight> {
     let ty = graph.ty(id)?;
     let shape = ty.known_shape()?;
