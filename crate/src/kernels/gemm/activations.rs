@@ -58,7 +58,8 @@ impl Tiles {
     /// of 32, above 0. Per block of 32, words:
     ///
     /// ```text
-    /// levels  [8][ROWS]        four levels each, bytes or (`WIDE`) i16: step g has levels 4g..4g+4 of every row
+    /// levels  [8][ROWS]        four levels each, step g has levels 4g..4g+4 of every row: bytes, or (`WIDE`) i16,
+    ///                          and of several rows 4g and 4g+2 come first, as bytes of weights are taken apart
     /// scales  [ROWS] f32       grown where they meet halves: one tile alone does
     /// terms   [groups][ROWS]   what is added to a dot product, -offset · Σ levels as i32; for a format of
     ///                          mins what these are multiplied with, scale · Σ levels as f32
@@ -106,8 +107,9 @@ fn put<const ROWS: usize, const WIDE: bool>(
     if ROWS == 1 && !WIDE {
         bytemuck::cast_slice_mut(levels).copy_from_slice(&block.levels);
     } else if WIDE {
+        let order = if ROWS == 1 { [0, 1, 2, 3] } else { [0, 2, 1, 3] };
         let (steps, _) = bytemuck::cast_slice_mut::<_, [i16; 4]>(levels).as_chunks_mut::<ROWS>();
-        steps.iter_mut().zip(fours).for_each(|(step, four)| step[row] = four.map(i16::from));
+        steps.iter_mut().zip(fours).for_each(|(step, four)| step[row] = order.map(|i| four[i].into()));
     } else {
         let (steps, _) = bytemuck::cast_slice_mut::<_, [i8; 4]>(levels).as_chunks_mut::<ROWS>();
         steps.iter_mut().zip(fours).for_each(|(step, four)| step[row] = *four);

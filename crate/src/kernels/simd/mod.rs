@@ -97,6 +97,8 @@ pub trait Simd: Copy {
     fn widen_u8(from: &[u8; 8]) -> Self::I;
     /// Sixteen unsigned bytes as i16, the first eight and the others.
     fn widen_bytes(x: Self::I) -> [Self::I; 2];
+    /// The second of each two of sixteen unsigned bytes, as eight i16.
+    fn odd_bytes(x: Self::I) -> Self::I;
     /// Four i16 as i32.
     fn widen_i16(from: &[i16; 4]) -> Self::I;
     /// Sixteen whole numbers of 0 to 255 as bytes; what is no number is 0.

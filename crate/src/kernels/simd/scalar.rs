@@ -186,6 +186,10 @@ impl Simd for Scalar {
         std::array::from_fn(|half| from_i16s(std::array::from_fn(|i| i16::from(x[half * 8 + i]))))
     }
     #[inline(always)]
+    fn odd_bytes(x: Self::I) -> Self::I {
+        from_i16s(std::array::from_fn(|i| i16::from(x[2 * i + 1])))
+    }
+    #[inline(always)]
     fn widen_i16(from: &[i16; 4]) -> Self::I {
         from_i32s(from.map(i32::from))
     }

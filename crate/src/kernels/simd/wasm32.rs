@@ -191,6 +191,10 @@ impl Simd for Wasm {
         [u16x8_extend_low_u8x16(x), u16x8_extend_high_u8x16(x)]
     }
     #[inline(always)]
+    fn odd_bytes(x: v128) -> v128 {
+        u16x8_shr(x, 8)
+    }
+    #[inline(always)]
     fn widen_i16(from: &[i16; 4]) -> v128 {
         // SAFETY: the reference covers the eight bytes that are read.
         unsafe { i32x4_load_extend_i16x4(from.as_ptr()) }

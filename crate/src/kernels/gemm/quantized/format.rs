@@ -62,6 +62,8 @@ pub struct Held<S: Simd> {
     rest: S::I,
     /// [`KEPT`].
     kept: S::I,
+    /// The first of each two bytes.
+    even: S::I,
     /// i16 of one.
     pub ones: S::I,
     /// Four, for loops that are to stay loops.
@@ -69,10 +71,10 @@ pub struct Held<S: Simd> {
 }
 
 /// In the order of the fields of [`Held`], for levels of four, five and six bits.
-const CONSTANTS: [[u32; 5]; 3] = [
-    [0x0f0f_0f0f, 0x0f0f_0f0f, 0, KEPT, 0x0001_0001],
-    [0x1f1f_1f1f, 0x0707_0707, 0x1818_1818, KEPT, 0x0001_0001],
-    [0x3f3f_3f3f, 0x0303_0303, 0x3c3c_3c3c, KEPT, 0x0001_0001],
+const CONSTANTS: [[u32; 6]; 3] = [
+    [0x0f0f_0f0f, 0x0f0f_0f0f, 0, KEPT, 0x00ff_00ff, 0x0001_0001],
+    [0x1f1f_1f1f, 0x0707_0707, 0x1818_1818, KEPT, 0x00ff_00ff, 0x0001_0001],
+    [0x3f3f_3f3f, 0x0303_0303, 0x3c3c_3c3c, KEPT, 0x00ff_00ff, 0x0001_0001],
 ];
 
 impl<S: Simd> Held<S> {
@@ -80,8 +82,8 @@ impl<S: Simd> Held<S> {
     #[inline(always)]
     pub fn new<F: Format>() -> Self {
         let constants = black_box(&CONSTANTS[F::BITS % 4]);
-        let [first, second, rest, kept, ones] = constants.map(|x| S::splat_i32(x.cast_signed()));
-        Self { first, second, rest, kept, ones, four: black_box(4) }
+        let [first, second, rest, kept, even, ones] = constants.map(|x| S::splat_i32(x.cast_signed()));
+        Self { first, second, rest, kept, even, ones, four: black_box(4) }
     }
 
     /// The low nibble of each byte, for levels of four bits.
@@ -99,32 +101,63 @@ impl<S: Simd> Held<S> {
 
 /// The levels of a step and quad of rows, a byte each, as `pack` lays them out, or widened to bytes.
 ///
+/// Addresses are the block's and one constant: of two constants added one by one, the compiler makes an addition and a load
+/// instead of a load with an offset.
+///
 /// # Safety
-/// `levels` is valid for the levels of a block.
+/// `block` is valid for a block of a panel.
 #[inline(always)]
 pub unsafe fn bytes<S: Simd, F: Format, const STORED: bool>(
-    levels: *const [u8; 16],
+    block: *const u128,
     step: usize,
     quad: usize,
     held: &Held<S>,
 ) -> S::I {
+    let bits = F::BITS as u32;
     // SAFETY: the caller vouches for the block.
-    let load = |unit: usize| S::load_i(unsafe { &*levels.add(unit + quad) });
-    if in_bytes::<F>(STORED) {
-        return load(step * 2);
+    unsafe {
+        let first = index(factor_units::<F>(STORED), quad, 1);
+        if in_bytes::<F>(STORED) {
+            return unit::<S>(block, index(first, step, 2));
+        }
+        let both = unit::<S>(block, index(first, step % 4, 2));
+        if step < 4 {
+            return S::and(both, held.first);
+        }
+        if bits == 4 {
+            return held.high_nibbles(both);
+        }
+        let at = (step - 4) * rest_bits(F::BITS as u8);
+        // To above the low bits. What moves from one byte to another is not kept.
+        let rest = unit::<S>(block, index(index(first, 4, 2), at / 8, 2));
+        let (from, to) = (at as u32 % 8, 8 - bits);
+        let rest = if from < to { S::shift_left(rest, to - from) } else { S::shift_right(rest, from - to) };
+        S::or(S::and(S::shift_right(both, bits), held.second), S::and(rest, held.rest))
     }
-    let both = load(step % 4 * 2);
-    if step < 4 {
-        return S::and(both, held.first);
-    }
-    if F::BITS == 4 {
-        return held.high_nibbles(both);
-    }
-    let at = (step - 4) * rest_bits(F::BITS as u8);
-    // To above the low bits. What moves from one byte to another is not kept.
-    let (rest, from, to) = (load(8 + at / 8 * 2), at as u32 % 8, 8 - F::BITS as u32);
-    let rest = if from < to { S::shift_left(rest, to - from) } else { S::shift_right(rest, from - to) };
-    S::or(S::and(S::shift_right(both, F::BITS as u32), held.second), S::and(rest, held.rest))
+}
+
+/// `first + at · each`, which does not wrap. Told so, the compiler makes the offset of a load of what turns out to be constant;
+/// otherwise it makes an addition, one for each load.
+///
+/// # Safety
+/// It does not wrap.
+#[inline(always)]
+pub const unsafe fn index(first: usize, at: usize, each: usize) -> usize {
+    // SAFETY: the caller vouches for it.
+    unsafe { first.unchecked_add(at.unchecked_mul(each)) }
+}
+
+/// # Safety
+/// `block` is valid for so many units and one more.
+#[inline(always)]
+unsafe fn unit<S: Simd>(block: *const u128, at: usize) -> S::I {
+    // SAFETY: the caller vouches for the block.
+    S::load_i(unsafe { &*block.cast::<[u8; 16]>().add(at) })
+}
+
+/// Units before the levels of a block, as it is stored or widened.
+pub const fn factor_units<F: Format>(stored: bool) -> usize {
+    if stored { F::FACTOR_UNITS } else { F::WIDE_FACTOR_UNITS }
 }
 
 /// Whether levels are bytes, in a panel as it is stored or in a widened one.
@@ -132,25 +165,45 @@ pub const fn in_bytes<F: Format>(stored: bool) -> bool {
     !stored || F::BITS == 8
 }
 
-/// The levels of a step and quad of rows as i16, of the first two rows and of the others.
+/// The levels of a step and quad of rows as i16, of the first two rows and of the others: two loads, where they are bytes, and
+/// four columns for each vector of activations.
 ///
 /// # Safety
 /// As for [`bytes`].
 #[inline(always)]
-pub unsafe fn words<S: Simd, F: Format, const STORED: bool>(
-    levels: *const [u8; 16],
+pub unsafe fn words_by_row<S: Simd, F: Format>(
+    block: *const u128,
     step: usize,
     quad: usize,
     held: &Held<S>,
 ) -> [S::I; 2] {
     // SAFETY: the caller vouches for the block.
     unsafe {
-        if !in_bytes::<F>(STORED) {
-            return S::widen_bytes(bytes::<S, F, STORED>(levels, step, quad, held));
+        if !in_bytes::<F>(true) {
+            return S::widen_bytes(bytes::<S, F, true>(block, step, quad, held));
         }
-        let [first, second] = &*levels.add(step * 2 + quad).cast::<[[u8; 8]; 2]>();
+        // Loads that widen are better without offset (see `index`): V8 adds it in one more instruction, and spills what it adds.
+        let units = block.cast::<[[u8; 8]; 2]>();
+        let [first, second] = &*units.add(F::FACTOR_UNITS + step * 2 + quad);
         [S::widen_u8(first), S::widen_u8(second)]
     }
+}
+
+/// The levels of a step and quad of rows as i16, of the first and third column and of the others: sums of a row in one number,
+/// so that sums of both quads with a tile are in registers together.
+///
+/// # Safety
+/// As for [`bytes`].
+#[inline(always)]
+pub unsafe fn words_by_column<S: Simd, F: Format, const STORED: bool>(
+    block: *const u128,
+    step: usize,
+    quad: usize,
+    held: &Held<S>,
+) -> [S::I; 2] {
+    // SAFETY: the caller vouches for the block.
+    let bytes = unsafe { bytes::<S, F, STORED>(block, step, quad, held) };
+    [S::and(bytes, held.even), S::odd_bytes(bytes)]
 }
 
 /// Scales or mins of a quad of rows, the `at`th quad of all; halves shrunk.
@@ -188,11 +241,11 @@ pub unsafe fn add<S: Simd, F: Format, const STORED: bool>(
 ) {
     // SAFETY: the caller vouches for the block.
     unsafe {
-        let scales = factors::<S, F, STORED>(block, group * 2 + quad, held);
+        let scales = factors::<S, F, STORED>(block, index(quad, group, 2), held);
         let scales = S::mul(scales, S::splat(f32::from_bits(scale)));
         let dot = if F::OFFSET { S::add_i32(dot, S::splat_i32(term.cast_signed())) } else { dot };
         if !F::OFFSET {
-            let mins = factors::<S, F, STORED>(block, (F::GROUPS + group) * 2 + quad, held);
+            let mins = factors::<S, F, STORED>(block, index(index(F::GROUPS * 2, quad, 1), group, 2), held);
             *sum = S::mul_add(mins, S::splat(f32::from_bits(term)), *sum);
         }
         *sum = S::mul_add(S::to_f32(dot), scales, *sum);

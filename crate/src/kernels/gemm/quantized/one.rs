@@ -7,6 +7,7 @@ use crate::kernels::gemm::factors::GROWN;
 use crate::kernels::gemm::pack::{BLOCK, PackedMatrix};
 use crate::kernels::simd::Simd;
 use std::ops::Range;
+use std::ptr;
 
 /// Panels whose sums are in registers together.
 const TOGETHER: usize = 4;
@@ -62,8 +63,10 @@ fn sums<S: Simd, F: Format, const P: usize>(panels: [&[u128]; P], row: &[u32], k
     assert!(row.len() >= n_blocks * F::ROW_WORDS && panels.iter().all(|p| p.len() >= n_blocks * F::UNITS));
     let held = Held::<S>::new::<F>();
     let mut sums = [[S::splat(0.0); 2]; P];
-    let (mut blocks, mut a) = (panels.map(<[u128]>::as_ptr), row.as_ptr());
+    let (mut next, mut a) = (panels.map(<[u128]>::as_ptr), row.as_ptr());
     for _ in 0..n_blocks {
+        // SAFETY: as below.
+        let blocks = next.each_mut().map(|next| unsafe { take(next, F::UNITS) });
         for first in (0..P).step_by(TOGETHER) {
             let (blocks, sums) = (&blocks[first..], &mut sums[first..]);
             // SAFETY: all slices have `n_blocks` such blocks, asserted above. (A loop would keep the sums in memory.)
@@ -79,12 +82,24 @@ fn sums<S: Simd, F: Format, const P: usize>(panels: [&[u128]; P], row: &[u32], k
             }
         }
         // SAFETY: as above.
-        unsafe {
-            blocks = blocks.map(|block| block.add(F::UNITS));
-            a = a.add(F::ROW_WORDS);
-        }
+        a = unsafe { a.add(F::ROW_WORDS) };
     }
     if F::HALF { sums.map(|quads| quads.map(|x| S::mul(x, S::splat(GROWN)))) } else { sums }
+}
+
+/// The pointer, which moves to what comes after so many units. It is kept in memory: of pointers that move side by side in
+/// registers, the compiler makes one and the distances of the others to it, and adds them again for each load.
+///
+/// # Safety
+/// `next` is valid for so many units.
+#[inline(always)]
+unsafe fn take(next: &mut *const u128, units: usize) -> *const u128 {
+    // SAFETY: it is a reference, and the caller vouches for the units.
+    unsafe {
+        let block = ptr::read_volatile(next);
+        ptr::write_volatile(next, block.add(units));
+        block
+    }
 }
 
 /// Adds the products of a block of a panel with a block of activations to the sums of its two quads.
@@ -95,14 +110,14 @@ fn sums<S: Simd, F: Format, const P: usize>(panels: [&[u128]; P], row: &[u32], k
 unsafe fn add<S: Simd, F: Format>(block: *const u128, a: *const u32, held: &Held<S>, sums: &mut [S::F; 2]) {
     // SAFETY: the caller vouches for the blocks.
     unsafe {
-        let levels = block.add(F::FACTOR_UNITS).cast();
         for (quad, sum) in sums.iter_mut().enumerate() {
             let dots = match F::WORDS {
-                true => dots_of_words::<S, F>(levels, a.cast(), quad, held),
-                false => dots_of_bytes::<S, F>(levels, a.cast(), quad, held),
+                true => dots_of_words::<S, F>(block, a.cast(), quad, held),
+                false => dots_of_bytes::<S, F>(block, a.cast(), quad, held),
             };
             for (group, dot) in dots.into_iter().enumerate().take(F::GROUPS) {
-                let (scale, term) = (*a.add(F::LEVEL_WORDS), *a.add(F::LEVEL_WORDS + 1 + group));
+                let (scale, term) =
+                    (*a.add(F::LEVEL_WORDS), *a.add(format::index(F::LEVEL_WORDS + 1, group, 1)));
                 format::add::<S, F, true>(block, [group, quad], (dot, scale, term), held, sum);
             }
         }
@@ -115,14 +130,14 @@ unsafe fn add<S: Simd, F: Format>(block: *const u128, a: *const u32, held: &Held
 /// As for [`add`].
 #[inline(always)]
 unsafe fn dots_of_bytes<S: Simd, F: Format>(
-    levels: *const [u8; 16],
+    block: *const u128,
     a: *const [i8; 4],
     quad: usize,
     held: &Held<S>,
 ) -> [S::I; 2] {
     // SAFETY: the steps are within the block.
     let dot = |step: usize| unsafe {
-        let levels = format::bytes::<S, F, true>(levels, step, quad, held);
+        let levels = format::bytes::<S, F, true>(block, step, quad, held);
         S::dot_i16(S::zero_i(), S::splat_4(&*a.add(step)), levels)
     };
     let two =
@@ -148,14 +163,14 @@ unsafe fn dots_of_bytes<S: Simd, F: Format>(
 /// As for [`add`].
 #[inline(always)]
 unsafe fn dots_of_words<S: Simd, F: Format>(
-    levels: *const [u8; 16],
+    block: *const u128,
     a: *const [i16; 4],
     quad: usize,
     held: &Held<S>,
 ) -> [S::I; 2] {
     // SAFETY: the steps are within the block.
     let step = |sums: [S::I; 2], step: usize| unsafe {
-        let [first, second] = format::words::<S, F, true>(levels, step, quad, held);
+        let [first, second] = format::words_by_row::<S, F>(block, step, quad, held);
         let a = S::splat_8(&*a.add(step));
         [S::dot_pairs(sums[0], a, first), S::dot_pairs(sums[1], a, second)]
     };

@@ -46,10 +46,9 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
     held: &Held<S>,
     sums: &mut [[S::F; 2]; TILE],
 ) {
-    let factor_units = if STORED { F::FACTOR_UNITS } else { F::WIDE_FACTOR_UNITS };
     // SAFETY: the caller vouches for the blocks.
     unsafe {
-        let levels = block.add(factor_units).cast();
+        let levels = block.add(format::factor_units::<F>(STORED)).cast();
         let scales = a.add(TILE * F::LEVEL_WORDS);
         let mut add = |group: usize, quad: usize, dots: Dots<S>| {
             let terms = scales.add(TILE * (1 + group));
@@ -64,10 +63,8 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
         };
         match (F::WORDS, F::BITS, F::GROUPS) {
             (true, ..) => {
-                for quad in 0..2 {
-                    for group in 0..F::GROUPS {
-                        add(group, quad, dots_of_words::<S, F, STORED>(levels, a.cast(), group, quad, held));
-                    }
+                for group in 0..F::GROUPS {
+                    add_both(group, dots_of_words::<S, F, STORED>(block, a.cast(), group, held));
                 }
             }
             (_, 4, 1) if STORED => add_both(0, dots_of_nibbles::<S>(levels, a.cast(), held)),
@@ -102,7 +99,7 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
             _ => {
                 for quad in 0..2 {
                     for group in 0..F::GROUPS {
-                        add(group, quad, dots_of_bytes::<S, F, STORED>(levels, a.cast(), group, quad, held));
+                        add(group, quad, dots_of_bytes::<S, F, STORED>(block, a.cast(), group, quad, held));
                     }
                 }
             }
@@ -211,10 +208,10 @@ unsafe fn dots_of_pairs<S: Simd>(
 /// Dot products of one quad over a group of levels of five or six bits.
 ///
 /// # Safety
-/// `levels` is valid for the levels of a block, `a` for a block of a tile.
+/// As for [`add_block`].
 #[inline(always)]
 unsafe fn dots_of_bytes<S: Simd, F: Format, const STORED: bool>(
-    levels: *const [u8; 16],
+    block: *const u128,
     a: *const [i8; 4],
     group: usize,
     quad: usize,
@@ -228,7 +225,7 @@ unsafe fn dots_of_bytes<S: Simd, F: Format, const STORED: bool>(
         for step in first..first + together {
             // SAFETY: the caller vouches for the blocks.
             unsafe {
-                let bytes = format::bytes::<S, F, STORED>(levels, step, quad, held);
+                let bytes = format::bytes::<S, F, STORED>(block, step, quad, held);
                 add_step::<S, 1>([bytes], a.add(step * TILE), &mut sums);
             }
         }
@@ -239,26 +236,29 @@ unsafe fn dots_of_bytes<S: Simd, F: Format, const STORED: bool>(
     dots
 }
 
-/// Dot products of one quad over a group of levels as i16.
+/// Dot products of both quads over a group of levels as i16.
 ///
 /// # Safety
-/// `levels` is valid for the levels of a block, `a` for a block of a tile.
+/// As for [`add_block`].
 #[inline(always)]
 unsafe fn dots_of_words<S: Simd, F: Format, const STORED: bool>(
-    levels: *const [u8; 16],
-    a: *const [i16; 4],
+    block: *const u128,
+    a: *const [[[i8; 4]; 2]; TILE],
     group: usize,
-    quad: usize,
     held: &Held<S>,
-) -> Dots<S> {
-    let mut sums = [[S::zero_i(); 2]; TILE];
+) -> [Dots<S>; 2] {
+    let mut sums = [[S::zero_i(); TILE]; 2];
     let mut add = |step: usize| {
         // SAFETY: the caller vouches for the blocks.
         unsafe {
-            let [first, second] = format::words::<S, F, STORED>(levels, step, quad, held);
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let a = S::splat_8(&*a.add(step * TILE + row));
-                *sums = [S::dot_pairs(sums[0], a, first), S::dot_pairs(sums[1], a, second)];
+            let quads = [0, 1].map(|quad| format::words_by_column::<S, F, STORED>(block, step, quad, held));
+            for half in 0..2 {
+                for (row, a) in (*a.add(step)).iter().enumerate() {
+                    let x = S::splat_4(&a[half]);
+                    for (sums, words) in sums.iter_mut().zip(&quads) {
+                        sums[row] = S::dot_pairs(sums[row], x, words[half]);
+                    }
+                }
             }
         }
     };
@@ -268,5 +268,5 @@ unsafe fn dots_of_words<S: Simd, F: Format, const STORED: bool>(
         // Where the bits of a step are, is known where it is.
         (0..8 / F::GROUPS).for_each(|step| add(group * 4 + step));
     }
-    sums.map(|[first, second]| S::add_neighbours(first, second))
+    sums
 }

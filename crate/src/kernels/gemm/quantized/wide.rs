@@ -17,12 +17,11 @@ pub fn widen<'a, S: Simd, F: Format>(panel: &[u128], wide: &'a mut Vec<u128>) ->
             let grown = S::splat(GROWN);
             S::store(if F::HALF { S::mul(S::mul(x, grown), grown) } else { x }, to);
         }
-        let from = &from[F::FACTOR_UNITS..];
         let (steps, _) = bytemuck::cast_slice_mut::<_, [u8; 16]>(levels).as_chunks_mut::<2>();
         for (step, quads) in steps.iter_mut().enumerate() {
             for (quad, to) in quads.iter_mut().enumerate() {
-                // SAFETY: these are the levels of a block.
-                let bytes = unsafe { format::bytes::<S, F, true>(from.as_ptr().cast(), step, quad, &held) };
+                // SAFETY: this is a block.
+                let bytes = unsafe { format::bytes::<S, F, true>(from.as_ptr(), step, quad, &held) };
                 S::store_i(bytes, to);
             }
         }
