@@ -1,7 +1,7 @@
 //! The products of packed weights, and what comes after the sums: the thread that has the sums of some columns finishes them.
 
 use super::pack::{Layout, PackedMatrix, ROWS};
-use super::quantized::{self, Done, Job};
+use super::quantized::{self, Bytes, Done, Job};
 use super::{float, tile::Epilogue};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
@@ -25,7 +25,7 @@ impl PackedMatrix {
             return float::matmul(threads, self, a, m, out, epilogue);
         };
         let out = Places::new(&mut out[..m * self.n()]);
-        let job = Job { threads, weight: self, affine, a, m, halves: false };
+        let job = Job { threads, weight: self, affine, bytes: Bytes::best::<S>(), a, m, halves: false };
         let finish = |columns: Range<usize>| {
             for row in 0..m {
                 let at = row * self.n() + columns.start;
@@ -74,7 +74,7 @@ impl PackedMatrix {
             }
         };
         if let (Some(affine), true) = (self.multiplied_as(exact), half.is_multiple_of(ROWS)) {
-            let job = Job { threads, weight: self, affine, a, m, halves: true };
+            let job = Job { threads, weight: self, affine, bytes: Bytes::best::<S>(), a, m, halves: true };
             // SAFETY: `gate` uses the columns that it is given.
             return unsafe { quantized(job, &sums, &gate) };
         }

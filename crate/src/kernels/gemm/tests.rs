@@ -1,7 +1,7 @@
 //! Packed products against naive ones, for every format and awkward shapes.
 
 use super::activations::Block;
-use super::quantized::Job;
+use super::quantized::{Bytes, Job};
 use super::*;
 use crate::kernels::simd::Best;
 use crate::kernels::threads::{Places, Threads};
@@ -100,14 +100,21 @@ fn every_format_multiplies_as_the_reference_does() {
             weight.matmul(Threads::single(), &a, m, &mut out, &tile::Epilogue::default(), false);
             let want = match dtype {
                 DType::Block(format) => {
-                    // As the vectors do it that multiply no bytes: the same integers.
+                    // As other machines do it, and vectors that multiply no bytes: the same integers.
                     let affine = codec(format).affine_layout;
-                    let mut same = vec![f32::NAN; m * n];
-                    let job =
-                        Job { threads: Threads::single(), weight: &weight, affine, a: &a, m, halves: false };
-                    // SAFETY: nobody else has these places.
-                    unsafe { quantized::matmul::<Best, false>(job, &Places::new(&mut same), &|_| ()) };
-                    assert_eq!(out, same, "{dtype} {m}×{n}");
+                    for bytes in [None, Some(Bytes::Pairs), Some(Bytes::Fours { signed: false })] {
+                        let mut same = vec![f32::NAN; m * n];
+                        let threads = Threads::single();
+                        let multiply = match bytes {
+                            None => quantized::matmul::<Best, false>,
+                            Some(_) => quantized::matmul::<Best, true>,
+                        };
+                        let bytes = bytes.unwrap_or(Bytes::Pairs);
+                        let job = Job { threads, weight: &weight, affine, bytes, a: &a, m, halves: false };
+                        // SAFETY: nobody else has these places.
+                        unsafe { multiply(job, &Places::new(&mut same), &|_| ()) };
+                        assert_eq!(out, same, "{dtype} {m}×{n} {bytes:?}");
+                    }
                     reference_matmul(&back, &decoded, m, n, k)
                 }
                 _ => want,
@@ -115,6 +122,33 @@ fn every_format_multiplies_as_the_reference_does() {
             assert!(error(&out, &want) < 1e-4, "{dtype} {m}×{n}: {}", error(&out, &want));
             out[0] += 0.3 * want.iter().map(|x| x.abs()).fold(0.0, f64::max) as f32;
             assert!(error(&out, &want) > 1e-4, "the canary passed");
+        }
+    }
+}
+
+/// Bytes that are the same signed as unsigned, once the offset is off: there is no machine here that takes them as signed.
+#[test]
+fn signed_bytes_are_less_by_their_offset() {
+    let (dtype, n, k) = (DType::Block(BlockFormat::Q8_0), 19, 96);
+    let mut bytes = weight_bytes(dtype, n, k);
+    for large in [false, true] {
+        if large {
+            // Factors that 16 bits do not hold.
+            bytes[..2].copy_from_slice(&half::f16::from_f32(300.0).to_le_bytes());
+        }
+        let weight = PackedMatrix::of(TensorView { dtype, shape: &[n, k], bytes: &bytes }).unwrap();
+        let pack::Layout::Affine(affine) = weight.layout else { panic!("{dtype} is floats") };
+        for m in [1, 4, 7] {
+            let a = noise(m * k, 3);
+            let product = |bytes| {
+                let mut out = vec![f32::NAN; m * n];
+                let threads = Threads::single();
+                let job = Job { threads, weight: &weight, affine, bytes, a: &a, m, halves: false };
+                // SAFETY: nobody else has these places.
+                unsafe { quantized::matmul::<Best, true>(job, &Places::new(&mut out), &|_| ()) };
+                out
+            };
+            assert_eq!(product(Bytes::Fours { signed: true }), product(Bytes::Pairs), "{large} {m}");
         }
     }
 }

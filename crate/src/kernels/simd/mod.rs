@@ -32,6 +32,9 @@ pub trait Simd: Copy {
     fn splat_8(from: &[i16; 4]) -> Self::I;
     /// Eight i16: `acc[i] + a[2i] · w[2i] + a[2i+1] · w[2i+1]`, with signed bytes `a` and bytes `w` in 0..=127.
     fn dot_i16(acc: Self::I, a: Self::I, w: Self::I) -> Self::I;
+    /// Four i32: `acc[i] + Σ a[4i+j] · w[4i+j]`, with signed bytes `a` and bytes `w` in 0..=127; what other `w` mean depends on the
+    /// machine.
+    fn dot_i32(acc: Self::I, a: Self::I, w: Self::I) -> Self::I;
     /// Eight i16 added.
     fn add_i16(a: Self::I, b: Self::I) -> Self::I;
     /// Four i32 added.
@@ -85,6 +88,8 @@ pub trait Simd: Copy {
     fn shift_right(x: Self::I, by: u32) -> Self::I;
     /// Bitwise and.
     fn and(a: Self::I, b: Self::I) -> Self::I;
+    /// Bitwise exclusive or.
+    fn xor(a: Self::I, b: Self::I) -> Self::I;
     /// Bitwise or.
     fn or(a: Self::I, b: Self::I) -> Self::I;
     /// Writes sixteen bytes.

@@ -51,6 +51,12 @@ impl Simd for Scalar {
         from_i16s(std::array::from_fn(|i| acc[i] + product(2 * i) + product(2 * i + 1)))
     }
     #[inline(always)]
+    fn dot_i32(acc: Self::I, a: Self::I, w: Self::I) -> Self::I {
+        let acc = i32s(acc);
+        let product = |i: usize| i32::from(a[i].cast_signed()) * i32::from(w[i]);
+        from_i32s(std::array::from_fn(|i| (4 * i..4 * i + 4).fold(acc[i], |sum, j| sum + product(j))))
+    }
+    #[inline(always)]
     fn add_i16(a: Self::I, b: Self::I) -> Self::I {
         let (a, b) = (i16s(a), i16s(b));
         from_i16s(std::array::from_fn(|i| a[i] + b[i]))
@@ -157,6 +163,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn and(a: Self::I, b: Self::I) -> Self::I {
         std::array::from_fn(|i| a[i] & b[i])
+    }
+    #[inline(always)]
+    fn xor(a: Self::I, b: Self::I) -> Self::I {
+        std::array::from_fn(|i| a[i] ^ b[i])
     }
     #[inline(always)]
     fn or(a: Self::I, b: Self::I) -> Self::I {

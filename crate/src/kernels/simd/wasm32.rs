@@ -44,6 +44,16 @@ impl Simd for Wasm {
         let odd = i16x8_mul(i16x8_shr(a, 8), u16x8_shr(w, 8));
         i16x8_add(acc, i16x8_add(even, odd))
     }
+    #[cfg(target_feature = "relaxed-simd")]
+    #[inline(always)]
+    fn dot_i32(acc: v128, a: v128, w: v128) -> v128 {
+        i32x4_relaxed_dot_i8x16_i7x16_add(a, w, acc)
+    }
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    #[inline(always)]
+    fn dot_i32(acc: v128, a: v128, w: v128) -> v128 {
+        i32x4_add(acc, i32x4_extadd_pairwise_i16x8(Self::dot_i16(i16x8_splat(0), a, w)))
+    }
     #[inline(always)]
     fn add_i16(a: v128, b: v128) -> v128 {
         i16x8_add(a, b)
@@ -163,6 +173,10 @@ impl Simd for Wasm {
     #[inline(always)]
     fn and(a: v128, b: v128) -> v128 {
         v128_and(a, b)
+    }
+    #[inline(always)]
+    fn xor(a: v128, b: v128) -> v128 {
+        v128_xor(a, b)
     }
     #[inline(always)]
     fn or(a: v128, b: v128) -> v128 {

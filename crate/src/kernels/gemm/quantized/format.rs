@@ -5,6 +5,15 @@ use crate::kernels::gemm::pack::{level_units, rest_bits};
 use crate::kernels::simd::Simd;
 use std::hint::black_box;
 
+/// Levels are widened to i16; their products are summed in i32.
+pub const WORDS: u8 = 0;
+/// Bytes are multiplied, and summed in i16 as long as those hold the sums.
+pub const PAIRS: u8 = 1;
+/// Bytes are multiplied and summed in i32. Of more than seven bits, they are taken as unsigned.
+pub const FOURS: u8 = 2;
+/// The same of eight bits, taken as signed: levels less 128.
+pub const SIGNED_FOURS: u8 = 3;
+
 /// A format of panels.
 pub trait Format {
     /// Bits of a level: 4, 5, 6 or 8.
@@ -15,8 +24,13 @@ pub trait Format {
     const OFFSET: bool;
     /// Whether scales and mins are stored in 16 bits.
     const HALF: bool;
+    /// How levels are multiplied: [`WORDS`], [`PAIRS`], [`FOURS`] or [`SIGNED_FOURS`].
+    const PRODUCTS: u8;
+
     /// Whether levels are multiplied as i16, otherwise as bytes.
-    const WORDS: bool;
+    const WORDS: bool = Self::PRODUCTS == WORDS;
+    /// Whether bytes are multiplied and summed in i32, otherwise in i16.
+    const FOURS: bool = Self::PRODUCTS > PAIRS;
 
     /// Sixteen-byte units of the scales and mins of a block.
     const FACTOR_UNITS: usize =
@@ -38,16 +52,22 @@ pub trait Format {
 }
 
 /// The format of these constants.
-pub struct Of<const BITS: usize, const GROUPS: usize, const OFFSET: bool, const HALF: bool, const WORDS: bool>;
+pub struct Of<
+    const BITS: usize,
+    const GROUPS: usize,
+    const OFFSET: bool,
+    const HALF: bool,
+    const PRODUCTS: u8,
+>;
 
-impl<const BITS: usize, const GROUPS: usize, const OFFSET: bool, const HALF: bool, const WORDS: bool> Format
-    for Of<BITS, GROUPS, OFFSET, HALF, WORDS>
+impl<const BITS: usize, const GROUPS: usize, const OFFSET: bool, const HALF: bool, const PRODUCTS: u8> Format
+    for Of<BITS, GROUPS, OFFSET, HALF, PRODUCTS>
 {
     const BITS: usize = BITS;
     const GROUPS: usize = GROUPS;
     const OFFSET: bool = OFFSET;
     const HALF: bool = HALF;
-    const WORDS: bool = WORDS;
+    const PRODUCTS: u8 = PRODUCTS;
 }
 
 /// Constants of the kernels. The compiler does not know them: it would have V8 make them anew, three instructions each,
@@ -64,6 +84,8 @@ pub struct Held<S: Simd> {
     kept: S::I,
     /// The first of each two bytes.
     even: S::I,
+    /// The sign of each byte.
+    signs: S::I,
     /// i16 of one.
     pub ones: S::I,
     /// Four, for loops that are to stay loops.
@@ -71,10 +93,10 @@ pub struct Held<S: Simd> {
 }
 
 /// In the order of the fields of [`Held`], for levels of four, five and six bits.
-const CONSTANTS: [[u32; 6]; 3] = [
-    [0x0f0f_0f0f, 0x0f0f_0f0f, 0, KEPT, 0x00ff_00ff, 0x0001_0001],
-    [0x1f1f_1f1f, 0x0707_0707, 0x1818_1818, KEPT, 0x00ff_00ff, 0x0001_0001],
-    [0x3f3f_3f3f, 0x0303_0303, 0x3c3c_3c3c, KEPT, 0x00ff_00ff, 0x0001_0001],
+const CONSTANTS: [[u32; 7]; 3] = [
+    [0x0f0f_0f0f, 0x0f0f_0f0f, 0, KEPT, 0x00ff_00ff, 0x8080_8080, 0x0001_0001],
+    [0x1f1f_1f1f, 0x0707_0707, 0x1818_1818, KEPT, 0x00ff_00ff, 0x8080_8080, 0x0001_0001],
+    [0x3f3f_3f3f, 0x0303_0303, 0x3c3c_3c3c, KEPT, 0x00ff_00ff, 0x8080_8080, 0x0001_0001],
 ];
 
 impl<S: Simd> Held<S> {
@@ -82,14 +104,20 @@ impl<S: Simd> Held<S> {
     #[inline(always)]
     pub fn new<F: Format>() -> Self {
         let constants = black_box(&CONSTANTS[F::BITS % 4]);
-        let [first, second, rest, kept, even, ones] = constants.map(|x| S::splat_i32(x.cast_signed()));
-        Self { first, second, rest, kept, even, ones, four: black_box(4) }
+        let [first, second, rest, kept, even, signs, ones] = constants.map(|x| S::splat_i32(x.cast_signed()));
+        Self { first, second, rest, kept, even, signs, ones, four: black_box(4) }
     }
 
     /// The low nibble of each byte, for levels of four bits.
     #[inline(always)]
     pub fn low_nibbles(&self, x: S::I) -> S::I {
         S::and(x, self.first)
+    }
+
+    /// Levels in bytes as they are multiplied; widened ones are that already.
+    #[inline(always)]
+    pub fn signed<F: Format, const STORED: bool>(&self, x: S::I) -> S::I {
+        if F::PRODUCTS == SIGNED_FOURS && STORED { S::xor(x, self.signs) } else { x }
     }
 
     /// The high nibble of each byte, for levels of four bits.
@@ -118,7 +146,7 @@ pub unsafe fn bytes<S: Simd, F: Format, const STORED: bool>(
     unsafe {
         let first = index(factor_units::<F>(STORED), quad, 1);
         if in_bytes::<F>(STORED) {
-            return unit::<S>(block, index(first, step, 2));
+            return held.signed::<F, STORED>(unit::<S>(block, index(first, step, 2)));
         }
         let both = unit::<S>(block, index(first, step % 4, 2));
         if step < 4 {

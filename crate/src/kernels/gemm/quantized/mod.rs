@@ -1,9 +1,10 @@
 //! Products of quantised panels with quantised activations.
 //!
-//! Bytes are multiplied with bytes where the vectors can ([`Simd::BYTE_PRODUCTS`]), and summed in i16 as long as those hold the
+//! Bytes are multiplied with bytes where the vectors can ([`Simd::BYTE_PRODUCTS`]): four at a time, summed in i32, where the
+//! machine does that in one instruction ([`Bytes::best`]); elsewhere two, and summed in i16 as long as those hold the
 //! sums: levels of four bits over a whole block of 32 (`16 pairs / 2 lanes · 2 · 15 · 127 = 30,480`), of five over four steps
-//! (`2 · 4 · 31 · 127`), of six over two (`2 · 2 · 63 · 127`). Levels of eight bits, and all where vectors cannot do that, are
-//! widened to i16 and summed in i32. Either way the dot products of a block are exact integers. With a constant offset,
+//! (`2 · 4 · 31 · 127`), of six over two (`2 · 2 · 63 · 127`); levels of eight bits then are
+//! widened to i16 and summed in i32, as all are where vectors multiply no bytes. Either way the dot products of a block are exact integers. With a constant offset,
 //! `scale · (dot − offset · Σa)` is exact in integers as well; mins add `min · Σa`.
 //!
 //! A product of one row waits for the weights to come from memory ([`one`]); of more rows, four are multiplied with what of a
@@ -22,18 +23,24 @@ use super::streams;
 use crate::kernels::simd::Simd;
 use crate::kernels::threads::{Places, Threads};
 use crate::quant::AffineLayout;
-use format::{Format, Of};
+use format::{FOURS, Format, Of, PAIRS, SIGNED_FOURS, WORDS};
+use std::hint::black_box;
 use std::ops::Range;
 pub use tile::TILE;
 
 /// Multiplications that are worth handing to another thread: a microsecond.
 const WORTH: usize = 1 << 15;
 
+/// The level of eight bits that means zero.
+const SIGN: u8 = 128;
+
 /// What is multiplied.
 pub struct Job<'a> {
     pub threads: Threads,
     pub weight: &'a PackedMatrix,
     pub affine: AffineLayout,
+    /// [`Bytes::best`], or another for a test.
+    pub bytes: Bytes,
     /// `[m, k]`; quantised to 8 bits on the way.
     pub a: &'a [f32],
     pub m: usize,
@@ -44,20 +51,51 @@ pub struct Job<'a> {
 /// What a thread does with columns once it has their sums, and, of [halves](Job::halves), those of the second half.
 pub type Done<'a> = &'a (dyn Fn(Range<usize>) + Sync);
 
+/// How this machine best multiplies bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bytes {
+    /// [`PAIRS`].
+    Pairs,
+    /// [`FOURS`], unsigned or signed where they have more than seven bits.
+    Fours { signed: bool },
+}
+
+impl Bytes {
+    /// What one instruction does tells: where four products and their sum are one of the machine's, eight bits of weights are
+    /// taken as they are, signed (`sdot`) or unsigned (`vpdpbusd`). Elsewhere sums of two are cut off at 16 bits.
+    pub fn best<S: Simd>() -> Self {
+        let (largest, all) = black_box(([127; 4], -1));
+        let mut sums = [0; 16];
+        S::store_i(S::dot_i32(S::zero_i(), S::splat_4(&largest), S::splat_i32(all)), &mut sums);
+        match i32::from_le_bytes([sums[0], sums[1], sums[2], sums[3]]) {
+            -508 => Self::Fours { signed: true },
+            129_540 => Self::Fours { signed: false },
+            _ => Self::Pairs,
+        }
+    }
+}
+
 /// `out[i, j] = Σ a[i, ·] · w[j, ·]`, `[m, n]`, and what comes after it. `BYTES` is [`S::BYTE_PRODUCTS`](Simd::BYTE_PRODUCTS), or
 /// false for a test of what is without them.
 ///
 /// # Safety
 /// Nobody uses `out` meanwhile but `done`, and that the columns which it is given.
 pub unsafe fn matmul<S: Simd, const BYTES: bool>(job: Job, out: &Places<f32>, done: Done) {
-    let run = match job.affine.bits {
-        4 if BYTES => run_of::<S, 4, false>,
-        5 if BYTES => run_of::<S, 5, false>,
-        6 if BYTES => run_of::<S, 6, false>,
-        4 => run_of::<S, 4, true>,
-        5 => run_of::<S, 5, true>,
-        6 => run_of::<S, 6, true>,
-        _ => run_of::<S, 8, true>,
+    let run = match (job.affine.bits, job.bytes) {
+        (4, _) if !BYTES => run_of::<S, 4, WORDS>,
+        (5, _) if !BYTES => run_of::<S, 5, WORDS>,
+        (6, _) if !BYTES => run_of::<S, 6, WORDS>,
+        (4, Bytes::Pairs) => run_of::<S, 4, PAIRS>,
+        (5, Bytes::Pairs) => run_of::<S, 5, PAIRS>,
+        (6, Bytes::Pairs) => run_of::<S, 6, PAIRS>,
+        (4, _) => run_of::<S, 4, FOURS>,
+        (5, _) => run_of::<S, 5, FOURS>,
+        (6, _) => run_of::<S, 6, FOURS>,
+        (_, Bytes::Fours { signed }) if BYTES && job.affine.offset == Some(SIGN) => match signed {
+            true => run_of_bytes::<S, SIGNED_FOURS>,
+            false => run_of_bytes::<S, FOURS>,
+        },
+        _ => run_of::<S, 8, WORDS>,
     };
     // SAFETY: the caller vouches for `out`.
     unsafe { run(job.affine)(job, out, done) };
@@ -65,22 +103,34 @@ pub unsafe fn matmul<S: Simd, const BYTES: bool>(job: Job, out: &Places<f32>, do
 
 type Run = unsafe fn(Job, &Places<f32>, Done);
 
-fn run_of<S: Simd, const BITS: usize, const WORDS: bool>(affine: AffineLayout) -> Run {
+fn run_of<S: Simd, const BITS: usize, const PRODUCTS: u8>(affine: AffineLayout) -> Run {
     match (affine.group, affine.offset, affine.half_factors) {
-        (32, Some(_), true) => run::<S, Of<BITS, 1, true, true, WORDS>>,
-        (32, None, true) => run::<S, Of<BITS, 1, false, true, WORDS>>,
-        (32, Some(_), false) => run::<S, Of<BITS, 1, true, false, WORDS>>,
-        (32, None, false) => run::<S, Of<BITS, 1, false, false, WORDS>>,
+        (32, Some(_), true) => run::<S, Of<BITS, 1, true, true, PRODUCTS>>,
+        (32, None, true) => run::<S, Of<BITS, 1, false, true, PRODUCTS>>,
+        (32, Some(_), false) => run::<S, Of<BITS, 1, true, false, PRODUCTS>>,
+        (32, None, false) => run::<S, Of<BITS, 1, false, false, PRODUCTS>>,
         // No format has halves for groups of 16.
-        (_, Some(_), _) => run::<S, Of<BITS, 2, true, false, WORDS>>,
-        (_, None, _) => run::<S, Of<BITS, 2, false, false, WORDS>>,
+        (_, Some(_), _) => run::<S, Of<BITS, 2, true, false, PRODUCTS>>,
+        (_, None, _) => run::<S, Of<BITS, 2, false, false, PRODUCTS>>,
+    }
+}
+
+/// What has eight bits and an offset has groups of 32.
+fn run_of_bytes<S: Simd, const PRODUCTS: u8>(affine: AffineLayout) -> Run {
+    match affine.half_factors {
+        true => run::<S, Of<8, 1, true, true, PRODUCTS>>,
+        false => run::<S, Of<8, 1, true, false, PRODUCTS>>,
     }
 }
 
 /// # Safety
 /// As for [`matmul`].
 unsafe fn run<S: Simd, F: Format>(job: Job, out: &Places<f32>, done: Done) {
-    let Job { threads, weight, affine, a, m, halves } = job;
+    let Job { threads, weight, mut affine, a, m, halves, .. } = job;
+    if F::PRODUCTS == SIGNED_FOURS {
+        // Levels are less by that.
+        affine.offset = affine.offset.map(|offset| offset - SIGN);
+    }
     let (n, k, n_panels) = (weight.n(), weight.k(), weight.n_panels());
     debug_assert!(!halves || (n / 2).is_multiple_of(ROWS));
     let out = Sums { out, n };

@@ -2,7 +2,7 @@
 //! apart from each other, that as many of the processor's prefetchers are at work ([`streams`](super::streams)).
 
 use super::Sums;
-use super::format::{self, Format, Held};
+use super::format::{self, Format, Held, PAIRS, WORDS};
 use crate::kernels::gemm::factors::GROWN;
 use crate::kernels::gemm::pack::{BLOCK, PackedMatrix};
 use crate::kernels::simd::Simd;
@@ -111,9 +111,10 @@ unsafe fn add<S: Simd, F: Format>(block: *const u128, a: *const u32, held: &Held
     // SAFETY: the caller vouches for the blocks.
     unsafe {
         for (quad, sum) in sums.iter_mut().enumerate() {
-            let dots = match F::WORDS {
-                true => dots_of_words::<S, F>(block, a.cast(), quad, held),
-                false => dots_of_bytes::<S, F>(block, a.cast(), quad, held),
+            let dots = match F::PRODUCTS {
+                WORDS => dots_of_words::<S, F>(block, a.cast(), quad, held),
+                PAIRS => dots_of_pairs::<S, F>(block, a.cast(), quad, held),
+                _ => dots_of_fours::<S, F>(block, a.cast(), quad, held),
             };
             for (group, dot) in dots.into_iter().enumerate().take(F::GROUPS) {
                 let (scale, term) =
@@ -124,12 +125,35 @@ unsafe fn add<S: Simd, F: Format>(block: *const u128, a: *const u32, held: &Held
     }
 }
 
-/// The dot products of a quad with a block of activations in bytes, of each group: additions that do not wait for each other.
+/// The dot products of a quad with a block of activations in bytes, of each group, summed in i32.
 ///
 /// # Safety
 /// As for [`add`].
 #[inline(always)]
-unsafe fn dots_of_bytes<S: Simd, F: Format>(
+unsafe fn dots_of_fours<S: Simd, F: Format>(
+    block: *const u128,
+    a: *const [i8; 4],
+    quad: usize,
+    held: &Held<S>,
+) -> [S::I; 2] {
+    // SAFETY: the steps are within the block.
+    let dot = |sum: S::I, step: usize| unsafe {
+        let levels = format::bytes::<S, F, true>(block, step, quad, held);
+        S::dot_i32(sum, S::splat_4(&*a.add(step)), levels)
+    };
+    let four = |first: usize| dot(dot(dot(dot(S::zero_i(), first), first + 1), first + 2), first + 3);
+    match F::GROUPS {
+        1 => [S::add_i32(four(0), four(4)), S::zero_i()],
+        _ => [four(0), four(4)],
+    }
+}
+
+/// The same, summed in i16 as long as those hold the sums: additions that do not wait for each other.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+unsafe fn dots_of_pairs<S: Simd, F: Format>(
     block: *const u128,
     a: *const [i8; 4],
     quad: usize,

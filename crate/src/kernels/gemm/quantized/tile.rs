@@ -48,7 +48,7 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
 ) {
     // SAFETY: the caller vouches for the blocks.
     unsafe {
-        let levels = block.add(format::factor_units::<F>(STORED)).cast();
+        let levels: *const [u8; 16] = block.add(format::factor_units::<F>(STORED)).cast();
         let scales = a.add(TILE * F::LEVEL_WORDS);
         let mut add = |group: usize, quad: usize, dots: Dots<S>| {
             let terms = scales.add(TILE * (1 + group));
@@ -67,23 +67,31 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
                     add_both(group, dots_of_words::<S, F, STORED>(block, a.cast(), group, held));
                 }
             }
-            (_, 4, 1) if STORED => add_both(0, dots_of_nibbles::<S>(levels, a.cast(), held)),
+            _ if F::FOURS && format::in_bytes::<F>(STORED) => {
+                let steps = 8 / F::GROUPS;
+                for group in 0..F::GROUPS {
+                    let (levels, a) = (levels.add(group * steps * 2), a.add(group * steps * TILE).cast());
+                    let signed = |x| held.signed::<F, STORED>(x);
+                    add_both(group, dots_of_steps::<S, F>(levels, a, steps / 4 * held.four, held, signed));
+                }
+            }
+            (_, 4, 1) if STORED => add_both(0, dots_of_nibbles::<S, F>(levels, a.cast(), held)),
             (_, 4, _) if STORED => {
                 let (low, high) = (|x| held.low_nibbles(x), |x| held.high_nibbles(x));
-                add_both(0, dots_of_steps::<S>(levels, a.cast(), held.four, held, low));
-                add_both(1, dots_of_steps::<S>(levels, a.add(4 * TILE).cast(), held.four, held, high));
+                add_both(0, dots_of_steps::<S, F>(levels, a.cast(), held.four, held, low));
+                add_both(1, dots_of_steps::<S, F>(levels, a.add(4 * TILE).cast(), held.four, held, high));
             }
             (_, 4, _) => {
                 let steps = 8 / F::GROUPS;
                 for group in 0..F::GROUPS {
                     let (levels, a) = (levels.add(group * steps * 2), a.add(group * steps * TILE).cast());
-                    add_both(group, dots_of_steps::<S>(levels, a, steps / 4 * held.four, held, |x| x));
+                    add_both(group, dots_of_steps::<S, F>(levels, a, steps / 4 * held.four, held, |x| x));
                 }
             }
             (_, 5, 1) if !STORED => {
                 let [low, high] = [0, 4].map(|step| {
                     let (levels, a) = (levels.add(step * 2), a.add(step * TILE).cast());
-                    dots_of_steps::<S>(levels, a, held.four, held, |x| x)
+                    dots_of_steps::<S, F>(levels, a, held.four, held, |x| x)
                 });
                 add_both(
                     0,
@@ -93,7 +101,7 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
             (_, 6, 2) if !STORED => {
                 for group in 0..2 {
                     let (levels, a) = (levels.add(group * 8), a.add(group * 4 * TILE).cast());
-                    add_both(group, dots_of_pairs::<S>(levels, a, held));
+                    add_both(group, dots_of_pairs::<S, F>(levels, a, held));
                 }
             }
             _ => {
@@ -107,24 +115,35 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
     }
 }
 
-/// Adds the products of bytes with one step of each row of a tile to sums in i16.
+/// Products of bytes, added to sums in i16 or i32.
+#[inline(always)]
+fn dot<S: Simd, F: Format>(sum: S::I, a: S::I, bytes: S::I) -> S::I {
+    if F::FOURS { S::dot_i32(sum, a, bytes) } else { S::dot_i16(sum, a, bytes) }
+}
+
+/// Adds the products of bytes with one step of each row of a tile to sums.
 ///
 /// # Safety
 /// `a` is valid for a step of a tile.
 #[inline(always)]
-unsafe fn add_step<S: Simd, const Q: usize>(bytes: [S::I; Q], a: *const [i8; 4], sums: &mut [Dots<S>; Q]) {
+unsafe fn add_step<S: Simd, F: Format, const Q: usize>(
+    bytes: [S::I; Q],
+    a: *const [i8; 4],
+    sums: &mut [Dots<S>; Q],
+) {
     for row in 0..TILE {
         // SAFETY: the caller vouches for the step.
         let x = S::splat_4(unsafe { &*a.add(row) });
         for (sums, bytes) in sums.iter_mut().zip(bytes) {
-            sums[row] = S::dot_i16(sums[row], x, bytes);
+            sums[row] = dot::<S, F>(sums[row], x, bytes);
         }
     }
 }
 
+/// Sums in i32.
 #[inline(always)]
-fn widened<S: Simd>(dots: Dots<S>, held: &Held<S>) -> Dots<S> {
-    dots.map(|x| S::dot_pairs(S::zero_i(), x, held.ones))
+fn widened<S: Simd, F: Format>(dots: Dots<S>, held: &Held<S>) -> Dots<S> {
+    if F::FOURS { dots } else { dots.map(|x| S::dot_pairs(S::zero_i(), x, held.ones)) }
 }
 
 /// Dot products of both quads over a block of nibbles.
@@ -132,7 +151,7 @@ fn widened<S: Simd>(dots: Dots<S>, held: &Held<S>) -> Dots<S> {
 /// # Safety
 /// `levels` is valid for the levels of a block, `a` for a block of a tile.
 #[inline(always)]
-unsafe fn dots_of_nibbles<S: Simd>(
+unsafe fn dots_of_nibbles<S: Simd, F: Format>(
     mut levels: *const [u8; 16],
     mut a: *const [i8; 4],
     held: &Held<S>,
@@ -146,13 +165,13 @@ unsafe fn dots_of_nibbles<S: Simd>(
             for row in 0..TILE {
                 let (x, y) = (S::splat_4(&*a.add(row)), S::splat_4(&*a.add(4 * TILE + row)));
                 for (quad, sums) in sums.iter_mut().enumerate() {
-                    sums[row] = S::dot_i16(S::dot_i16(sums[row], x, low[quad]), y, high[quad]);
+                    sums[row] = dot::<S, F>(dot::<S, F>(sums[row], x, low[quad]), y, high[quad]);
                 }
             }
             (levels, a) = (levels.add(2), a.add(TILE));
         }
     }
-    sums.map(|dots| widened(dots, held))
+    sums.map(|dots| widened::<S, F>(dots, held))
 }
 
 /// Dot products of both quads over some steps, of the bytes that `bytes` makes of what is stored.
@@ -160,7 +179,7 @@ unsafe fn dots_of_nibbles<S: Simd>(
 /// # Safety
 /// `levels` is valid for the levels of so many steps, `a` for so many of a tile.
 #[inline(always)]
-unsafe fn dots_of_steps<S: Simd>(
+unsafe fn dots_of_steps<S: Simd, F: Format>(
     mut levels: *const [u8; 16],
     mut a: *const [i8; 4],
     steps: usize,
@@ -172,11 +191,11 @@ unsafe fn dots_of_steps<S: Simd>(
         // SAFETY: the caller vouches for the steps.
         unsafe {
             let both = [S::load_i(&*levels), S::load_i(&*levels.add(1))];
-            add_step::<S, 2>(both.map(&bytes), a, &mut sums);
+            add_step::<S, F, 2>(both.map(&bytes), a, &mut sums);
             (levels, a) = (levels.add(2), a.add(TILE));
         }
     }
-    sums.map(|dots| widened(dots, held))
+    sums.map(|dots| widened::<S, F>(dots, held))
 }
 
 /// Dot products of both quads over half a block of bytes, of which i16 holds two steps.
@@ -184,7 +203,7 @@ unsafe fn dots_of_steps<S: Simd>(
 /// # Safety
 /// As for [`dots_of_steps`], four of them.
 #[inline(always)]
-unsafe fn dots_of_pairs<S: Simd>(
+unsafe fn dots_of_pairs<S: Simd, F: Format>(
     mut levels: *const [u8; 16],
     mut a: *const [i8; 4],
     held: &Held<S>,
@@ -194,8 +213,8 @@ unsafe fn dots_of_pairs<S: Simd>(
         let mut sums = [[S::zero_i(); TILE]; 2];
         // SAFETY: the caller vouches for the steps.
         unsafe {
-            add_step::<S, 2>([0, 1].map(|quad| S::load_i(&*levels.add(quad))), a, &mut sums);
-            add_step::<S, 2>([2, 3].map(|quad| S::load_i(&*levels.add(quad))), a.add(TILE), &mut sums);
+            add_step::<S, F, 2>([0, 1].map(|quad| S::load_i(&*levels.add(quad))), a, &mut sums);
+            add_step::<S, F, 2>([2, 3].map(|quad| S::load_i(&*levels.add(quad))), a.add(TILE), &mut sums);
             (levels, a) = (levels.add(4), a.add(2 * TILE));
         }
         for (dots, sums) in dots.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
@@ -218,7 +237,7 @@ unsafe fn dots_of_bytes<S: Simd, F: Format, const STORED: bool>(
     held: &Held<S>,
 ) -> Dots<S> {
     // What i16 holds.
-    let (steps, together) = (8 / F::GROUPS, if F::BITS == 5 { 4 } else { 2 });
+    let (steps, together) = (8 / F::GROUPS, if F::BITS == 5 || F::FOURS { 4 } else { 2 });
     let mut dots = [S::zero_i(); TILE];
     for first in (group * steps..(group + 1) * steps).step_by(together) {
         let mut sums = [[S::zero_i(); TILE]];
@@ -226,11 +245,11 @@ unsafe fn dots_of_bytes<S: Simd, F: Format, const STORED: bool>(
             // SAFETY: the caller vouches for the blocks.
             unsafe {
                 let bytes = format::bytes::<S, F, STORED>(block, step, quad, held);
-                add_step::<S, 1>([bytes], a.add(step * TILE), &mut sums);
+                add_step::<S, F, 1>([bytes], a.add(step * TILE), &mut sums);
             }
         }
-        for (dot, sum) in dots.iter_mut().zip(sums[0]) {
-            *dot = S::dot_pairs(*dot, sum, held.ones);
+        for (dot, sum) in dots.iter_mut().zip(widened::<S, F>(sums[0], held)) {
+            *dot = S::add_i32(*dot, sum);
         }
     }
     dots
