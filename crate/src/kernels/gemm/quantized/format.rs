@@ -129,9 +129,6 @@ impl<S: Simd> Held<S> {
 
 /// The levels of a step and quad of rows, a byte each, as `pack` lays them out, or widened to bytes.
 ///
-/// Addresses are the block's and one constant: of two constants added one by one, the compiler makes an addition and a load
-/// instead of a load with an offset.
-///
 /// # Safety
 /// `block` is valid for a block of a panel.
 #[inline(always)]

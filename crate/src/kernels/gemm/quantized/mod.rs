@@ -3,9 +3,9 @@
 //! Bytes are multiplied with bytes where the vectors can ([`Simd::BYTE_PRODUCTS`]): four at a time, summed in i32, where the
 //! machine does that in one instruction ([`Bytes::best`]); elsewhere two, and summed in i16 as long as those hold the
 //! sums: levels of four bits over a whole block of 32 (`16 pairs / 2 lanes · 2 · 15 · 127 = 30,480`), of five over four steps
-//! (`2 · 4 · 31 · 127`), of six over two (`2 · 2 · 63 · 127`); levels of eight bits then are
-//! widened to i16 and summed in i32, as all are where vectors multiply no bytes. Either way the dot products of a block are exact integers. With a constant offset,
-//! `scale · (dot − offset · Σa)` is exact in integers as well; mins add `min · Σa`.
+//! (`2 · 4 · 31 · 127`), of six over two (`2 · 2 · 63 · 127`); levels of eight bits then are widened to i16 and summed in i32,
+//! as all are where vectors multiply no bytes. Either way the dot products of a block are exact integers. With a constant
+//! offset, `scale · (dot − offset · Σa)` is exact in integers as well; mins add `min · Σa`.
 //!
 //! A product of one row waits for the weights to come from memory ([`one`]); of more rows, four are multiplied with what of a
 //! panel is in registers ([`tile`]). A row's sums are the same in both. Both sides are read front to back by pointers: the

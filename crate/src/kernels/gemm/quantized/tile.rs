@@ -67,7 +67,7 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
                     add_both(group, dots_of_words::<S, F, STORED>(block, a.cast(), group, held));
                 }
             }
-            _ if F::FOURS && format::in_bytes::<F>(STORED) => {
+            _ if (F::FOURS || F::BITS == 4) && format::in_bytes::<F>(STORED) => {
                 let steps = 8 / F::GROUPS;
                 for group in 0..F::GROUPS {
                     let (levels, a) = (levels.add(group * steps * 2), a.add(group * steps * TILE).cast());
@@ -75,18 +75,11 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
                     add_both(group, dots_of_steps::<S, F>(levels, a, steps / 4 * held.four, held, signed));
                 }
             }
-            (_, 4, 1) if STORED => add_both(0, dots_of_nibbles::<S, F>(levels, a.cast(), held)),
-            (_, 4, _) if STORED => {
+            (_, 4, 1) => add_both(0, dots_of_nibbles::<S, F>(levels, a.cast(), held)),
+            (_, 4, _) => {
                 let (low, high) = (|x| held.low_nibbles(x), |x| held.high_nibbles(x));
                 add_both(0, dots_of_steps::<S, F>(levels, a.cast(), held.four, held, low));
                 add_both(1, dots_of_steps::<S, F>(levels, a.add(4 * TILE).cast(), held.four, held, high));
-            }
-            (_, 4, _) => {
-                let steps = 8 / F::GROUPS;
-                for group in 0..F::GROUPS {
-                    let (levels, a) = (levels.add(group * steps * 2), a.add(group * steps * TILE).cast());
-                    add_both(group, dots_of_steps::<S, F>(levels, a, steps / 4 * held.four, held, |x| x));
-                }
             }
             (_, 5, 1) if !STORED => {
                 let [low, high] = [0, 4].map(|step| {
