@@ -8,6 +8,7 @@ use super::attention::MAX_GPU_HEAD_DIM;
 use super::rms_norm::rms_norm_row;
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure, fail};
+use crate::kernels::attention::levels;
 use crate::kernels::dispatch::{Dispatch, Operand, params};
 use crate::kernels::halves;
 use crate::tensor::{TensorView, TensorViewMut};
@@ -28,7 +29,8 @@ pub enum RopeLayout {
 /// `[s, (n_heads + 2 n_kv_heads) · head_dim]`; 1 keys and 2 values `[s, n_kv_heads · head_dim]` unless
 /// fused; 3 and 4 norm weights of queries and keys `[head_dim]`, optional; 5 the table of
 /// (cos, sin) `[positions, head_dim / 2, 2]`; 6 the position of the first row, i32 `[1]`; 7 and 8 the key
-/// and value caches `[context, n_kv_heads · head_dim]`, f32 or f16.
+/// and value caches `[context, n_kv_heads · head_dim]`, f32 or f16; or, on the CPU alone, i16 `[n_kv_heads, context, head_dim + 1]`:
+/// levels of 12 bits and a sign, and behind them their scale, bf16.
 ///
 /// Outputs: queries `[s, n_heads · head_dim]` and the two caches, updated.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +79,17 @@ impl RopeCache {
             head[a] = x * cs[0] - y * cs[1];
             head[b] = x * cs[1] + y * cs[0];
         }
+    }
+
+    /// Writes keys or values of a position to their cache.
+    fn store(&self, values: &[f32], cache: &mut TensorViewMut, at: usize) -> Result<()> {
+        let places = at * values.len()..(at + 1) * values.len();
+        match cache.dtype {
+            DType::F16 => halves::narrow(values, &mut cache.data()?[places]),
+            DType::I16 => levels::write(values, self.head_dim, cache.data()?, at),
+            _ => cache.data::<f32>()?[places].copy_from_slice(values),
+        }
+        Ok(())
     }
 
     fn post(&self, row: &mut [f32], norm: Option<&[f32]>, table: &[f32]) {
@@ -139,13 +152,7 @@ impl OpDef for RopeCache {
         expect_dtype(inputs.ty(input::POSITION)?, DType::I32, "the position")?;
         let (k_cache, v_cache) = (inputs.ty(input::K_CACHE)?, inputs.ty(input::V_CACHE)?);
         for cache in [k_cache, v_cache] {
-            ensure!(
-                matches!(cache.dtype, DType::F32 | DType::F16)
-                    && cache.shape.rank() == 2
-                    && cache.shape.0[1] == Dim::Known(kv_columns),
-                ShapeMismatch,
-                "a cache {cache} is not f16 or f32 [context, {kv_columns}]"
-            );
+            expect_cache(cache, self.n_kv_heads, self.head_dim)?;
         }
         let y = TensorType::f32(Shape(vec![q.shape.0[0].clone(), Dim::Known(q_columns)]));
         Ok(vec![y, k_cache.clone(), v_cache.clone()])
@@ -166,7 +173,7 @@ impl OpDef for RopeCache {
         let k_norm = norm(inputs[input::K_NORM].optional()?)?;
         let table = inputs[input::TABLE].tensor()?.data::<f32>()?;
         let position = first_position(&inputs[input::POSITION])?;
-        let context = k_cache.shape[0].min(table.len() / self.head_dim.max(1));
+        let context = context_of(k_cache.dtype, k_cache.shape).min(table.len() / self.head_dim.max(1));
         ensure!(
             position + rows <= context,
             ContextFull,
@@ -189,8 +196,8 @@ impl OpDef for RopeCache {
             };
             key.copy_from_slice(new_key);
             self.post(&mut key, k_norm.as_deref(), angles);
-            store(k_cache, at, &key)?;
-            store(v_cache, at, new_value)?;
+            self.store(&key, k_cache, at)?;
+            self.store(new_value, v_cache, at)?;
         }
         Ok(())
     }
@@ -198,6 +205,9 @@ impl OpDef for RopeCache {
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {
         if self.head_dim > MAX_GPU_HEAD_DIM {
             return Lowered::not_on_gpu(format!("heads of {} elements are too long", self.head_dim));
+        }
+        if types.dtype(input::K_CACHE) == Some(DType::I16) {
+            return Lowered::not_on_gpu("its cache is one of the CPU");
         }
         let rows = types.input(input::Q)?[0];
         let context = types.input(input::K_CACHE)?[0].min(types.input(input::TABLE)?[0]);
@@ -300,15 +310,28 @@ pub(super) fn first_position(input: &Input) -> Result<usize> {
     }
 }
 
-fn store(cache: &mut TensorViewMut, row: usize, values: &[f32]) -> Result<()> {
-    let n = values.len();
-    match cache.dtype {
-        DType::F16 => {
-            halves::narrow(values, &mut cache.data()?[row * n..][..n]);
+/// Fails unless that is the type of a cache.
+pub(super) fn expect_cache(cache: &TensorType, n_kv_heads: usize, head_dim: usize) -> Result<()> {
+    let (columns, row) = (n_kv_heads * head_dim, levels::row(head_dim));
+    let fits = match (cache.dtype, &cache.shape.0[..]) {
+        _ if columns == 0 => false,
+        (DType::F32 | DType::F16, [_, last]) => *last == Dim::Known(columns),
+        (DType::I16, [heads, _, last]) => {
+            head_dim.is_multiple_of(2) && [heads, last] == [&Dim::Known(n_kv_heads), &Dim::Known(row)]
         }
-        _ => cache.data::<f32>()?[row * n..][..n].copy_from_slice(values),
-    }
+        _ => false,
+    };
+    ensure!(
+        fits,
+        ShapeMismatch,
+        "a cache {cache} is neither f16 or f32 [context, {columns}] nor i16 [{n_kv_heads}, context, {row}]"
+    );
     Ok(())
+}
+
+/// The positions of a cache.
+pub(super) fn context_of(dtype: DType, shape: &[usize]) -> usize {
+    shape[usize::from(dtype == DType::I16)]
 }
 
 /// The naive reference, and cases.
@@ -353,10 +376,27 @@ pub(super) mod parity {
             q.extend(turn(part(row, input::Q, 0, q_columns), &x[input::Q_NORM], at));
             let k = turn(part(row, input::K, q_columns, kv_columns), &x[input::K_NORM], at);
             let v = part(row, input::V, q_columns + kv_columns, kv_columns);
-            k_cache.values[at * kv_columns..][..kv_columns].copy_from_slice(&k);
-            v_cache.values[at * kv_columns..][..kv_columns].copy_from_slice(&v);
+            for (cache, row) in [(&mut k_cache, k), (&mut v_cache, v)] {
+                match cache.shape[..] {
+                    [_, columns] => cache.values[at * columns..][..columns].copy_from_slice(&row),
+                    _ => reference_levels(&row, d, at, cache),
+                }
+            }
         }
         vec![Array::new(&[fused.shape[0], q_columns], q), k_cache, v_cache]
+    }
+
+    /// Writes a row to a cache of i16.
+    pub fn reference_levels(row: &[f64], d: usize, at: usize, cache: &mut Array) {
+        let context = cache.shape[1];
+        for (i, head) in row.chunks_exact(d).enumerate() {
+            let largest = head.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
+            let upper = (((largest / 4095.0) as f32).to_bits() + 0xffff) >> 16;
+            let scale = f64::from(f32::from_bits(upper << 16));
+            let levels = head.iter().map(|x| (x / scale).round_ties_even());
+            let row = levels.chain([f64::from(upper)]);
+            cache.values[(i * context + at) * (d + 1)..].iter_mut().zip(row).for_each(|(to, x)| *to = x);
+        }
     }
 
     pub fn cases() -> Vec<Case> {
@@ -367,14 +407,15 @@ pub(super) mod parity {
             for (j, (fused, norms)) in
                 [(true, false), (true, true), (false, false), (false, true)].into_iter().enumerate()
             {
-                let dtype = [DType::F32, DType::F16][(i + j) % 2];
-                let (layout, rows, position) = (layouts[(i + j) % 3], 1 + 2 * (j % 2), (i + j) % 4);
+                let dtype = [DType::F32, DType::F16, DType::I16][(i + j) % 3];
+                let (layout, rows, position) = (layouts[(i + 2 * j) % 3], 1 + 2 * (j % 2), (i + j) % 4);
                 let op = RopeCache { n_heads, n_kv_heads, head_dim, layout, norm_epsilon: 1e-5 };
                 let (q, kv) = op.columns();
                 let norm =
                     |seed| if norms { Given::weight(DType::F32, &[head_dim], seed) } else { Given::Absent };
                 let apart = |seed| if fused { Given::Absent } else { Given::noise(&[rows, kv], seed) };
-                let cache = Given::State { dtype, shape: vec![7, kv] };
+                let shape = if dtype == DType::I16 { vec![n_kv_heads, 7, head_dim + 1] } else { vec![7, kv] };
+                let cache = Given::State { dtype, shape };
                 let inputs = vec![
                     Given::noise(&[rows, if fused { q + 2 * kv } else { q }], 1),
                     apart(2),
@@ -386,8 +427,12 @@ pub(super) mod parity {
                     cache.clone(),
                     cache,
                 ];
-                // A cache of f16 rounds to 11 bits.
-                let tolerance = Tolerance::of(if dtype == DType::F16 { 5e-4 } else { 1e-5 });
+                // A cache of f16 rounds to 11 bits; levels may be one off, and beside them are the bits of their scales.
+                let tolerance = Tolerance::of(match dtype {
+                    DType::F16 => 5e-4,
+                    DType::I16 => 1e-4,
+                    _ => 1e-5,
+                });
                 let name = format!(
                     "{dtype} {layout:?} {n_heads}/{n_kv_heads} heads of {head_dim}, fused {fused}, norms {norms}"
                 );

@@ -14,6 +14,7 @@ mod fuse_norms;
 mod fuse_qkv;
 mod fuse_swiglu;
 mod integers;
+mod levels_cache;
 mod lookups;
 mod matching;
 mod permuted;
@@ -58,13 +59,25 @@ const PASSES: &[(&str, Pass)] = &[
     ("products", products::run),
 ];
 
+/// The passes for a graph that the CPU shall run.
+const ON_CPU: &[(&str, Pass)] = &[("levels_cache", levels_cache::run)];
+
 /// Runs all passes on `graph` and its bodies. After each that changed something, what it left unused goes and the graph is verified.
 pub fn optimise(graph: &mut Graph) -> Result<()> {
     for body in graph.bodies() {
         optimise(body)?;
     }
     graph.verify()?;
-    for (name, pass) in PASSES {
+    run(PASSES, graph)
+}
+
+/// Makes of a graph that any device can run one for the CPU.
+pub fn optimise_for_cpu(graph: &mut Graph) -> Result<()> {
+    run(ON_CPU, graph)
+}
+
+fn run(passes: &[(&str, Pass)], graph: &mut Graph) -> Result<()> {
+    for (name, pass) in passes {
         let blame = |e: Error| Error::new(e.kind(), format!("after the pass {name}: {e}"));
         let rewrites = pass(graph).map_err(blame)?;
         if rewrites > 0 {

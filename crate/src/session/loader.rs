@@ -287,20 +287,24 @@ impl Loading {
     ) -> Result<(Self, Option<String>)> {
         let (description, header_bytes) = headers.join()?;
         let (mut kind, tensors) = build(description, options)?;
+        let sizes = kind.sample_sizes();
         let graph = kind.graph_mut();
         passes::optimise(graph)?;
-        let graph = graph.clone();
         let (mut backend, mut obstacle): (Option<Box<dyn Backend>>, _) = (None, None);
         if let Some(device) = gpu.filter(|_| options.part.is_whole()) {
-            obstacle = gpu_obstacle(&device, &graph, &kind.sample_sizes())?;
+            obstacle = gpu_obstacle(&device, graph, &sizes)?;
             if obstacle.is_none() {
-                backend = Some(Box::new(GpuBackend::new(&graph, device)?));
+                backend = Some(Box::new(GpuBackend::new(graph, device)?));
             }
         }
         let backend = match backend {
             Some(backend) => backend,
-            None => Box::new(CpuBackend::new(&graph, options.exact)?),
+            None => {
+                passes::optimise_for_cpu(graph)?;
+                Box::new(CpuBackend::new(graph, options.exact)?)
+            }
         };
+        let graph = graph.clone();
         let mut session = Session::new(graph.clone(), backend);
         // A GPU compiles its kernels while the weights come.
         if let (Kind::Language(..), true) = (&kind, options.part.is_whole()) {

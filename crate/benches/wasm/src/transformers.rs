@@ -1,9 +1,8 @@
 //! The kernels of transformers: products with weights, attention, norms, softmax, functions of elements.
 
 use crate::cases::{Case, SET, floats, weight_bytes};
-use half::f16;
 use homefire::error::Result;
-use homefire::kernels::attention::{AttentionShape, Cache, attention};
+use homefire::kernels::attention::{AttentionShape, Cache, attention, levels};
 use homefire::kernels::full_attention::{Heads, Scoring, Sizes, attend};
 use homefire::kernels::gemm::tile::Epilogue;
 use homefire::kernels::gemm::{PackedMatrix, Packer, QUANTIZED_TILE, Tiles};
@@ -140,21 +139,25 @@ fn quantized_rows(m: usize, k: usize) -> Case {
 fn causal(rows: usize, position: usize) -> Case {
     let shape = AttentionShape { n_heads: 9, n_kv_heads: 3, head_dim: 64, scale: 0.125 };
     let (row, kv_row, keys) = (9 * 64, 3 * 64, position + rows);
-    let count = if rows == 1 { SET / (keys * kv_row * 4) } else { 1 };
+    let elements = 3 * keys * levels::row(64);
+    let count = if rows == 1 { SET / (4 * elements) } else { 1 };
     let pairs: usize = (position + 1..=keys).sum();
     let name = if rows == 1 { format!("1 query, {keys} keys") } else { format!("{rows} queries, causal") };
-    let case = Case::new("attention", format!("{name}, 9 heads of 64, f16 cache"), move || {
-        let half: Vec<f16> = floats(keys * kv_row).into_iter().map(f16::from_f32).collect();
-        let caches: Vec<[Vec<f16>; 2]> = (0..count).map(|_| [half.clone(), half.clone()]).collect();
+    let case = Case::new("attention", format!("{name}, 9 heads of 64"), move || {
+        let mut cache = vec![0; elements];
+        for (position, row) in floats(keys * kv_row).chunks_exact(kv_row).enumerate() {
+            levels::write(row, 64, &mut cache, position);
+        }
+        let caches: Vec<[Vec<i16>; 2]> = (0..count).map(|_| [cache.clone(), cache.clone()]).collect();
         let (q, mut y) = (floats(rows * row), vec![0.0; rows * row]);
         Ok(Box::new(move |threads| {
             for [k, v] in &caches {
-                attention(threads, &shape, &q, Cache::F16([k, v]), position, &mut y);
+                attention(threads, &shape, &q, Cache::Levels([k, v]), position, &mut y);
             }
         }))
     })
     .floats(4 * row * pairs * count);
-    if rows == 1 { case.memory(count * keys * kv_row * 4) } else { case }
+    if rows == 1 { case.memory(count * 4 * elements) } else { case }
 }
 
 /// Attention of all queries to all keys, as encoders have it.

@@ -43,6 +43,7 @@ fn functions_keep_their_bounds() {
         |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh());
     hold("exp", (-87.3, 88.72), exp::<S>, f64::exp, relative, 3e-7);
     hold("exp_negative", (-87.3, 0.0), exp_negative::<S>, f64::exp, relative, 3e-7);
+    hold("exp2_negative", (-100.0, 0.0), exp2_negative::<S>(), f64::exp2, relative, 3e-6);
     hold("exp_m1", (-20.0, 20.0), exp_m1::<S>, f64::exp_m1, relative, 1e-6);
     hold("exp_m1 near 0", (-1e-3, 1e-3), exp_m1::<S>, f64::exp_m1, relative, 1e-6);
     hold("sigmoid", (-80.0, 80.0), sigmoid::<S>, |x| 1.0 / (1.0 + (-x).exp()), relative, 5e-7);
@@ -66,6 +67,9 @@ fn limits_and_what_is_no_number() {
     let (inf, nan) = (f32::INFINITY, f32::NAN);
     assert_eq!(exp::<S>([inf, -inf, 0.0, 100.0]), [inf, 0.0, 1.0, inf]);
     assert_eq!(exp_negative::<S>([-inf, -100.0, 0.0, -0.0]), [0.0, 0.0, 1.0, 1.0]);
+    assert_eq!(exp2_whole::<S>([0.0, -1.0, -126.0, -127.0]), [1.0, 0.5, f32::MIN_POSITIVE, 0.0]);
+    assert_eq!(exp2_whole::<S>([-inf, -1e30, -24.0, -0.0]), [0.0, 0.0, 5.960_464_5e-8, 1.0]);
+    assert!(exp2_negative::<S>()([-inf, -1e30, -101.0, -100.0]).into_iter().all(|x| x < 8e-31));
     assert_eq!(sigmoid::<S>([inf, -inf, 0.0, -0.0]), [1.0, 0.0, 0.5, 0.5]);
     let [above, below, ..] = tanh::<S>([inf, -inf, 0.0, 0.0]);
     assert!((above - 1.0).abs() < 1e-6 && (below + 1.0).abs() < 1e-6);

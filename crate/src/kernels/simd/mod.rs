@@ -104,6 +104,12 @@ pub trait Simd: Copy {
     fn widen_bytes(x: Self::I) -> [Self::I; 2];
     /// The second of each two of sixteen unsigned bytes, as eight i16.
     fn odd_bytes(x: Self::I) -> Self::I;
+    /// Two i16, repeated four times.
+    fn splat_pair(from: &[i16; 2]) -> Self::I;
+    /// Pairs of i16, one of `a` and one of `b`: the first four of each, and the others.
+    fn pair_up(a: Self::I, b: Self::I) -> [Self::I; 2];
+    /// Eight whole numbers of -32768 to 32767 as i16.
+    fn to_i16(x: [Self::F; 2]) -> Self::I;
     /// Four i16 as i32.
     fn widen_i16(from: &[i16; 4]) -> Self::I;
     /// Sixteen whole numbers of 0 to 255 as bytes; what is no number is 0.

@@ -69,7 +69,7 @@ impl Simd for Scalar {
     #[inline(always)]
     fn add_neighbours(a: Self::I, b: Self::I) -> Self::I {
         let ([a, b, c, d], [e, f, g, h]) = (i32s(a), i32s(b));
-        from_i32s([a + b, c + d, e + f, g + h])
+        from_i32s([[a, b], [c, d], [e, f], [g, h]].map(|[a, b]| a.wrapping_add(b)))
     }
     #[inline(always)]
     fn splat_i32(x: i32) -> Self::I {
@@ -198,6 +198,19 @@ impl Simd for Scalar {
     #[inline(always)]
     fn odd_bytes(x: Self::I) -> Self::I {
         from_i16s(std::array::from_fn(|i| i16::from(x[2 * i + 1])))
+    }
+    #[inline(always)]
+    fn splat_pair(from: &[i16; 2]) -> Self::I {
+        from_i16s(std::array::from_fn(|i| from[i % 2]))
+    }
+    #[inline(always)]
+    fn pair_up(a: Self::I, b: Self::I) -> [Self::I; 2] {
+        let of = [i16s(a), i16s(b)];
+        [0, 4].map(|first| from_i16s(std::array::from_fn(|i| of[i % 2][first + i / 2])))
+    }
+    #[inline(always)]
+    fn to_i16(x: [Self::F; 2]) -> Self::I {
+        from_i16s(std::array::from_fn(|i| x[i / 4][i % 4] as i16))
     }
     #[inline(always)]
     fn widen_i16(from: &[i16; 4]) -> Self::I {

@@ -209,6 +209,23 @@ impl Simd for Wasm {
         u16x8_shr(x, 8)
     }
     #[inline(always)]
+    fn splat_pair(from: &[i16; 2]) -> v128 {
+        // SAFETY: the reference covers the four bytes that are read.
+        unsafe { v128_load32_splat(from.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn pair_up(a: v128, b: v128) -> [v128; 2] {
+        [i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(a, b), i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(a, b)]
+    }
+    #[inline(always)]
+    fn to_i16(x: [v128; 2]) -> v128 {
+        #[cfg(target_feature = "relaxed-simd")]
+        let x = x.map(|x| i32x4_relaxed_trunc_f32x4(x));
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        let x = x.map(|x| i32x4_trunc_sat_f32x4(x));
+        i16x8_narrow_i32x4(x[0], x[1])
+    }
+    #[inline(always)]
     fn widen_i16(from: &[i16; 4]) -> v128 {
         // SAFETY: the reference covers the eight bytes that are read.
         unsafe { i32x4_load_extend_i16x4(from.as_ptr()) }

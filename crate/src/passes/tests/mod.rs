@@ -7,6 +7,7 @@ mod networks;
 mod spellings;
 
 use super::*;
+use crate::ops::attention::Attention;
 use crate::ops::binary::{Binary, BinaryFunction};
 use crate::ops::reduce::{Reduce, ReduceFunction};
 use crate::ops::rms_norm::RmsNorm;
@@ -86,6 +87,41 @@ fn qkv_fuses_one_dtype_and_single_use_only() {
         optimise(&mut graph).unwrap();
         assert_eq!(count(&graph, "matmul"), products, "{v_dtype} {k_used_again}");
         assert_eq!(count(&graph, "rope_cache"), 1);
+    }
+}
+
+#[test]
+fn a_cache_of_halves_becomes_levels_on_the_cpu_and_one_of_f32_stays() {
+    for (dtype, levels) in [(DType::F16, 2), (DType::F32, 0)] {
+        let mut graph = Graph::new();
+        let x = graph.input("x", TensorType::f32(Shape(vec![Dim::symbol("s"), Dim::Known(64)])));
+        let table = graph.constant("table", Tensor::zeros(DType::F32, &[8, 4, 2]).unwrap());
+        let position = graph.input("position", TensorType::new(DType::I32, [1]));
+        let [k, v] = ["k", "v"].map(|name| graph.state(name, TensorType::new(dtype, [8, 16])));
+        let rope = RopeCache {
+            n_heads: 4,
+            n_kv_heads: 2,
+            head_dim: 8,
+            layout: RopeLayout::Halves,
+            norm_epsilon: 1e-5,
+        };
+        let inputs = [Some(x), None, None, None, None, Some(table), Some(position), Some(k), Some(v)];
+        let of_rope = graph.apply("rope", rope, &inputs).unwrap();
+        let attention = Attention { n_heads: 4, n_kv_heads: 2, head_dim: 8, scale: 0.5 };
+        let inputs = [of_rope[0], of_rope[1], of_rope[2], position];
+        let y = graph.apply1("attention", attention, &inputs).unwrap();
+        graph.output("y", y);
+        optimise(&mut graph).unwrap();
+        optimise_for_cpu(&mut graph).unwrap();
+        assert_eq!((count(&graph, "rope_cache"), count(&graph, "attention")), (1, 1));
+        let used = |(id, value): &(ValueId, &crate::graph::Value)| {
+            matches!(value.source, Source::State) && !graph.consumers(*id).is_empty()
+        };
+        let states: Vec<_> =
+            graph.values().filter(used).map(|(_, value)| value.known_ty().unwrap()).collect();
+        let wanted = TensorType::new(DType::I16, [2, 8, 9]);
+        assert_eq!(states.iter().filter(|ty| ***ty == wanted).count(), levels, "{dtype}");
+        assert_eq!(states.len(), 2);
     }
 }
 

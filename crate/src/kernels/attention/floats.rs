@@ -1,13 +1,19 @@
-//! Many queries, as a prompt is read: a query of a head is a lane. Those that see the same head of keys go together in
-//! panels `[head_dim][lanes]`, so that no sum crosses a vector; threads share blocks of queries.
+//! Attention over keys and values that are floats. A query of a head is a lane. Those that see the same head of keys go together
+//! in panels `[head_dim][lanes]`, so that no sum crosses a vector; threads share blocks of queries.
 
-use super::{Causal, Element, LOWEST, PART, WORTH, shares, weigh};
+use super::{Causal, WORTH};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::kernels::threads::{Places, Threads};
+use half::f16;
 use std::array::from_fn;
+use std::hint::black_box;
 use std::ops::Range;
 
+/// Keys of a part.
+const PART: usize = 32;
+/// What the largest score is at least; so no score is compared with minus infinity.
+const LOWEST: f32 = -f32::MAX;
 /// Queries whose keys are read once.
 const TOGETHER: usize = 32;
 /// Keys, or elements of values, that meet a line at once: eight sums, so that none waits for the one before.
@@ -21,6 +27,39 @@ const LANES: usize = 4 * WIDE;
 type Line = [[f32; 4]; WIDE];
 /// A line in registers.
 type Vectors = [<S as Simd>::F; WIDE];
+
+/// What keys and values consist of.
+pub(super) trait Element: bytemuck::Pod + Sync {
+    /// Decodes elements into as many f32.
+    fn decode(from: &[Self], to: &mut [f32]);
+}
+
+impl Element for f32 {
+    fn decode(from: &[f32], to: &mut [f32]) {
+        to.copy_from_slice(from);
+    }
+}
+
+impl Element for f16 {
+    /// The bits are moved and multiplied by 2^112, which also decodes subnormals; infinities do not matter here.
+    fn decode(from: &[f16], to: &mut [f32]) {
+        // The sign is extended to where it belongs, and its copies are masked away. (Constants that the compiler knew V8 would
+        // make anew at each use.)
+        let [kept, grown] = black_box([0x8fff_e000_u32, 0x7780_0000]).map(|x| S::splat_i32(x.cast_signed()));
+        let four = |from: &[f16; 4], to: &mut [f32; 4]| {
+            let moved = S::shift_left(S::widen_i16(bytemuck::cast_ref(from)), 13);
+            S::store(S::mul(S::from_bits(S::and(moved, kept)), S::from_bits(grown)), to);
+        };
+        let ((from, from_rest), (to, to_rest)) = (from.as_chunks(), to.as_chunks_mut());
+        from.iter().zip(to).for_each(|(from, to)| four(from, to));
+        if !from_rest.is_empty() {
+            let (mut last, mut decoded) = ([f16::ZERO; 4], [0.0; 4]);
+            last[..from_rest.len()].copy_from_slice(from_rest);
+            four(&last, &mut decoded);
+            to_rest.copy_from_slice(&decoded[..to_rest.len()]);
+        }
+    }
+}
 
 /// What a thread works in.
 struct Room {
@@ -38,7 +77,7 @@ struct Room {
 
 impl<T: Element> Causal<'_, T> {
     /// All queries.
-    pub(super) fn many(&self, threads: Threads, out: &Places<f32>) {
+    pub(super) fn run(&self, threads: Threads, out: &Places<f32>) {
         let d = self.shape.head_dim;
         let each = d + 2;
         let blocks = self.rows.div_ceil(TOGETHER);
@@ -216,6 +255,19 @@ fn weighted<const R: usize>(weights: &[Line], values: &[f32], d: usize, at: usiz
     totals
 }
 
+/// What earlier and later sums count for, given the largest score of each, and the larger of these.
+#[inline(always)]
+fn shares(earlier: <S as Simd>::F, later: <S as Simd>::F) -> ([<S as Simd>::F; 2], <S as Simd>::F) {
+    let largest = S::max(earlier, later);
+    ([earlier, later].map(|x| math::exp_negative::<S>(S::sub(x, largest))), largest)
+}
+
+/// A sum of both, weighed by those shares.
+#[inline(always)]
+fn weigh(a: <S as Simd>::F, b: <S as Simd>::F, [of_a, of_b]: [<S as Simd>::F; 2]) -> <S as Simd>::F {
+    S::mul_add(b, of_b, S::mul(a, of_a))
+}
+
 /// Takes the sums of a later part into those of earlier ones.
 fn merge(total: &mut [Line], part: &[Line]) {
     for v in 0..WIDE {
@@ -237,5 +289,21 @@ fn load(line: &Line) -> Vectors {
 fn store<const R: usize>(from: [Vectors; R], to: &mut [Line]) {
     for (from, to) in from.into_iter().zip(to) {
         from.into_iter().zip(to).for_each(|(x, to)| S::store(x, to));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_decode_exactly() {
+        let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).filter(|x| x.is_finite()).collect();
+        let mut out = vec![0.0; all.len()];
+        // And some with a rest.
+        for (from, to) in all.chunks(7).zip(out.chunks_mut(7)) {
+            f16::decode(from, to);
+        }
+        assert!(all.iter().zip(&out).all(|(a, b)| a.to_f32().to_bits() == b.to_bits()));
     }
 }
