@@ -2,7 +2,7 @@
 //! key heads (Ainslie et al. 2023, arXiv:2305.13245). The score matrix is never stored: rows of the
 //! softmax are accumulated online (Dao et al. 2022, arXiv:2205.14135).
 
-use super::rope_cache::{context_of, expect_cache, first_position};
+use super::rope_cache::{context_of, expect_caches, first_position};
 use super::{CpuContext, GpuCaps, Input, Known, Lowered, OpDef, Types, expect_dtype};
 use crate::error::{Result, ensure};
 use crate::kernels::attention::{AttentionShape, Cache, attention};
@@ -36,10 +36,7 @@ impl OpDef for Attention {
             self.n_heads * self.head_dim
         );
         let (k, v) = (inputs.ty(1)?, inputs.ty(2)?);
-        ensure!(k.dtype == v.dtype, ShapeMismatch, "keys {k} and values {v} are cached in two types");
-        for cache in [k, v] {
-            expect_cache(cache, self.n_kv_heads, self.head_dim)?;
-        }
+        expect_caches([k, v], self.n_kv_heads, self.head_dim)?;
         Ok(vec![q.clone()])
     }
 
@@ -77,7 +74,7 @@ impl OpDef for Attention {
             return Lowered::not_on_gpu(format!("heads of {} elements are too long", self.head_dim));
         }
         if types.dtype(1) == Some(DType::I16) {
-            return Lowered::not_on_gpu("its cache is one of the CPU");
+            return Lowered::not_on_gpu("its cache has the form that only the CPU reads");
         }
         let context = types.input(1)?[0];
         let half_cache = if types.dtype(1) == Some(DType::F16) { "half_cache" } else { "" };

@@ -151,9 +151,7 @@ impl OpDef for RopeCache {
         );
         expect_dtype(inputs.ty(input::POSITION)?, DType::I32, "the position")?;
         let (k_cache, v_cache) = (inputs.ty(input::K_CACHE)?, inputs.ty(input::V_CACHE)?);
-        for cache in [k_cache, v_cache] {
-            expect_cache(cache, self.n_kv_heads, self.head_dim)?;
-        }
+        expect_caches([k_cache, v_cache], self.n_kv_heads, self.head_dim)?;
         let y = TensorType::f32(Shape(vec![q.shape.0[0].clone(), Dim::Known(q_columns)]));
         Ok(vec![y, k_cache.clone(), v_cache.clone()])
     }
@@ -207,7 +205,7 @@ impl OpDef for RopeCache {
             return Lowered::not_on_gpu(format!("heads of {} elements are too long", self.head_dim));
         }
         if types.dtype(input::K_CACHE) == Some(DType::I16) {
-            return Lowered::not_on_gpu("its cache is one of the CPU");
+            return Lowered::not_on_gpu("its cache has the form that only the CPU reads");
         }
         let rows = types.input(input::Q)?[0];
         let context = types.input(input::K_CACHE)?[0].min(types.input(input::TABLE)?[0]);
@@ -310,8 +308,13 @@ pub(super) fn first_position(input: &Input) -> Result<usize> {
     }
 }
 
-/// Fails unless that is the type of a cache.
-pub(super) fn expect_cache(cache: &TensorType, n_kv_heads: usize, head_dim: usize) -> Result<()> {
+/// Fails unless those are the types of a cache of keys and one of values.
+pub(super) fn expect_caches(
+    [cache, of_values]: [&TensorType; 2],
+    n_kv_heads: usize,
+    head_dim: usize,
+) -> Result<()> {
+    ensure!(cache == of_values, ShapeMismatch, "the cache of keys is {cache}, that of values {of_values}");
     let (columns, row) = (n_kv_heads * head_dim, levels::row(head_dim));
     let fits = match (cache.dtype, &cache.shape.0[..]) {
         _ if columns == 0 => false,

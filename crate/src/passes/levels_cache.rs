@@ -8,6 +8,9 @@ use crate::ops::rope_cache::RopeCache;
 use crate::ops::rope_cache::input::{K_CACHE, V_CACHE};
 use crate::types::{DType, Dim, Shape, TensorType};
 
+/// The longest head of such a cache.
+const LONGEST: usize = 256;
+
 /// Rewrites every attention to such a cache, and the `RopeCache` before it.
 pub fn run(graph: &mut Graph) -> Result<usize> {
     let found: Vec<NodeId> =
@@ -15,7 +18,14 @@ pub fn run(graph: &mut Graph) -> Result<usize> {
     let mut made = 0;
     for id in found {
         let attention = graph.node(id).clone();
-        let Some((_, rope)) = attention.input(1).and_then(|cache| graph.producer(cache)) else { continue };
+        let [Some((id, rope)), Some((of_values, _))] =
+            [1, 2].map(|index| attention.input(index).and_then(|cache| graph.producer(cache)))
+        else {
+            continue;
+        };
+        if id != of_values {
+            continue;
+        }
         let rope = rope.clone();
         let Op::RopeCache(op) = &rope.op else { continue };
         let mut inputs = rope.inputs.clone();
@@ -47,7 +57,8 @@ fn with_levels(graph: &mut Graph, cache: ValueId, op: &RopeCache) -> Option<Valu
     if !matches!(graph.value(cache).source, Source::State) || ty.dtype != DType::F16 {
         return None;
     }
-    let [context, _] = &ty.shape.0[..] else { return None };
+    // Of longer heads a query would have too few levels for sums of 32 bits.
+    let ([context, _], true) = (&ty.shape.0[..], op.head_dim <= LONGEST) else { return None };
     let (heads, row) = (Dim::Known(op.n_kv_heads), Dim::Known(levels::row(op.head_dim)));
     Some(graph.state(&name, TensorType::new(DType::I16, Shape(vec![heads, context.clone(), row]))))
 }

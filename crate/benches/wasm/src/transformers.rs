@@ -143,7 +143,7 @@ fn causal(rows: usize, position: usize) -> Case {
     let count = if rows == 1 { SET / (4 * elements) } else { 1 };
     let pairs: usize = (position + 1..=keys).sum();
     let name = if rows == 1 { format!("1 query, {keys} keys") } else { format!("{rows} queries, causal") };
-    let case = Case::new("attention", format!("{name}, 9 heads of 64"), move || {
+    let case = Case::new("attention", format!("{name}, 9 heads of 64, cache of levels"), move || {
         let mut cache = vec![0; elements];
         for (position, row) in floats(keys * kv_row).chunks_exact(kv_row).enumerate() {
             levels::write(row, 64, &mut cache, position);

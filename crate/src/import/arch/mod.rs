@@ -80,7 +80,7 @@ impl Default for Part {
 pub struct ArchOptions {
     /// Tokens that the KV cache shall hold; by default what the model was trained for, up to 4,096.
     pub context_length: Option<usize>,
-    /// Whether the KV cache is f32 instead of f16, which on the CPU becomes levels.
+    /// Whether the KV cache is f32 instead of f16, of which the CPU makes levels.
     pub exact: bool,
     /// The part of the model that the graph shall be.
     pub part: Part,

@@ -190,8 +190,7 @@ fn sums(
     }
 }
 
-/// The products of some keys with the queries of a panel. As where a vector lies along the key, every fourth element goes
-/// into the same sum.
+/// The products of some keys with the queries of a panel. Every fourth element goes into the same sum, which rounds less.
 #[inline(always)]
 fn dots(keys: [&[f32]; TALL], queries: &[Line]) -> [Vectors; TALL] {
     let (fours, rest) = queries.as_chunks::<4>();

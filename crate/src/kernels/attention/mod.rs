@@ -2,7 +2,7 @@
 //! other in order. What becomes of a query does not depend on which others come with it, nor on how many threads there are. So a
 //! prompt that is partly in the cache already gives the same answer, and so do guesses that are checked together.
 //!
-//! A cache of [`levels`] is what the CPU computes with; one of [`floats`] is exact, or shared with the GPU's kernels.
+//! A cache of [`levels`] is what the CPU computes with; one of [`floats`] is exact, or what the GPU's kernels are held to.
 
 mod floats;
 pub mod levels;
@@ -25,7 +25,7 @@ pub struct AttentionShape {
     pub scale: f32,
 }
 
-/// Cached keys and values, each `[context, n_kv_heads · head_dim]`, and of levels `[n_kv_heads, context, levels::row]`.
+/// Cached keys and values, each `[context, n_kv_heads · head_dim]`, and of levels `[n_kv_heads, context, levels::row(head_dim)]`.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Cache<'a> {

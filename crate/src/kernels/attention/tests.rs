@@ -51,7 +51,7 @@ fn levels_of(x: &[f32], shape: &AttentionShape) -> (Vec<i16>, Vec<f32>) {
         let scale = half::bf16::from_bits(row[d].cast_unsigned()).to_f32();
         let decoded = row[..d].iter().map(|level| f32::from(*level) * scale);
         let largest = head.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-        assert!(decoded.clone().zip(head).all(|(a, b)| (a - b).abs() <= largest / 8_000.0));
+        assert!(decoded.clone().zip(head).all(|(a, b)| (a - b).abs() <= largest / 8_000.0 + 1e-26));
         values.extend(decoded);
     }
     (cache, values)
@@ -97,11 +97,18 @@ fn a_query_does_not_see_who_comes_with_it() {
     for [n_heads, n_kv_heads, head_dim] in [[6, 2, 20], [5, 5, 6], [10, 2, 8]] {
         let shape = AttentionShape { n_heads, n_kv_heads, head_dim, scale: 0.3 };
         let (rows, stride, kv_stride) = (600, n_heads * head_dim, n_kv_heads * head_dim);
-        let (q, k, v) = (noise(rows * stride, 1), noise(rows * kv_stride, 2), noise(rows * kv_stride, 3));
+        let (q, mut k, mut v) =
+            (noise(rows * stride, 1), noise(rows * kv_stride, 2), noise(rows * kv_stride, 3));
+        // Values, and keys, that are nothing, or next to it.
+        v[..50 * kv_stride].fill(0.0);
+        v[130 * kv_stride..141 * kv_stride].iter_mut().for_each(|x| *x *= 1e-35);
+        k[20 * kv_stride..90 * kv_stride].iter_mut().for_each(|x| *x *= 1e-20);
+        k[30 * kv_stride..33 * kv_stride].fill(0.0);
         let [(k16, _), (v16, _)] = [&k, &v].map(|x| levels_of(x, &shape));
         for cache in [Cache::F32([&k, &v]), Cache::Levels([&k16, &v16])] {
             let mut all = vec![f32::NAN; q.len()];
             attention(Threads::single(), &shape, &q, cache, 0, &mut all);
+            assert!(all[..50 * stride].iter().all(|x| *x == 0.0), "a query sees what comes later");
             for (first, n) in [
                 (599, 1),
                 (597, 3),
@@ -119,6 +126,30 @@ fn a_query_does_not_see_who_comes_with_it() {
                 let mut some = vec![f32::NAN; n * stride];
                 attention(pool(), &shape, &q[own.clone()], cache, first, &mut some);
                 assert_eq!(some, all[own], "{n} queries of {n_heads} heads from {first} on");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_largest_sums_fit() {
+    for head_dim in [2, 16, 128, 256] {
+        let shape = AttentionShape { n_heads: 1, n_kv_heads: 1, head_dim, scale: 1.0 / head_dim as f32 };
+        // Half of the keys agree with all queries, and half are their opposite, in blocks as large as a part, and key by key.
+        for block in [1, 64] {
+            let sign = |i: usize| if (i / head_dim / block).is_multiple_of(2) { 1.0 } else { -1.0 };
+            let signs: Vec<f32> = (0..128 * head_dim).map(sign).collect();
+            let (levels, _) = levels_of(&signs, &shape);
+            for rows in [1, 6] {
+                let q = vec![1.0; rows * head_dim];
+                let mut out = vec![f32::NAN; q.len()];
+                let cache = Cache::Levels([&levels, &levels]);
+                attention(Threads::single(), &shape, &q, cache, 128 - rows, &mut out);
+                let last = &out[(rows - 1) * head_dim..];
+                assert!(
+                    last.iter().all(|x| (x - 1f32.tanh()).abs() < 1e-3),
+                    "{head_dim} {block} {rows}: {last:?}"
+                );
             }
         }
     }

@@ -65,7 +65,7 @@ pub fn exp_negative<S: Simd>(x: S::F) -> S::F {
     S::select(S::lt(x, low), S::splat(0.0), y)
 }
 
-/// `2ˣ` for `x` of -100..=0, relative error below 3e-6, and `2⁻¹⁰⁰` of what is less. The function holds its constants, which V8
+/// `2ˣ` for `x` of -100..=0, relative error below 3e-6, and zero of what is less. The function holds its constants, which V8
 /// would otherwise make anew at each use.
 #[inline(always)]
 pub fn exp2_negative<S: Simd>() -> impl Fn(S::F) -> S::F {
@@ -78,7 +78,8 @@ pub fn exp2_negative<S: Simd>() -> impl Fn(S::F) -> S::F {
         let shifted = S::add(within, magic);
         let r = S::sub(within, S::sub(shifted, magic));
         let p = [b, c, d, e].into_iter().fold(a, |p, c| S::mul_add(p, r, c));
-        S::from_bits(S::add_i32(S::bits(p), S::shift_left(S::bits(shifted), 23)))
+        let y = S::from_bits(S::add_i32(S::bits(p), S::shift_left(S::bits(shifted), 23)));
+        S::select(S::lt(x, low), S::splat(0.0), y)
     }
 }
 

@@ -69,7 +69,7 @@ fn limits_and_what_is_no_number() {
     assert_eq!(exp_negative::<S>([-inf, -100.0, 0.0, -0.0]), [0.0, 0.0, 1.0, 1.0]);
     assert_eq!(exp2_whole::<S>([0.0, -1.0, -126.0, -127.0]), [1.0, 0.5, f32::MIN_POSITIVE, 0.0]);
     assert_eq!(exp2_whole::<S>([-inf, -1e30, -24.0, -0.0]), [0.0, 0.0, 5.960_464_5e-8, 1.0]);
-    assert!(exp2_negative::<S>()([-inf, -1e30, -101.0, -100.0]).into_iter().all(|x| x < 8e-31));
+    assert!(exp2_negative::<S>()([-inf, -1e30, -101.0, -0.0])[..3].iter().all(|x| *x == 0.0));
     assert_eq!(sigmoid::<S>([inf, -inf, 0.0, -0.0]), [1.0, 0.0, 0.5, 0.5]);
     let [above, below, ..] = tanh::<S>([inf, -inf, 0.0, 0.0]);
     assert!((above - 1.0).abs() < 1e-6 && (below + 1.0).abs() < 1e-6);

@@ -66,8 +66,6 @@ pub trait Simd: Copy {
     fn min(a: Self::F, b: Self::F) -> Self::F;
     /// `b` where `a < b`, else `a`: the larger, and `a` where one is no number.
     fn max(a: Self::F, b: Self::F) -> Self::F;
-    /// Four sums, one of each vector: `(x[0] + x[2]) + (x[1] + x[3])`.
-    fn sums(x: [Self::F; 4]) -> Self::F;
     /// Square roots.
     fn sqrt(x: Self::F) -> Self::F;
     /// To the nearest integer, ties to even.
@@ -104,11 +102,9 @@ pub trait Simd: Copy {
     fn widen_bytes(x: Self::I) -> [Self::I; 2];
     /// The second of each two of sixteen unsigned bytes, as eight i16.
     fn odd_bytes(x: Self::I) -> Self::I;
-    /// Two i16, repeated four times.
-    fn splat_pair(from: &[i16; 2]) -> Self::I;
     /// Pairs of i16, one of `a` and one of `b`: the first four of each, and the others.
     fn pair_up(a: Self::I, b: Self::I) -> [Self::I; 2];
-    /// Eight whole numbers of -32768 to 32767 as i16.
+    /// Eight whole numbers of -32768 to 32767 as i16; what is none of these depends on the machine.
     fn to_i16(x: [Self::F; 2]) -> Self::I;
     /// Four i16 as i32.
     fn widen_i16(from: &[i16; 4]) -> Self::I;

@@ -120,10 +120,6 @@ impl Simd for Scalar {
         std::array::from_fn(|i| if a[i] < b[i] { b[i] } else { a[i] })
     }
     #[inline(always)]
-    fn sums(x: [Self::F; 4]) -> Self::F {
-        x.map(|x| (x[0] + x[2]) + (x[1] + x[3]))
-    }
-    #[inline(always)]
     fn sqrt(x: Self::F) -> Self::F {
         x.map(f32::sqrt)
     }
@@ -198,10 +194,6 @@ impl Simd for Scalar {
     #[inline(always)]
     fn odd_bytes(x: Self::I) -> Self::I {
         from_i16s(std::array::from_fn(|i| i16::from(x[2 * i + 1])))
-    }
-    #[inline(always)]
-    fn splat_pair(from: &[i16; 2]) -> Self::I {
-        from_i16s(std::array::from_fn(|i| from[i % 2]))
     }
     #[inline(always)]
     fn pair_up(a: Self::I, b: Self::I) -> [Self::I; 2] {

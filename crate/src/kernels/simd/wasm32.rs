@@ -123,12 +123,6 @@ impl Simd for Wasm {
         f32x4_pmax(a, b)
     }
     #[inline(always)]
-    fn sums([a, b, c, d]: [v128; 4]) -> v128 {
-        let halves = |x, y| f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(x, y), i32x4_shuffle::<2, 6, 3, 7>(x, y));
-        let (x, y) = (halves(a, b), halves(c, d));
-        f32x4_add(i32x4_shuffle::<0, 1, 4, 5>(x, y), i32x4_shuffle::<2, 3, 6, 7>(x, y))
-    }
-    #[inline(always)]
     fn sqrt(x: v128) -> v128 {
         f32x4_sqrt(x)
     }
@@ -207,11 +201,6 @@ impl Simd for Wasm {
     #[inline(always)]
     fn odd_bytes(x: v128) -> v128 {
         u16x8_shr(x, 8)
-    }
-    #[inline(always)]
-    fn splat_pair(from: &[i16; 2]) -> v128 {
-        // SAFETY: the reference covers the four bytes that are read.
-        unsafe { v128_load32_splat(from.as_ptr().cast()) }
     }
     #[inline(always)]
     fn pair_up(a: v128, b: v128) -> [v128; 2] {

@@ -1,7 +1,7 @@
 //! Few queries, as an answer is written. A key is multiplied along the head with each query, values are added key by key;
 //! threads share the parts of the keys of each head.
 
-use super::{PART, Rows, WEIGHTS, lanes, largest_of};
+use super::{BEFORE, LEAST, PART, Rows, WEIGHTS, lanes, largest_of};
 use crate::kernels::attention::{Causal, WORTH};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
@@ -18,10 +18,6 @@ const LINE: usize = 64;
 
 /// A vector of levels.
 type Vector = [i16; STEP];
-
-/// What a query has of one part: what its weights count for, in the exponent of two; their sum; and the weighted sum of
-/// values. That many elements are before the last.
-const BEFORE: usize = 2;
 
 /// What a thread works in.
 struct Room {
@@ -215,13 +211,14 @@ fn softmax(
         S::store(scaled, x);
     }
     let most = largest_of(lanes(most).into_iter());
-    let inverse = S::splat(if most > 0.0 { WEIGHTS / most } else { 0.0 });
+    let inverse = S::splat(if most > LEAST { WEIGHTS / most } else { 0.0 });
     for (to, x) in levels.as_chunks_mut::<STEP>().0.iter_mut().zip(products.as_chunks::<STEP>().0) {
         let (x, _) = x.as_chunks::<4>();
         let whole = from_fn(|i| S::nearest(S::mul(S::load(&x[i]), inverse)));
         S::store_i(S::to_i16(whole), bytemuck::cast_mut(to));
     }
-    [top, lanes(S::sums([sum; 4]))[0], most / WEIGHTS]
+    let [a, b, c, d] = lanes(sum);
+    [top, (a + c) + (b + d), most / WEIGHTS]
 }
 
 /// The sums of values by the weights of `Q` queries, a level of which counts for so much.
@@ -241,7 +238,7 @@ fn weighted<const Q: usize>(
         let mut add = |pair: usize, [a, b]: [&Vector; 2]| {
             let pairs = S::pair_up(S::load_i(bytemuck::cast_ref(a)), S::load_i(bytemuck::cast_ref(b)));
             for (totals, weights) in totals.iter_mut().zip(weights) {
-                let weights = S::splat_pair(&weights[pair]);
+                let weights = S::splat_4(bytemuck::cast_ref(&weights[pair]));
                 for (total, pair) in totals.iter_mut().zip(pairs) {
                     *total = S::dot_pairs(*total, pair, weights);
                 }
@@ -249,7 +246,7 @@ fn weighted<const Q: usize>(
         };
         if at + STEP <= d {
             let from = &values.rows[at..(len - 1) * stride + at + STEP];
-            // SAFETY: all rows of `len` lie in the slice.
+            // SAFETY: row `i` below `len` begins at `i · stride`, and its first `STEP` elements lie in the slice.
             let row = |i: usize| unsafe { &*from.as_ptr().add(i * stride).cast::<Vector>() };
             for pair in 0..len / 2 {
                 add(pair, [row(2 * pair), row(2 * pair + 1)]);

@@ -1,7 +1,7 @@
 //! Many queries, as a prompt is read: a query of a head is a lane. Those that see the same head of keys go together in
 //! panels, so that no sum crosses a vector; threads share blocks of queries.
 
-use super::{F, PART, Rows, WEIGHTS};
+use super::{BEFORE, F, LEAST, PART, Rows, WEIGHTS};
 use crate::kernels::attention::{Causal, WORTH};
 use crate::kernels::math;
 use crate::kernels::simd::{Best as S, Simd};
@@ -54,7 +54,7 @@ impl Causal<'_, i16> {
     /// All queries.
     pub(super) fn many(&self, threads: Threads, out: &Places<f32>) {
         let d = self.shape.head_dim;
-        let (pairs, each) = (d / 2, d + 2);
+        let (pairs, each) = (d / 2, d + BEFORE);
         let blocks = self.rows.div_ceil(TOGETHER);
         let keys = self.position + self.rows;
         let grain = WORTH / (TOGETHER * self.group() * keys * d).max(1) + 1;
@@ -162,9 +162,9 @@ impl Room {
         let weights = &mut self.weights.as_chunks_mut().0[..n];
         let (of_softmax, counts) = softmax(scores, &self.scales[1].as_chunks().0[..n], weights);
         of_softmax.into_iter().zip(&mut self.sums).for_each(|(x, to)| store(x, to));
-        let d = self.sums.len() - 2;
+        let d = self.sums.len() - BEFORE;
         let weights = &self.weights[..most.div_ceil(2)];
-        let (blocks, rest) = self.sums[2..].as_chunks_mut::<TALL>();
+        let (blocks, rest) = self.sums[BEFORE..].as_chunks_mut::<TALL>();
         let scaled = |x: Vectors| from_fn(|v| S::mul(x[v], counts[v]));
         for (i, to) in blocks.iter_mut().enumerate() {
             let sums = weighted::<TALL>(weights, &self.values, d, i * TALL);
@@ -185,7 +185,7 @@ fn dots(keys: [&[i16]; TALL], queries: &[Pairs]) -> [Vectors; TALL] {
     for (i, pairs) in queries.iter().enumerate() {
         let pairs = load_pairs(pairs);
         for (totals, key) in totals.iter_mut().zip(keys) {
-            let key = S::splat_pair(&key[i]);
+            let key = S::splat_4(bytemuck::cast_ref(&key[i]));
             totals.iter_mut().zip(pairs).for_each(|(total, pair)| *total = S::dot_pairs(*total, key, pair));
         }
     }
@@ -221,8 +221,8 @@ fn softmax(
         }
     }
     let inverse = most.map(|most| {
-        let zero = S::splat(0.0);
-        S::select(S::lt(zero, most), S::div(S::splat(WEIGHTS), most), zero)
+        let inverse = S::div(S::splat(WEIGHTS), most);
+        S::select(S::lt(S::splat(LEAST), most), inverse, S::splat(0.0))
     });
     // The lowest bits of 1.5 · 2²³ + n are n.
     let magic = S::splat(12_582_912.0);
@@ -244,7 +244,7 @@ fn weighted<const R: usize>(weights: &[Pairs], values: &[Pair], d: usize, at: us
     for (pairs, values) in weights.iter().zip(values.chunks_exact(d)) {
         let pairs = load_pairs(pairs);
         for (totals, value) in totals.iter_mut().zip(&values[at..at + R]) {
-            let value = S::splat_pair(value);
+            let value = S::splat_4(bytemuck::cast_ref(value));
             totals.iter_mut().zip(pairs).for_each(|(total, pair)| *total = S::dot_pairs(*total, value, pair));
         }
     }

@@ -1,6 +1,6 @@
 //! Attention over keys and values that are whole numbers: products of 16 bits, two to an instruction and lane, add up without
-//! an error, so no order of additions has to be kept. A softmax takes powers of two, and of its scores the next whole number as
-//! their largest: what parts are weighed by is exact too.
+//! an error, so no order of additions has to be kept. A softmax takes powers of two, and the next whole number above the largest
+//! score in its place: what parts are weighed by is exact too.
 
 mod few;
 mod many;
@@ -19,6 +19,12 @@ const PART: usize = 64;
 const WEIGHTS: f32 = (i32::MAX / (LEVELS * PART as i32)) as f32;
 /// Queries from which on these are shared out among threads; the parts and heads of the keys of fewer are.
 const MANY: usize = 5;
+
+/// What a query has of one part: what its weights count for, in the exponent of two; their sum; and the weighted sum of
+/// values. That many elements are before the last.
+const BEFORE: usize = 2;
+/// A scale that is less is zero: so nothing divided by one is infinite.
+const LEAST: f32 = 1e-30;
 
 /// A vector of scores, weights or sums.
 type F = <S as Simd>::F;
@@ -48,7 +54,7 @@ fn scale(stored: i16) -> f32 {
 
 /// The nearest levels, one of which counts for `scale`.
 fn quantise(x: &[f32], scale: f32, levels: &mut [i16]) {
-    let inverse = S::splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
+    let inverse = S::splat(if scale > LEAST { 1.0 / scale } else { 0.0 });
     let eight = |x: &[f32; 8], levels: &mut [i16; 8]| {
         let (x, _) = x.as_chunks::<4>();
         let whole = from_fn(|i| S::nearest(S::mul(S::load(&x[i]), inverse)));
@@ -98,11 +104,12 @@ impl<'a> Rows<'a> {
         &self.rows[row * self.stride()..][..self.head_dim]
     }
 
-    /// The scales of some rows.
+    /// The scales of some rows, and zeros.
     fn scales(&self, rows: usize, to: &mut [f32; PART]) {
         for (to, row) in to.iter_mut().zip(self.rows.chunks(self.stride())).take(rows) {
             *to = row.last().map_or(0.0, |stored| scale(*stored));
         }
+        to[rows..].fill(0.0);
     }
 }
 
