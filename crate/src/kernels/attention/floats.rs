@@ -106,10 +106,7 @@ impl<T: Element> Causal<'_, T> {
         let d = self.shape.head_dim;
         let (group, each) = (self.group(), d + 2);
         let lanes = rows.len() * group;
-        let place = |lane: usize| {
-            let (row, head) = (rows.start + lane / group, kv_head * group + lane % group);
-            (row * self.shape.n_heads + head) * d
-        };
+        let place = |lane: usize| self.place(kv_head, rows.start * group + lane);
         for lane in 0..lanes.next_multiple_of(LANES) {
             // Lanes past the last repeat it.
             let from = &self.q[place(lane.min(lanes - 1))..][..d];

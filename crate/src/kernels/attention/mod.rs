@@ -74,4 +74,10 @@ impl<C> Causal<'_, C> {
     fn group(&self) -> usize {
         self.shape.n_heads / self.shape.n_kv_heads.max(1)
     }
+
+    /// Where a query begins, in `q` and in the result: of those that a head of keys serves, so many of each row.
+    fn place(&self, kv_head: usize, lane: usize) -> usize {
+        let (row, head) = (lane / self.group(), kv_head * self.group() + lane % self.group());
+        (row * self.shape.n_heads + head) * self.shape.head_dim
+    }
 }

@@ -53,21 +53,15 @@ impl Causal<'_, i16> {
         let grain = WORTH / (parts * d).max(1) + 1;
         threads.for_each(kv_heads * lanes, grain, |queries| {
             for query in queries {
+                let place = self.place(query / lanes, query % lanes);
                 let sums = &sums[query / lanes * of_head..][..of_head];
                 let of_parts =
                     sums.chunks_exact(lanes * each).map(|sums| &sums[query % lanes * each..][..each]);
                 // SAFETY: each query of a head is finished once.
-                let out = unsafe { out.range(self.place(query)..self.place(query) + d) };
+                let out = unsafe { out.range(place..place + d) };
                 merge(of_parts, out);
             }
         });
-    }
-
-    /// Where a query begins; those that one head of keys serves lie together.
-    fn place(&self, query: usize) -> usize {
-        let (group, lanes) = (self.group(), self.rows * self.group());
-        let (kv_head, lane) = (query / lanes, query % lanes);
-        (lane / group * self.shape.n_heads + kv_head * group + lane % group) * self.shape.head_dim
     }
 
     /// Levels, and what one counts for. Of those that meet a key at once the same vectors lie together.
@@ -77,7 +71,7 @@ impl Causal<'_, i16> {
         let mut queries = vec![[0; STEP]; total * vectors];
         let mut levels = vec![[0; STEP]; vectors];
         let factors = (0..total).map(|query| {
-            let x = &self.q[self.place(query)..][..d];
+            let x = &self.q[self.place(query / lanes, query % lanes)..][..d];
             let factor = self.query(x, &mut levels.as_flattened_mut()[..d]);
             let first = query - query % lanes % TOGETHER;
             let together = TOGETHER.min(lanes - first % lanes);

@@ -86,10 +86,7 @@ impl Causal<'_, i16> {
         let d = self.shape.head_dim;
         let group = self.group();
         let lanes = rows.len() * group;
-        let place = |lane: usize| {
-            let (row, head) = (rows.start + lane / group, kv_head * group + lane % group);
-            (row * self.shape.n_heads + head) * d
-        };
+        let place = |lane: usize| self.place(kv_head, rows.start * group + lane);
         let mut panels = std::mem::take(&mut room.panels);
         let mut levels = vec![[0; 2]; d / 2];
         for lane in 0..lanes.next_multiple_of(LANES) {
