@@ -142,9 +142,11 @@ impl PackedMatrix {
                 out.iter_mut().zip(panel.chunks_exact(ROWS)).for_each(|(x, rows)| *x = rows[row % ROWS]);
             }
             Layout::Affine(affine) => {
-                let units = self.layout.block_units();
-                for (out, block) in out.chunks_exact_mut(BLOCK).zip(panel.chunks_exact(units)) {
-                    decode_block_row(affine, block, row % ROWS, |column, x| out[column] = x);
+                let mut decoded = [0.0; BLOCK * ROWS];
+                for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+                    self.decode_block(affine, panel, block, &mut decoded);
+                    let (columns, _) = decoded.as_chunks::<ROWS>();
+                    out.iter_mut().zip(columns).for_each(|(x, rows)| *x = rows[row % ROWS]);
                 }
             }
         }
@@ -153,9 +155,32 @@ impl PackedMatrix {
     /// Decodes block `block` of a quantised panel to f32 `[32][8]`.
     pub(super) fn decode_block(&self, affine: AffineLayout, panel: &[u128], block: usize, out: &mut [f32]) {
         let units = self.layout.block_units();
-        let block = &panel[block * units..][..units];
-        for row in 0..ROWS {
-            decode_block_row(affine, block, row, |column, x| out[column * ROWS + row] = x);
+        let (factors, levels) = panel[block * units..][..units].split_at(Layout::factor_units(affine));
+        let factors_of = |group: usize| -> [f32; ROWS] {
+            let at = group * ROWS;
+            std::array::from_fn(|row| match affine.half_factors {
+                true => factors::from_half(bytemuck::cast_slice(factors)[at + row]),
+                false => bytemuck::cast_slice(factors)[at + row],
+            })
+        };
+        let (words, _) = bytemuck::cast_slice(levels).as_chunks();
+        let groups = Layout::groups(affine);
+        let (out, _) = out.as_chunks_mut::<ROWS>();
+        for (group, out) in out.chunks_exact_mut(BLOCK / groups).enumerate() {
+            let scales = factors_of(group);
+            let (offset, mins) = match affine.offset {
+                Some(offset) => (f32::from(offset), [0.0; ROWS]),
+                None => (0.0, factors_of(groups + group)),
+            };
+            for (step, out) in out.chunks_exact_mut(4).enumerate() {
+                let fours = fours(affine.bits, words, group * BLOCK / groups / 4 + step);
+                for (column, out) in out.iter_mut().enumerate() {
+                    for row in 0..ROWS {
+                        let level = (fours[row] >> (8 * column) & 255) as f32;
+                        out[row] = scales[row] * (level - offset) + mins[row];
+                    }
+                }
+            }
         }
     }
 
@@ -244,23 +269,27 @@ pub const fn rest_bits(bits: u8) -> usize {
     (2 * bits as usize).saturating_sub(8)
 }
 
-/// The level of a row and column of a block, given the bytes of all.
-fn level(bits: u8, levels: &[u8], row: usize, column: usize) -> u8 {
-    let (step, lane) = (column / 4, row * 4 + column % 4);
+/// The lowest `bits` bits of each byte of a word.
+fn each(bits: usize) -> u32 {
+    0x0101_0101 * ((1 << bits) - 1)
+}
+
+/// The levels of step `step`, columns `4 step` to `4 step + 3`, of a block: a word for each row and a byte for each column.
+fn fours(bits: u8, words: &[[u32; ROWS]], step: usize) -> [u32; ROWS] {
     if level_units(bits) == 16 {
-        return levels[step * 32 + lane];
+        return words[step];
     }
-    let both = levels[step % 4 * 32 + lane];
+    let (both, bits, rest_bits) = (&words[step % 4], usize::from(bits), rest_bits(bits));
     if step < 4 {
-        return both & ((1 << bits) - 1);
+        return both.map(|both| both & each(bits));
     }
-    let (low, rest_bits) = (both >> bits, rest_bits(bits));
+    let low = both.map(|both| both >> bits & each(8 - bits));
     if rest_bits == 0 {
         return low;
     }
     let at = (step - 4) * rest_bits;
-    let rest = levels[128 + at / 8 * 32 + lane] >> (at % 8) & ((1 << rest_bits) - 1);
-    low | rest << (8 - bits)
+    let rest = &words[4 + at / 8];
+    std::array::from_fn(|row| low[row] | (rest[row] >> (at % 8) & each(rest_bits)) << (8 - bits))
 }
 
 /// Whether scales and mins fit.
@@ -294,7 +323,6 @@ fn write_block_row(
         return true;
     }
     let bits = usize::from(affine.bits);
-    let each = |bits: usize| 0x0101_0101 * ((1 << bits) - 1);
     (0..4).for_each(|step| put(fours[step] | (fours[step + 4] & each(8 - bits)) << bits));
     let rest_bits = rest_bits(affine.bits);
     let rest = |step: usize| (fours[step] >> (8 - bits)) & each(rest_bits);
@@ -303,26 +331,6 @@ fn write_block_row(
         put((0..steps).fold(0, |byte, step| byte | rest(first + step) << (step * rest_bits)));
     }
     true
-}
-
-fn decode_block_row(affine: AffineLayout, block: &[u128], row: usize, mut put: impl FnMut(usize, f32)) {
-    let groups = Layout::groups(affine);
-    let (factors, levels) = block.split_at(Layout::factor_units(affine));
-    let factor = |at: usize| match affine.half_factors {
-        true => factors::from_half(bytemuck::cast_slice(factors)[at]),
-        false => bytemuck::cast_slice(factors)[at],
-    };
-    let levels: &[u8] = bytemuck::cast_slice(levels);
-    for column in 0..BLOCK {
-        let group = column * groups / BLOCK;
-        let scale = factor(group * ROWS + row);
-        let level = level(affine.bits, levels, row, column);
-        let x = match affine.offset {
-            Some(offset) => scale * (f32::from(level) - f32::from(offset)),
-            None => scale * f32::from(level) + factor((groups + group) * ROWS + row),
-        };
-        put(column, x);
-    }
 }
 
 /// Takes the bytes of a weight in file order, in chunks of any size, and packs each row as it completes. It
