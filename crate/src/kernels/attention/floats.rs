@@ -187,31 +187,19 @@ fn sums(
     }
 }
 
-/// The products of some keys with the queries of a panel. Every fourth element goes into the same sum, which rounds less.
+/// The products of some keys with the queries of a panel.
 #[inline(always)]
 fn dots(keys: [&[f32]; TALL], queries: &[Line]) -> [Vectors; TALL] {
-    let (fours, rest) = queries.as_chunks::<4>();
-    let split = keys.map(|key| key[..queries.len()].as_chunks::<4>());
-    let every_fourth = |first: usize| {
-        let mut totals = [[S::splat(0.0); WIDE]; TALL];
-        let mut add = |line: &Line, keys: [f32; TALL]| {
-            let line = load(line);
-            for (totals, key) in totals.iter_mut().zip(keys.map(S::splat)) {
-                totals.iter_mut().zip(line).for_each(|(total, q)| *total = S::mul_add(key, q, *total));
-            }
-        };
-        for (i, lines) in fours.iter().enumerate() {
-            add(&lines[first], split.map(|(key, _)| key[i][first]));
+    let mut totals = [[S::splat(0.0); WIDE]; TALL];
+    let keys = keys.map(|key| &key[..queries.len()]);
+    for (i, line) in queries.iter().enumerate() {
+        let line = load(line);
+        for (totals, key) in totals.iter_mut().zip(keys) {
+            let key = S::splat(key[i]);
+            totals.iter_mut().zip(line).for_each(|(total, q)| *total = S::mul_add(key, q, *total));
         }
-        if let Some(line) = rest.get(first) {
-            add(line, split.map(|(_, key)| key[first]));
-        }
-        totals
-    };
-    let add = |a: [Vectors; TALL], b: [Vectors; TALL]| from_fn(|i| from_fn(|v| S::add(a[i][v], b[i][v])));
-    let even = add(every_fourth(0), every_fourth(2));
-    let odd = add(every_fourth(1), every_fourth(3));
-    add(even, odd)
+    }
+    totals
 }
 
 /// Makes weights of scores; gives the largest score of each lane and the sum of its weights.
