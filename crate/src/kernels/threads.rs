@@ -50,7 +50,7 @@ impl Threads {
         let most = if count == 1 { 1 } else { (n / grain).min(count * each) };
         // As many for each thread.
         let pieces = if most > count { most - most % count } else { most };
-        if pieces <= 1 || !POOL.run(pieces, &|i| work(n * i / pieces..n * (i + 1) / pieces)) {
+        if pieces <= 1 || !POOL.run(pieces, &|i| work(piece(n, pieces, i))) {
             work(0..n);
         }
     }
@@ -86,6 +86,12 @@ impl Threads {
             work(rows.start, unsafe { places.range(rows.start * row..rows.end * row) });
         });
     }
+}
+
+/// Piece `i` of `pieces` of about the same size that cover `0..n`. `n` may be as large as a number of 32 bits can be.
+fn piece(n: usize, pieces: usize, i: usize) -> Range<usize> {
+    let start = |i| n / pieces * i + (n % pieces).min(i);
+    start(i)..start(i + 1)
 }
 
 /// A slice that threads write together, each at places of its own.
@@ -273,33 +279,34 @@ impl Pool {
         }
     }
 
-    /// The gate when a loop other than the last is open.
+    /// The gate when a loop other than the last is open. Who was woken too late for one looks for the next before it sleeps
+    /// again.
     fn find_loop(&self, last: u32) -> u32 {
-        let open = |gate: u32| gate & OPEN != 0 && gate / LOOP != last;
-        let end = clock::now() + PATIENCE;
-        for _ in 0..LOOKS {
-            if clock::now() >= end {
-                break;
-            }
-            for _ in 0..SPINS {
-                let gate = self.gate.0.load(Ordering::Relaxed);
-                if open(gate) {
-                    return gate;
+        let open = |gate: u32| (gate & OPEN != 0 && gate / LOOP != last).then_some(gate);
+        loop {
+            let end = clock::now() + PATIENCE;
+            for _ in 0..LOOKS {
+                if clock::now() >= end {
+                    break;
                 }
-                std::hint::spin_loop();
+                for _ in 0..SPINS {
+                    if let Some(gate) = open(self.gate.0.load(Ordering::Relaxed)) {
+                        return gate;
+                    }
+                    std::hint::spin_loop();
+                }
+            }
+            let guard = self.locked();
+            self.sleepers.fetch_add(1, Ordering::SeqCst);
+            let found = open(self.gate.0.load(Ordering::SeqCst));
+            if found.is_none() {
+                drop(self.wake.wait(guard));
+            }
+            self.sleepers.fetch_sub(1, Ordering::SeqCst);
+            if let Some(gate) = found {
+                return gate;
             }
         }
-        let mut guard = self.locked();
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let gate = loop {
-            let gate = self.gate.0.load(Ordering::SeqCst);
-            if open(gate) {
-                break gate;
-            }
-            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
-        };
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
-        gate
     }
 
     fn leave(&self) {
@@ -358,6 +365,16 @@ pub fn pool() -> Threads {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_cover_all_items_once_however_many_they_are() {
+        for (n, pieces) in [(10, 4), (7, 7), (1000, 3), (usize::MAX, 128), (usize::MAX - 3, 5)] {
+            let all: Vec<_> = (0..pieces).map(|i| piece(n, pieces, i)).collect();
+            assert!(all[0].start == 0 && all[pieces - 1].end == n);
+            assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start));
+            assert!(all.iter().all(|piece| piece.len().abs_diff(n / pieces) <= 1));
+        }
+    }
 
     #[test]
     fn every_item_is_done_once() {
