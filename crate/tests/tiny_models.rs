@@ -5,7 +5,7 @@ mod device;
 
 use device::{Device, devices};
 use homefire::error::{ErrorKind, Result};
-use homefire::generate::{Model, Rows, TextModel};
+use homefire::generate::{Model, Rows, Scoring, TextModel};
 use homefire::session::LoaderOptions;
 use pollster::block_on;
 use serde_json::Value;
@@ -118,6 +118,29 @@ fn tokens_that_run_along_change_no_bit_of_quantised_models() {
 }
 
 /// The comparison notices a model that is not the reference's.
+#[test]
+fn a_token_that_the_model_does_not_have_is_refused_wherever_it_stands() {
+    let bytes = std::fs::read(path("llama-f32.gguf")).unwrap();
+    let options = LoaderOptions { context_length: Some(80), ..Default::default() };
+    let model = device::load(&bytes, 10_007, options, Device::Cpu).unwrap();
+    for at in [0, 1, 63, 64, 65, 79] {
+        let mut ids = vec![7; 80];
+        ids[at] = model.facts().vocabulary_size() as u32;
+        let error = Scoring::new(&model, &ids).err().map(|error| error.kind());
+        assert_eq!(error, Some(ErrorKind::InvalidInput), "at {at}");
+    }
+}
+
+#[test]
+fn a_score_that_an_answer_came_into_is_refused() {
+    let mut model = load("llama-f32", false, Device::Cpu).unwrap();
+    let [mut first, mut second] = [7, 9].map(|id| Scoring::new(&model, &[id; 60]).unwrap());
+    assert!(!block_on(second.step(&mut model)).unwrap());
+    assert!(!block_on(first.step(&mut model)).unwrap());
+    assert!(block_on(second.step(&mut model)).is_err());
+    assert_eq!(first.into_scores().len(), 59);
+}
+
 #[test]
 fn another_models_logits_are_refused() {
     let mut model = load("qwen3-f16", true, Device::Cpu).unwrap();

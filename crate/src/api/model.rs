@@ -10,7 +10,7 @@ use super::loader::Device;
 use super::object::{Object, array};
 use super::options::Options;
 use crate::backend::Profiled;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::formats::gguf::Gguf;
 use crate::generate::{self, TextFacts, TextModel};
 
@@ -84,14 +84,12 @@ impl Model {
         Ok(Generation::new(Rc::clone(&self.inner), inner))
     }
 
-    /// The log-probability of each token but the first, after those before it: f32 `[n - 1]`.
-    #[allow(
-        clippy::await_holding_refcell_ref,
-        reason = "all others that borrow the model fail, and say it is busy"
-    )]
-    pub async fn score(&self, ids: Vec<u32>) -> Result<Vec<f32>, Error> {
-        let mut model = self.inner.try_borrow_mut().map_err(|_| busy())?;
-        model.score(&ids).await
+    /// Begins to score `ids`. Fails for fewer than two, more than the context holds, or one outside the vocabulary.
+    #[wasm_bindgen(js_name = beginScore)]
+    pub fn begin_score(&self, ids: &[u32]) -> Result<Scoring, Error> {
+        let model = self.inner.try_borrow().map_err(|_| busy())?;
+        let work = generate::Scoring::new(&model, ids)?;
+        Ok(Scoring { model: Rc::clone(&self.inner), work: Some(work) })
     }
 
     /// Where a token runs and what it launches: `Profile` of `js/types.ts`, with what `later` layers do for it.
@@ -108,6 +106,31 @@ impl Model {
             .count("dispatchesPerLayer", in_first_layer(&launches) as u64)
             .count("submitsPerToken", 1);
         Ok(profile.with("nodes", nodes).with("gpu", gpu).into())
+    }
+}
+
+/// A text on its way to scores.
+#[wasm_bindgen]
+pub struct Scoring {
+    model: Rc<RefCell<TextModel>>,
+    work: Option<generate::Scoring>,
+}
+
+#[wasm_bindgen]
+impl Scoring {
+    /// Runs some tokens. Gives nothing while there are more, and then the log-probability of each token but the first, after
+    /// those before it: f32 `[n - 1]`.
+    #[allow(
+        clippy::await_holding_refcell_ref,
+        reason = "all others that borrow the model fail, and say it is busy"
+    )]
+    pub async fn next(&mut self) -> Result<Option<Vec<f32>>, Error> {
+        let mut model = self.model.try_borrow_mut().map_err(|_| busy())?;
+        let Some(work) = &mut self.work else { return fail!(Internal, "the scores were taken already") };
+        if work.step(&mut model).await? {
+            return Ok(None);
+        }
+        Ok(self.work.take().map(generate::Scoring::into_scores))
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `stop` | stop strings in streamed text |
 //! | `generator` | the loop |
 //! | `text_model` | a session with its tokenizer, as the loop's model |
+//! | `score` | how likely a given text is |
 //! | `later` | the layers of a model that are elsewhere |
 #![forbid(unsafe_code)]
 
@@ -36,5 +37,6 @@ pub use kv_cache::{KvCache, OnContextFull};
 pub use later::{LaterLayers, Layers, PendingRows};
 pub use model::{Model, NextTokens, Rows, Scores, TopScores, Want};
 pub use sampler::{Sampled, Sampler, SamplerOptions, TokenLogprobs};
+pub use score::Scoring;
 pub use stop::{StopStrings, Stopped};
 pub use text_model::{Generation, TextFacts, TextModel};

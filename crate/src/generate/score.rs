@@ -7,15 +7,22 @@ use crate::error::{Result, ensure};
 /// Tokens of which all scores are held at once.
 const BATCH: usize = 64;
 
-impl TextModel {
-    /// The natural logarithms of the probabilities of `ids[1..]`, each given the tokens before it, `[n - 1]`. Takes
-    /// over the KV cache.
+/// A text on its way to scores. It has the KV cache for itself until it is done.
+pub struct Scoring {
+    ids: Vec<u32>,
+    scores: Vec<f32>,
+    /// Its claim on the cache.
+    ticket: Option<u64>,
+}
+
+impl Scoring {
+    /// Begins to score `ids` for `model`.
     ///
     /// # Errors
     /// `InvalidInput` for fewer than two tokens or one outside the vocabulary; `ContextFull` for more than the
     /// context holds.
-    pub async fn score(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
-        let context = self.context_len();
+    pub fn new(model: &TextModel, ids: &[u32]) -> Result<Self> {
+        let context = model.context_len();
         ensure!(ids.len() > 1, InvalidInput, "a score is of what follows the first token: give at least two");
         ensure!(
             ids.len() <= context,
@@ -23,17 +30,34 @@ impl TextModel {
             "{} tokens do not fit a context of {context}; load the model with a larger contextLength",
             ids.len()
         );
-        self.kv_mut().claim();
-        self.truncate(0);
-        let mut scores = Vec::with_capacity(ids.len() - 1);
-        for batch in ids.chunks(BATCH) {
-            let logits = self.feed_rows(batch, Rows::All).await?;
-            let rows = logits.data::<f32>()?.chunks_exact(self.vocab_size());
-            for (row, &next) in rows.zip(&ids[scores.len() + 1..]) {
-                scores.push(log_probability(row, next));
+        model.facts().check(ids)?;
+        Ok(Self { ids: ids.to_vec(), scores: Vec::with_capacity(ids.len() - 1), ticket: None })
+    }
+
+    /// Runs the next tokens, and says whether there are more.
+    pub async fn step(&mut self, model: &mut TextModel) -> Result<bool> {
+        let kv = model.kv_mut();
+        match self.ticket {
+            None => {
+                self.ticket = Some(kv.claim());
+                kv.clear();
+            }
+            Some(ticket) => {
+                ensure!(kv.holds(ticket), InvalidInput, "an answer came into a score that is not done");
             }
         }
-        Ok(scores)
+        let start = model.cached().len();
+        let batch = &self.ids[start..self.ids.len().min(start + BATCH)];
+        let logits = model.feed_rows(batch, Rows::All).await?;
+        let rows = logits.data::<f32>()?.chunks_exact(model.vocab_size());
+        self.scores.extend(rows.zip(&self.ids[start + 1..]).map(|(row, &next)| log_probability(row, next)));
+        Ok(start + BATCH < self.ids.len())
+    }
+
+    /// The natural logarithms of the probabilities of all ids but the first, each given those before it, `[n - 1]`; once there
+    /// are no more steps.
+    pub fn into_scores(self) -> Vec<f32> {
+        self.scores
     }
 }
 

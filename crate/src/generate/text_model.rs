@@ -211,7 +211,7 @@ pub(super) fn only(outputs: Vec<Tensor>) -> Result<Tensor> {
 
 impl TextFacts {
     /// Fails for no tokens, and for one that is outside the vocabulary.
-    fn check(&self, ids: &[u32]) -> Result<()> {
+    pub(super) fn check(&self, ids: &[u32]) -> Result<()> {
         ensure!(!ids.is_empty(), InvalidInput, "no tokens were fed; feed at least one");
         match ids.iter().find(|&&id| id as usize >= self.vocabulary_size) {
             Some(id) => {
