@@ -305,10 +305,14 @@ impl Loading {
             }
         };
         let graph = graph.clone();
+        // A GPU compiles its kernels while the weights come. The CPU never looks for the best scores in the graph.
+        let ahead: &[(&[&str], usize)] = match backend.is_device() {
+            true => &[(&["argmax"], 1), (&["hidden"], 64), (&["top_logits", "top_ids"], 1)],
+            false => &[(&["argmax"], 1)],
+        };
         let mut session = Session::new(graph.clone(), backend);
-        // A GPU compiles its kernels while the weights come.
         if let (Kind::Language(..), true) = (&kind, options.part.is_whole()) {
-            for (outputs, n) in [(&["argmax"][..], 1), (&["hidden"], 64), (&["top_logits", "top_ids"], 1)] {
+            for &(outputs, n) in ahead {
                 session.prepare(outputs, token_sizes(n))?;
             }
         }

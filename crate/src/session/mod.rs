@@ -5,6 +5,7 @@ mod headers;
 mod iterate;
 mod loader;
 mod network;
+mod plans;
 mod session;
 
 pub use headers::HeaderState;

@@ -2,6 +2,7 @@
 //! stands beside it, and a run goes from one to the other.
 
 use super::iterate::Pause;
+use super::plans::{PlanKey, Plans};
 use crate::backend::{Backend, Feed, Held, Pending, Profiled};
 use crate::error::{Error, ErrorKind, Result, ensure, fail};
 use crate::graph::{Graph, ValueId};
@@ -12,12 +13,6 @@ use crate::types::{Bindings, Dim, Shape, TensorType};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Plans kept; the oldest goes when another comes.
-const MAX_PLANS: usize = 24;
-
-/// Bytes of known values up to which a plan is worth keeping.
-const MAX_KEY_BYTES: usize = 4096;
-
 /// What a named input is given for one run.
 #[derive(Clone, Debug)]
 pub enum Given<'a> {
@@ -25,18 +20,6 @@ pub enum Given<'a> {
     Tensor(Tensor),
     /// What the run before computed for the output of that name, which has this shape.
     Previous(&'a str, Vec<usize>),
-}
-
-/// What distinguishes plans.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct PlanKey {
-    outputs: Vec<String>,
-    sizes: Bindings,
-    /// Types of inputs whose type sizes alone do not say, and of what earlier plans of the run computed.
-    fed: HashMap<ValueId, TensorType>,
-    known: HashMap<ValueId, Arc<Tensor>>,
-    /// Whether the host does everything.
-    host_only: bool,
 }
 
 /// A graph, its weights and states, and its plans.
@@ -47,7 +30,7 @@ pub struct Session {
     host: Option<(Box<dyn Backend>, Crossing)>,
     /// Whether the host does everything now.
     host_only: bool,
-    stages: Vec<(PlanKey, Stage)>,
+    plans: Plans,
     /// The first plans of the stages of the last run.
     last: Vec<PlanId>,
     /// What runs the graph's bodies, in their order.
@@ -67,7 +50,7 @@ struct Run {
 
 impl Run {
     fn new(outputs: &[&str]) -> Self {
-        Self { key: key_of(outputs, Bindings::new()), fed: HashMap::new(), keep: HashSet::new() }
+        Self { key: PlanKey::of(outputs, Bindings::new()), fed: HashMap::new(), keep: HashSet::new() }
     }
 
     /// Takes what a stage computed. What is pending, or is no bytes, is known to the next.
@@ -92,7 +75,7 @@ impl Session {
             backend,
             host: None,
             host_only: false,
-            stages: Vec::new(),
+            plans: Plans::default(),
             last: Vec::new(),
             bodies: Vec::new(),
             pause: None,
@@ -135,7 +118,7 @@ impl Session {
         if let Some((host, _)) = self.host.take() {
             self.backend = host;
             self.host_only = false;
-            self.stages.retain_mut(|(key, _)| std::mem::take(&mut key.host_only));
+            self.plans.keep_host_only();
         }
         self.bodies.iter_mut().for_each(Self::free_device);
     }
@@ -181,7 +164,7 @@ impl Session {
             run.key.host_only = self.host_only;
             let index = self.stage(&run.key)?;
             let mut computed = self.run_stage(index, &run).await?;
-            let (_, stage) = &self.stages[index];
+            let stage = &self.plans[index];
             let from_device: Vec<ValueId> = computed.keys().copied().collect();
             for (id, direct) in &stage.direct {
                 let held = match direct {
@@ -237,7 +220,7 @@ impl Session {
 
     /// Runs the segments of a stage, one after the other. What crosses is in `fed` only as long as the stage runs.
     async fn run_stage(&mut self, index: usize, run: &Run) -> Result<HashMap<ValueId, Held>> {
-        let (_, stage) = &self.stages[index];
+        let stage = &self.plans[index];
         self.last.push(stage.segments[0].plan.id);
         let mut computed: HashMap<ValueId, Held> = HashMap::new();
         for Segment { side, plan } in &stage.segments {
@@ -275,7 +258,7 @@ impl Session {
 
     /// Starts a run without waiting for its outputs. Only for graphs whose types sizes alone decide.
     pub fn submit(&mut self, given: Vec<(&str, Given)>, outputs: &[&str]) -> Result<Pending> {
-        let mut key = key_of(outputs, Bindings::new());
+        let mut key = PlanKey::of(outputs, Bindings::new());
         let mut feeds = HashMap::new();
         for (name, given) in given {
             let (id, feed) = match given {
@@ -295,7 +278,7 @@ impl Session {
             feeds.insert(id, feed);
         }
         let index = self.stage(&key)?;
-        let (_, stage) = &self.stages[index];
+        let stage = &self.plans[index];
         let [Segment { side: Side::Device, plan }] = &stage.segments[..] else {
             return fail!(Internal, "a run on two back ends waits for its parts");
         };
@@ -305,8 +288,8 @@ impl Session {
 
     /// Makes the plan for these outputs and sizes, and what the back end needs for it, before its first run.
     pub fn prepare(&mut self, outputs: &[&str], bindings: Bindings) -> Result<()> {
-        let index = self.stage(&key_of(outputs, bindings))?;
-        for Segment { side, plan } in &self.stages[index].1.segments {
+        let index = self.stage(&PlanKey::of(outputs, bindings))?;
+        for Segment { side, plan } in &self.plans[index].segments {
             match (side, &mut self.host) {
                 (Side::Host, Some((host, _))) => host.prepare(&self.graph, plan)?,
                 _ => self.backend.prepare(&self.graph, plan)?,
@@ -328,15 +311,14 @@ impl Session {
 
     /// What a run for these outputs and sizes launches.
     pub fn profile(&mut self, outputs: &[&str], bindings: Bindings) -> Result<Vec<Profiled>> {
-        let index = self.stage(&key_of(outputs, bindings))?;
-        Ok(self.profile_of(&self.stages[index].1))
+        let index = self.stage(&PlanKey::of(outputs, bindings))?;
+        Ok(self.profile_of(&self.plans[index]))
     }
 
     /// What the run before launched, stage by stage. Plans that fitted that run only are gone.
     pub fn last_profile(&self) -> Vec<Profiled> {
         let ran = |stage: &Stage| self.last.contains(&stage.segments[0].plan.id);
-        let stages = self.stages.iter().filter(|(_, stage)| ran(stage));
-        let own = stages.flat_map(|(_, stage)| self.profile_of(stage));
+        let own = self.plans.iter().filter(|stage| ran(stage)).flat_map(|stage| self.profile_of(stage));
         own.chain(self.bodies.iter().flat_map(Self::last_profile)).collect()
     }
 
@@ -411,7 +393,7 @@ impl Session {
 
     /// The index of the stage of that key, planned when it is new.
     fn stage(&mut self, key: &PlanKey) -> Result<usize> {
-        if let Some(index) = self.stages.iter().position(|(found, _)| found == key) {
+        if let Some(index) = self.plans.find(key) {
             return Ok(index);
         }
         let wanted = key.outputs.iter().map(|name| Ok((name.clone(), self.output(name)?)));
@@ -430,13 +412,7 @@ impl Session {
                 Stage::split(&self.graph, &wanted, &given, &sides)?
             }
         };
-        // Plans that hold large values go first: they fit one run only.
-        let large = |(key, _): &(PlanKey, Stage)| {
-            key.known.values().map(|tensor| tensor.memory_bytes()).sum::<usize>() > MAX_KEY_BYTES
-        };
-        let first = self.stages.iter().position(large).or((self.stages.len() == MAX_PLANS).then_some(0));
-        if let Some(index) = first {
-            let (_, stage) = self.stages.remove(index);
+        if let Some(stage) = self.plans.make_room() {
             for Segment { side, plan } in &stage.segments {
                 match (side, &mut self.host) {
                     (Side::Host, Some((host, _))) => host.forget(plan),
@@ -444,8 +420,7 @@ impl Session {
                 }
             }
         }
-        self.stages.push((key.clone(), stage));
-        Ok(self.stages.len() - 1)
+        Ok(self.plans.add(key.clone(), stage))
     }
 
     /// The graph that runs.
@@ -491,8 +466,4 @@ pub(super) async fn read_all(all: Vec<Held>) -> Result<Vec<Tensor>> {
         tensors.push(held.read().await?);
     }
     Ok(tensors)
-}
-
-fn key_of(outputs: &[&str], sizes: Bindings) -> PlanKey {
-    PlanKey { outputs: outputs.iter().map(ToString::to_string).collect(), sizes, ..Default::default() }
 }

@@ -92,23 +92,19 @@ fn free(start: NonNull<u128>, layout: Layout) {
 /// Pages of the wasm's memory. Those given back are kept for the next that fit them, and cleared then.
 #[cfg(target_arch = "wasm32")]
 mod pages {
+    use super::Free;
     use std::cell::RefCell;
     use std::ptr::NonNull;
 
     const PAGE: usize = 65_536;
 
     thread_local! {
-        /// Address and bytes.
-        static FREE: RefCell<Vec<(usize, usize)>> = const { RefCell::new(Vec::new()) };
+        static FREE: RefCell<Free> = const { RefCell::new(Free { blocks: Vec::new() }) };
     }
 
     pub(super) fn take(bytes: usize) -> Option<NonNull<u128>> {
         let bytes = bytes.next_multiple_of(PAGE);
-        let kept = FREE.with_borrow_mut(|free| {
-            let index = free.iter().position(|&(_, size)| size == bytes)?;
-            Some(free.swap_remove(index).0)
-        });
-        if let Some(address) = kept {
+        if let Some(address) = FREE.with_borrow_mut(|free| free.take(bytes)) {
             let start = address as *mut u8;
             // SAFETY: these pages were given back, and nobody else has them.
             unsafe { start.write_bytes(0, bytes) };
@@ -119,7 +115,40 @@ mod pages {
     }
 
     pub(super) fn give_back(start: NonNull<u128>, bytes: usize) {
-        FREE.with_borrow_mut(|free| free.push((start.as_ptr() as usize, bytes.next_multiple_of(PAGE))));
+        FREE.with_borrow_mut(|free| free.give_back(start.as_ptr() as usize, bytes.next_multiple_of(PAGE)));
+    }
+}
+
+/// What was given back, in blocks that do not touch each other.
+#[cfg(any(test, target_arch = "wasm32"))]
+struct Free {
+    /// Addresses and bytes, by address.
+    blocks: Vec<(usize, usize)>,
+}
+
+#[cfg(any(test, target_arch = "wasm32"))]
+impl Free {
+    /// Takes bytes from the smallest block that has as many, and gives their address.
+    fn take(&mut self, bytes: usize) -> Option<usize> {
+        let fitting = self.blocks.iter_mut().filter(|(_, size)| *size >= bytes);
+        let block = fitting.min_by_key(|(_, size)| *size)?;
+        let address = block.0;
+        *block = (address + bytes, block.1 - bytes);
+        self.blocks.retain(|&(_, size)| size > 0);
+        Some(address)
+    }
+
+    /// Takes back bytes, and joins them with those beside them.
+    fn give_back(&mut self, address: usize, bytes: usize) {
+        let mut at = self.blocks.partition_point(|&(start, _)| start < address);
+        self.blocks.insert(at, (address, bytes));
+        if at > 0 && self.blocks[at - 1].0 + self.blocks[at - 1].1 == address {
+            at -= 1;
+            self.blocks[at].1 += self.blocks.remove(at + 1).1;
+        }
+        if self.blocks.get(at + 1).is_some_and(|&(next, _)| next == self.blocks[at].0 + self.blocks[at].1) {
+            self.blocks[at].1 += self.blocks.remove(at + 1).1;
+        }
     }
 }
 
@@ -138,5 +167,22 @@ mod tests {
             assert!(b.bytes_mut().iter().all(|&x| x == 0));
         }
         assert!(Buffer::zeros(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn what_was_given_back_is_whole_again_and_goes_to_what_fits() {
+        let mut free = Free { blocks: Vec::new() };
+        assert_eq!(free.take(1), None);
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
+            order.into_iter().for_each(|i| free.give_back(100 + 10 * i, 10));
+            assert_eq!(free.blocks, [(100, 40)]);
+            assert_eq!(free.take(41), None);
+            assert_eq!((free.take(15), free.take(25), free.take(1)), (Some(100), Some(115), None));
+        }
+        // The smallest that fits; what does not touch is not joined.
+        free.give_back(100, 30);
+        free.give_back(140, 10);
+        assert_eq!((free.take(8), free.take(8)), (Some(140), Some(100)));
+        assert_eq!(free.blocks, [(108, 22), (148, 2)]);
     }
 }
