@@ -7,9 +7,12 @@
 //! A seed gives the same tokens for the same scores everywhere: the generator is PCG32, weights are made of products and sums
 //! that round the same everywhere, and summed in double precision in one order.
 
-use super::logits::{Candidate, Penalties, best, better, log_sum_exp, min_p, top_k, top_p, weights};
+use super::logits::{
+    Candidate, Penalties, largest, log_sum_exp, max, min_p, top_k, top_p, top_p_of, weights,
+};
 use super::model::{Scores, Want};
 use crate::error::{Result, ensure, fail};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// The most alternatives that log-probabilities may be asked for.
@@ -178,50 +181,81 @@ impl Sampler {
 
     /// Chooses from the scores that [`want`](Self::want) named. The choice is not yet accepted.
     pub fn sample(&mut self, scores: &Scores) -> Result<Sampled> {
-        let mut candidates: Vec<Candidate> = match scores {
-            Scores::Nothing => return fail!(Internal, "the model gave no scores to choose a token from"),
-            Scores::Argmax(id) => return Ok(Sampled { id: *id, logprob: None }),
-            Scores::TopK(top) => top.ids.iter().copied().zip(top.logits.iter().copied()).collect(),
-            Scores::Logits(logits) => (0..).zip(logits.iter().copied()).collect(),
-        };
-        self.penalties().apply(&mut candidates, &self.occurred());
-        let id = if self.is_greedy() { finite_best(&candidates)?.0 } else { self.draw(&mut candidates)? };
-        let logprob = match (self.options.logprobs, scores) {
-            (Some(n), Scores::Logits(logits)) => Some(logprobs(logits, id, n)),
-            _ => None,
-        };
-        Ok(Sampled { id, logprob })
+        let (penalties, occurred) = (self.penalties(), self.occurred());
+        let k = if self.is_greedy() { 1 } else { self.options.top_k };
+        match scores {
+            Scores::Nothing => fail!(Internal, "the model gave no scores to choose a token from"),
+            Scores::Argmax(id) => Ok(Sampled { id: *id, logprob: None }),
+            Scores::TopK(top) => {
+                let mut best: Vec<Candidate> =
+                    top.ids.iter().copied().zip(top.logits.iter().copied()).collect();
+                for (id, logit) in &mut best {
+                    if let Ok(at) = occurred.binary_search_by_key(id, |one| one.0) {
+                        *logit = penalties.on(*logit, occurred[at].1);
+                    }
+                }
+                top_k(&mut best, k);
+                Ok(Sampled { id: self.of_best(best)?, logprob: None })
+            }
+            Scores::Logits(all) => {
+                let mut logits = Cow::Borrowed(all);
+                for (id, count) in occurred {
+                    if let Some(logit) = logits.to_mut().get_mut(id as usize) {
+                        *logit = penalties.on(*logit, count);
+                    }
+                }
+                let id = if k > 0 { self.of_best(largest(&logits, k))? } else { self.of_all(&logits)? };
+                Ok(Sampled { id, logprob: self.options.logprobs.map(|n| logprobs(all, id, n)) })
+            }
+        }
     }
 
-    fn draw(&mut self, candidates: &mut Vec<Candidate>) -> Result<u32> {
-        let options = &self.options;
-        if options.top_k > 0 {
-            top_k(candidates, options.top_k);
+    /// Chooses among the best, in order.
+    fn of_best(&mut self, mut best: Vec<Candidate>) -> Result<u32> {
+        let first = finite(best.first().copied())?;
+        if best.len() == 1 && self.is_greedy() {
+            return Ok(first.0);
         }
-        if options.top_p < 1.0 {
-            top_p(candidates, options.top_p);
+        if self.options.top_p < 1.0 {
+            top_p_of(&mut best, self.options.top_p);
         }
-        if options.min_p > 0.0 {
-            min_p(candidates, options.min_p);
+        self.of_likely(best)
+    }
+
+    /// Chooses among all.
+    fn of_all(&mut self, logits: &[f32]) -> Result<u32> {
+        let first = finite(largest(logits, 1).first().copied())?;
+        if self.options.top_p < 1.0 {
+            return self.of_likely(top_p(logits, self.options.top_p));
         }
-        let (best, max) = finite_best(candidates)?;
-        let weights = weights(candidates, max, options.temperature);
-        let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
-        let mut left = f64::from(self.random.rand_u32()) / 4_294_967_296.0 * total;
-        for (&(id, _), w) in candidates.iter().zip(weights) {
-            if left < f64::from(w) {
-                return Ok(id);
-            }
-            left -= f64::from(w);
+        if self.options.min_p > 0.0 {
+            return self.of_likely((0..).zip(logits.iter().copied()).collect());
         }
-        // Only rounding leads here.
-        Ok(best)
+        Ok(self.draw(logits.to_vec()).map_or(first.0, |at| at as u32))
+    }
+
+    /// Chooses among those that are likely enough beside the best.
+    fn of_likely(&mut self, mut candidates: Vec<Candidate>) -> Result<u32> {
+        let logits = |candidates: &[Candidate]| candidates.iter().map(|one| one.1).collect::<Vec<f32>>();
+        if self.options.min_p > 0.0 {
+            let least = min_p(max(&logits(&candidates)), self.options.min_p);
+            candidates.retain(|one| one.1 >= least);
+        }
+        let at = self.draw(logits(&candidates)).unwrap_or(0);
+        finite(candidates.get(at).copied()).map(|one| one.0)
+    }
+
+    /// Draws one of these, by its place. Only rounding leads to none.
+    fn draw(&mut self, logits: Vec<f32>) -> Option<usize> {
+        let max = max(&logits);
+        let share = f64::from(self.random.rand_u32()) / 4_294_967_296.0;
+        weights(logits, max, self.options.temperature).at(share)
     }
 }
 
-/// The best candidate, or an error when the scores are no numbers.
-pub(super) fn finite_best(candidates: &[Candidate]) -> Result<Candidate> {
-    match best(candidates) {
+/// The best score, or an error when the scores are no numbers.
+fn finite(best: Option<Candidate>) -> Result<Candidate> {
+    match best {
         Some(best) if best.1.is_finite() => Ok(best),
         Some((id, x)) => fail!(
             Internal,
@@ -235,9 +269,10 @@ pub(super) fn finite_best(candidates: &[Candidate]) -> Result<Candidate> {
 fn logprobs(logits: &[f32], id: u32, n: usize) -> TokenLogprobs {
     let sum = log_sum_exp(logits);
     let of = |x: f32| (f64::from(x) - sum) as f32;
-    let mut all: Vec<Candidate> = (0..).zip(logits.iter().copied()).collect();
-    top_k(&mut all, n);
-    debug_assert!(all.is_sorted_by(|a, b| better(a, b).is_le()));
     let chosen = logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
-    TokenLogprobs { id, logprob: of(chosen), top: all.into_iter().map(|(id, x)| (id, of(x))).collect() }
+    TokenLogprobs {
+        id,
+        logprob: of(chosen),
+        top: largest(logits, n).into_iter().map(|(id, x)| (id, of(x))).collect(),
+    }
 }

@@ -14,7 +14,10 @@ pub fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let clamped = x.clamp(-87.3, 88.7);
-    let n = (clamped * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
+    // So large a number has ones for its last places: its bits count them. (wasm has no vectors of conversions that may trap.)
+    const LARGE: f32 = 12_582_912.0;
+    let shifted = clamped * std::f32::consts::LOG2_E + LARGE;
+    let n = shifted - LARGE;
     let r = clamped - n * LN2_HIGH - n * LN2_LOW;
     let p = 1.0 / 720.0;
     let p = p * r + 1.0 / 120.0;
@@ -23,8 +26,7 @@ pub fn exp(x: f32) -> f32 {
     let p = p * r + 0.5;
     let p = p * r + 1.0;
     let p = p * r + 1.0;
-    // SAFETY: n lies in -126..=128, an integer, so the conversion is in range.
-    let n: i32 = unsafe { n.to_int_unchecked() };
+    let n = shifted.to_bits().wrapping_sub(LARGE.to_bits()).cast_signed();
     let power = f32::from_bits(((n.min(127) + 127) << 23) as u32);
     let y = p * power * if n > 127 { 2.0 } else { 1.0 };
     if x < -87.3 { 0.0 } else { y }
