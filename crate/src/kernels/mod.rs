@@ -23,6 +23,7 @@ pub mod product;
 pub mod product_launch;
 pub mod resize;
 pub mod rope_table;
+mod scratch;
 pub mod shaders;
 pub mod simd;
 pub mod strided;

@@ -11,8 +11,10 @@ use crate::error::{Result, ensure, fail};
 use crate::kernels::attention::levels;
 use crate::kernels::dispatch::{Dispatch, Operand, params};
 use crate::kernels::halves;
-use crate::tensor::{TensorView, TensorViewMut};
+use crate::kernels::threads::Threads;
+use crate::tensor::TensorViewMut;
 use crate::types::{DType, Dim, Shape, TensorType};
+use half::f16;
 
 /// Which elements of a head rotate together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,39 +68,99 @@ impl RopeCache {
     fn columns(&self) -> (usize, usize) {
         (self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim)
     }
+}
 
-    fn rotate(&self, head: &mut [f32], table: &[f32]) {
-        let half = self.head_dim / 2;
-        for (i, cs) in table.chunks_exact(2).enumerate() {
-            let (a, b) = match self.layout {
-                RopeLayout::Interleaved => (2 * i, 2 * i + 1),
-                RopeLayout::Halves => (i, i + half),
-                RopeLayout::Skip => return,
-            };
-            let (x, y) = (head[a], head[b]);
-            head[a] = x * cs[0] - y * cs[1];
-            head[b] = x * cs[1] + y * cs[0];
+/// Rows that are worth handing to a thread.
+const GRAIN: usize = 8;
+
+/// Queries, keys or values of some rows as their product gives them, and what becomes of each head.
+struct Heads<'a> {
+    /// Rows of `stride` elements; the heads are in front.
+    rows: &'a [f32],
+    stride: usize,
+    head_dim: usize,
+    /// The weight of their norm, and its epsilon.
+    norm: Option<(&'a [f32], f32)>,
+    layout: RopeLayout,
+    /// (cos, sin) of the first row, then of the next.
+    angles: &'a [f32],
+}
+
+impl Heads<'_> {
+    /// Puts a head, normalised and rotated, into `to`.
+    fn head(&self, row: usize, head: usize, to: &mut [f32]) {
+        let d = self.head_dim;
+        to.copy_from_slice(&self.rows[row * self.stride + head * d..][..d]);
+        if let Some((weight, epsilon)) = self.norm {
+            rms_norm_row(to, weight, epsilon);
+        }
+        if self.layout == RopeLayout::Skip {
+            return;
+        }
+        let (angles, _) = self.angles[row * d..][..d].as_chunks();
+        let turn = |x: &mut f32, y: &mut f32, [cos, sin]: &[f32; 2]| {
+            (*x, *y) = (*x * cos - *y * sin, *x * sin + *y * cos);
+        };
+        if self.layout == RopeLayout::Interleaved {
+            let (pairs, _) = to.as_chunks_mut();
+            pairs.iter_mut().zip(angles).for_each(|([x, y], angle)| turn(x, y, angle));
+        } else {
+            let (x, y) = to.split_at_mut(d / 2);
+            x.iter_mut().zip(y).zip(angles).for_each(|((x, y), angle)| turn(x, y, angle));
         }
     }
 
-    /// Writes keys or values of a position to their cache.
-    fn store(&self, values: &[f32], cache: &mut TensorViewMut, at: usize) -> Result<()> {
-        let places = at * values.len()..(at + 1) * values.len();
+    /// Puts all heads of each row into rows of floats.
+    fn write(&self, threads: Threads, columns: usize, to: &mut [f32]) {
+        threads.for_rows(to, columns, GRAIN, |first, rows| {
+            for (row, to) in rows.chunks_exact_mut(columns).enumerate() {
+                let heads = to.chunks_exact_mut(self.head_dim).enumerate();
+                heads.for_each(|(head, to)| self.head(first + row, head, to));
+            }
+        });
+    }
+
+    /// Appends them to a cache: those of `rows` rows from a position on.
+    fn append(
+        &self,
+        threads: Threads,
+        columns: usize,
+        (position, rows): (usize, usize),
+        cache: &mut TensorViewMut,
+    ) -> Result<()> {
+        let (d, places) = (self.head_dim, position * columns..(position + rows) * columns);
         match cache.dtype {
-            DType::F16 => halves::narrow(values, &mut cache.data()?[places]),
-            DType::I16 => levels::write(values, self.head_dim, cache.data()?, at),
-            _ => cache.data::<f32>()?[places].copy_from_slice(values),
+            DType::F16 => {
+                threads.for_rows(&mut cache.data::<f16>()?[places], columns, GRAIN, |first, rows| {
+                    let mut own = vec![0.0; d];
+                    for (row, to) in rows.chunks_exact_mut(columns).enumerate() {
+                        for (head, to) in to.chunks_exact_mut(d).enumerate() {
+                            self.head(first + row, head, &mut own);
+                            halves::narrow(&own, to);
+                        }
+                    }
+                })
+            }
+            DType::I16 => {
+                let (row, context) = (levels::row(d), context_of(cache.dtype, cache.shape));
+                for (head, cache) in cache.data::<i16>()?.chunks_exact_mut(context * row).enumerate() {
+                    threads.for_rows(
+                        &mut cache[position * row..][..rows * row],
+                        row,
+                        GRAIN,
+                        |first, rows| {
+                            let mut own = vec![0.0; d];
+                            for (i, to) in rows.chunks_exact_mut(row).enumerate() {
+                                self.head(first + i, head, &mut own);
+                                levels::write(&own, to);
+                            }
+                        },
+                    );
+                }
+            }
+            _ => self.write(threads, columns, &mut cache.data::<f32>()?[places]),
         }
         Ok(())
-    }
-
-    fn post(&self, row: &mut [f32], norm: Option<&[f32]>, table: &[f32]) {
-        for head in row.chunks_exact_mut(self.head_dim) {
-            if let Some(weight) = norm {
-                rms_norm_row(head, weight, self.norm_epsilon);
-            }
-            self.rotate(head, table);
-        }
     }
 }
 
@@ -156,20 +218,12 @@ impl OpDef for RopeCache {
         Ok(vec![y, k_cache.clone(), v_cache.clone()])
     }
 
-    fn eval_cpu(&self, _cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
+    fn eval_cpu(&self, cx: &CpuContext, inputs: &[Input], outputs: &mut [TensorViewMut]) -> Result<()> {
         let [q_out, k_cache, v_cache] = outputs else { return fail!(Internal, "three outputs are wanted") };
         let q = inputs[input::Q].tensor()?;
-        let (rows, q_stride) = q.as_rows();
-        let q = q.data::<f32>()?;
-        let (q_columns, kv_columns) = self.columns();
-        let k = inputs[input::K].optional()?.map(|k| k.data::<f32>()).transpose()?;
-        let v = inputs[input::V].optional()?.map(|v| v.data::<f32>()).transpose()?;
-        let norm = |view: Option<TensorView>| -> Result<Option<Vec<f32>>> {
-            view.map(|v| Ok(v.data::<f32>()?.to_vec())).transpose()
-        };
-        let q_norm = norm(inputs[input::Q_NORM].optional()?)?;
-        let k_norm = norm(inputs[input::K_NORM].optional()?)?;
-        let table = inputs[input::TABLE].tensor()?.data::<f32>()?;
+        let (rows, stride) = q.as_rows();
+        let floats = |index: usize| inputs[index].optional()?.map(|x| x.data::<f32>()).transpose();
+        let (q, table) = (q.data::<f32>()?, inputs[input::TABLE].tensor()?.data::<f32>()?);
         let position = first_position(&inputs[input::POSITION])?;
         let context = context_of(k_cache.dtype, k_cache.shape).min(table.len() / self.head_dim.max(1));
         ensure!(
@@ -178,26 +232,25 @@ impl OpDef for RopeCache {
             "rows {position} to {} do not fit a context of {context}",
             position + rows
         );
-        let mut key = vec![0.0; kv_columns];
-        for row in 0..rows {
-            let at = position + row;
-            let angles = &table[at * self.head_dim..][..self.head_dim];
-            let source = &q[row * q_stride..][..q_stride];
-            let query = &mut q_out.data::<f32>()?[row * q_columns..][..q_columns];
-            query.copy_from_slice(&source[..q_columns]);
-            self.post(query, q_norm.as_deref(), angles);
-            let (new_key, new_value) = match (k, v) {
-                (Some(k), Some(v)) => {
-                    (&k[row * kv_columns..][..kv_columns], &v[row * kv_columns..][..kv_columns])
-                }
-                _ => source[q_columns..].split_at(kv_columns),
-            };
-            key.copy_from_slice(new_key);
-            self.post(&mut key, k_norm.as_deref(), angles);
-            self.store(&key, k_cache, at)?;
-            self.store(new_value, v_cache, at)?;
-        }
-        Ok(())
+        let (q_columns, kv_columns) = self.columns();
+        // Keys and values are tensors of their own, or behind the queries in each row.
+        let of = |index: usize, before: usize, norm: Option<usize>| -> Result<Heads> {
+            let own = if index == input::Q { None } else { floats(index)? };
+            let norm = norm.map(&floats).transpose()?.flatten();
+            Ok(Heads {
+                rows: own.unwrap_or(q.get(before..).unwrap_or_default()),
+                stride: if own.is_some() { kv_columns } else { stride },
+                head_dim: self.head_dim,
+                norm: norm.map(|weight| (weight, self.norm_epsilon)),
+                layout: if index == input::V { RopeLayout::Skip } else { self.layout },
+                angles: &table[position * self.head_dim..],
+            })
+        };
+        of(input::Q, 0, Some(input::Q_NORM))?.write(cx.threads, q_columns, q_out.data()?);
+        let keys = of(input::K, q_columns, Some(input::K_NORM))?;
+        keys.append(cx.threads, kv_columns, (position, rows), k_cache)?;
+        let values = of(input::V, q_columns + kv_columns, None)?;
+        values.append(cx.threads, kv_columns, (position, rows), v_cache)
     }
 
     fn lower_gpu(&self, _caps: &GpuCaps, types: &Types) -> Result<Lowered> {

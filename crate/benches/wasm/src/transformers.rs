@@ -138,15 +138,16 @@ fn quantized_rows(m: usize, k: usize) -> Case {
 /// Attention of `rows` queries from `position` on, in the shape of SmolLM2-135M. One query sees cache after cache.
 fn causal(rows: usize, position: usize) -> Case {
     let shape = AttentionShape { n_heads: 9, n_kv_heads: 3, head_dim: 64, scale: 0.125 };
-    let (row, kv_row, keys) = (9 * 64, 3 * 64, position + rows);
+    let (row, keys) = (9 * 64, position + rows);
     let elements = 3 * keys * levels::row(64);
     let count = if rows == 1 { SET / (4 * elements) } else { 1 };
     let pairs: usize = (position + 1..=keys).sum();
     let name = if rows == 1 { format!("1 query, {keys} keys") } else { format!("{rows} queries, causal") };
     let case = Case::new("attention", format!("{name}, 9 heads of 64, cache of levels"), move || {
         let mut cache = vec![0; elements];
-        for (position, row) in floats(keys * kv_row).chunks_exact(kv_row).enumerate() {
-            levels::write(row, 64, &mut cache, position);
+        for (head, row) in floats(3 * keys * 64).chunks_exact(64).zip(cache.chunks_exact_mut(levels::row(64)))
+        {
+            levels::write(head, row);
         }
         let caches: Vec<[Vec<i16>; 2]> = (0..count).map(|_| [cache.clone(), cache.clone()]).collect();
         let (q, mut y) = (floats(rows * row), vec![0.0; rows * row]);

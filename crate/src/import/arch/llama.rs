@@ -157,11 +157,13 @@ pub fn build(gguf: &Gguf, options: ArchOptions) -> Result<LanguageModel> {
     };
     let position = b.graph.input("position", TensorType::new(DType::I32, [1]));
     let table = rope_table(&mut b, &config, context_length)?;
+    let mut rows = part.is_last().then(|| b.graph.input("rows", many("n")));
     for layer in part.layers(config.n_layers) {
-        x = block(&mut b, &config, &options, layer, x, table, position, context_length)?;
+        // Of the last layer's other rows only the keys and values are of use.
+        let rows = rows.take_if(|_| layer + 1 == config.n_layers);
+        x = block(&mut b, &config, &options, layer, [x, table, position], rows, context_length)?;
     }
-    if part.is_last() {
-        let rows = b.graph.input("rows", many("n"));
+    if let Some(rows) = rows {
         x = b.graph.apply1("wanted_rows", Gather, &[x, rows])?;
     }
     b.graph.output("hidden", x);
@@ -200,15 +202,14 @@ fn head(
     Ok(())
 }
 
-#[allow(clippy::too_many_arguments, reason = "one layer needs them all, and is called in one place")]
+/// A layer: activations, the table of angles and the position to what comes out, of all rows or of those wanted.
 fn block(
     b: &mut Builder,
     config: &Config,
     options: &ArchOptions,
     layer: usize,
-    x: ValueId,
-    table: ValueId,
-    position: ValueId,
+    [x, table, position]: [ValueId; 3],
+    rows: Option<ValueId>,
     context_length: usize,
 ) -> Result<ValueId> {
     let Config { n_heads, n_kv_heads, head_dim, epsilon, .. } = *config;
@@ -245,6 +246,13 @@ fn block(
     let scale = 1.0 / (head_dim as f32).sqrt();
     let attention = Attention { n_heads, n_kv_heads, head_dim, scale };
     let attended = b.graph.apply1(&name("attention"), attention, &[q, k_cache, v_cache, position])?;
+    let [x, attended] = match rows {
+        None => [x, attended],
+        Some(rows) => [
+            b.graph.apply1("wanted_rows", Gather, &[x, rows])?,
+            b.graph.apply1("wanted_attended", Gather, &[attended, rows])?,
+        ],
+    };
     let projected = b.linear(attended, &name("attn_output"))?;
     let add = Binary { function: BinaryFunction::Add };
     let x = b.graph.apply1(&name("attn_residual"), add.clone(), &[projected, x])?;

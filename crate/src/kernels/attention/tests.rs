@@ -41,8 +41,10 @@ fn levels_of(x: &[f32], shape: &AttentionShape) -> (Vec<i16>, Vec<f32>) {
     let AttentionShape { n_kv_heads: n, head_dim: d, .. } = *shape;
     let context = x.len() / (n * d);
     let mut cache = vec![0; n * context * levels::row(d)];
-    for (position, x) in x.chunks_exact(n * d).enumerate() {
-        levels::write(x, d, &mut cache, position);
+    for (i, head) in x.chunks_exact(d).enumerate() {
+        let (position, kv_head) = (i / n, i % n);
+        let row = (kv_head * context + position) * levels::row(d);
+        levels::write(head, &mut cache[row..][..levels::row(d)]);
     }
     let mut values = Vec::new();
     for (i, head) in x.chunks_exact(d).enumerate() {

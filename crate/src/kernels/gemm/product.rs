@@ -4,6 +4,7 @@ use super::pack::{Layout, PackedMatrix, ROWS};
 use super::quantized::{self, Bytes, Done, Job};
 use super::{float, tile::Epilogue};
 use crate::kernels::math;
+use crate::kernels::scratch::scratch;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::kernels::threads::{Places, Threads, WORTH};
 use crate::quant::AffineLayout;
@@ -50,38 +51,40 @@ impl PackedMatrix {
         exact: bool,
     ) {
         let (n, half) = (self.n(), self.n() / 2);
-        let mut both = vec![0.0f32; m * n];
-        let sums = Places::new(&mut both);
-        let y = Places::new(&mut y[..m * half]);
-        let biases = Epilogue { column_bias: epilogue.column_bias, ..Epilogue::default() };
-        let rest = Epilogue { column_bias: None, ..*epilogue };
-        let gate = |columns: Range<usize>| {
-            for row in 0..m {
-                let finished = |column: usize| {
-                    let at = row * n + column;
-                    // SAFETY: the columns of both halves belong to the thread that has their sums.
-                    let sums = unsafe { sums.range(at..at + columns.len()) };
-                    biases.finish_columns(sums, column, at);
-                    sums
-                };
-                let (gates, ups) = (finished(columns.start), finished(half + columns.start));
-                let at = row * half + columns.start;
-                // SAFETY: as above.
-                let y = unsafe { y.range(at..at + columns.len()) };
-                y.copy_from_slice(gates);
-                math::zip::<S>(y, ups, |gate, up| S::mul(math::silu::<S>(gate), up));
-                rest.finish_columns(y, columns.start, at);
+        scratch(m * n, |both| {
+            let sums = Places::new(both);
+            let y = Places::new(&mut y[..m * half]);
+            let biases = Epilogue { column_bias: epilogue.column_bias, ..Epilogue::default() };
+            let rest = Epilogue { column_bias: None, ..*epilogue };
+            let gate = |columns: Range<usize>| {
+                for row in 0..m {
+                    let finished = |column: usize| {
+                        let at = row * n + column;
+                        // SAFETY: the columns of both halves belong to the thread that has their sums.
+                        let sums = unsafe { sums.range(at..at + columns.len()) };
+                        biases.finish_columns(sums, column, at);
+                        sums
+                    };
+                    let (gates, ups) = (finished(columns.start), finished(half + columns.start));
+                    let at = row * half + columns.start;
+                    // SAFETY: as above.
+                    let y = unsafe { y.range(at..at + columns.len()) };
+                    y.copy_from_slice(gates);
+                    math::zip::<S>(y, ups, |gate, up| S::mul(math::silu::<S>(gate), up));
+                    rest.finish_columns(y, columns.start, at);
+                }
+            };
+            if let (Some(affine), true) = (self.multiplied_as(exact), half.is_multiple_of(ROWS)) {
+                let job =
+                    Job { threads, weight: self, affine, bytes: Bytes::best::<S>(), a, m, halves: true };
+                // SAFETY: `gate` uses the columns that it is given.
+                return unsafe { quantized(job, &sums, &gate) };
             }
-        };
-        if let (Some(affine), true) = (self.multiplied_as(exact), half.is_multiple_of(ROWS)) {
-            let job = Job { threads, weight: self, affine, bytes: Bytes::best::<S>(), a, m, halves: true };
-            // SAFETY: `gate` uses the columns that it is given.
-            return unsafe { quantized(job, &sums, &gate) };
-        }
-        // SAFETY: nobody else uses the sums before the product is done.
-        let all = unsafe { sums.range(0..m * n) };
-        self.matmul(threads, a, m, all, &Epilogue::default(), exact);
-        threads.for_each(half, WORTH / m.max(1) + 1, gate);
+            // SAFETY: nobody else uses the sums before the product is done.
+            let all = unsafe { sums.range(0..m * n) };
+            self.matmul(threads, a, m, all, &Epilogue::default(), exact);
+            threads.for_each(half, WORTH / m.max(1) + 1, gate);
+        });
     }
 
     /// The integers that activations of 8 bits are multiplied with, unless they stay f32.

@@ -4,6 +4,7 @@
 use super::{BEFORE, LEAST, PART, Rows, WEIGHTS, lanes, largest_of};
 use crate::kernels::attention::{Causal, WORTH};
 use crate::kernels::math;
+use crate::kernels::scratch::scratch;
 use crate::kernels::simd::{Best as S, Simd};
 use crate::kernels::threads::{Places, Threads};
 use std::array::from_fn;
@@ -36,31 +37,32 @@ impl Causal<'_, i16> {
         let (vectors, each) = (d.div_ceil(STEP), d + BEFORE);
         let parts = (self.position + self.rows).div_ceil(PART);
         let of_head = parts * lanes * each;
-        let mut sums = vec![0.0; kv_heads * of_head];
-        let grain = WORTH / (PART * d * (lanes + 2)).max(1) + 1;
-        threads.for_rows(&mut sums, lanes * each, grain, |first, sums| {
-            let mut room = Room {
-                scales: [[0.0; PART]; 2],
-                scores: [[0.0; PART]; TOGETHER],
-                weights: [[0; PART]; TOGETHER],
-            };
-            for (unit, sums) in (first..).zip(sums.chunks_exact_mut((lanes * each).max(1))) {
-                let (head, part) = (unit / parts, unit % parts);
-                let queries = &queries[head * lanes * vectors..][..lanes * vectors];
-                self.part(&mut room, head, part, queries, &factors[head * lanes..][..lanes], sums);
-            }
-        });
-        let grain = WORTH / (parts * d).max(1) + 1;
-        threads.for_each(kv_heads * lanes, grain, |queries| {
-            for query in queries {
-                let place = self.place(query / lanes, query % lanes);
-                let sums = &sums[query / lanes * of_head..][..of_head];
-                let of_parts =
-                    sums.chunks_exact(lanes * each).map(|sums| &sums[query % lanes * each..][..each]);
-                // SAFETY: each query of a head is finished once.
-                let out = unsafe { out.range(place..place + d) };
-                merge(of_parts, out);
-            }
+        scratch(kv_heads * of_head, |sums| {
+            let grain = WORTH / (PART * d * (lanes + 2)).max(1) + 1;
+            threads.for_rows(sums, lanes * each, grain, |first, sums| {
+                let mut room = Room {
+                    scales: [[0.0; PART]; 2],
+                    scores: [[0.0; PART]; TOGETHER],
+                    weights: [[0; PART]; TOGETHER],
+                };
+                for (unit, sums) in (first..).zip(sums.chunks_exact_mut((lanes * each).max(1))) {
+                    let (head, part) = (unit / parts, unit % parts);
+                    let queries = &queries[head * lanes * vectors..][..lanes * vectors];
+                    self.part(&mut room, head, part, queries, &factors[head * lanes..][..lanes], sums);
+                }
+            });
+            let grain = WORTH / (parts * d).max(1) + 1;
+            threads.for_each(kv_heads * lanes, grain, |queries| {
+                for query in queries {
+                    let place = self.place(query / lanes, query % lanes);
+                    let sums = &sums[query / lanes * of_head..][..of_head];
+                    let of_parts =
+                        sums.chunks_exact(lanes * each).map(|sums| &sums[query % lanes * each..][..each]);
+                    // SAFETY: each query of a head is finished once.
+                    let out = unsafe { out.range(place..place + d) };
+                    merge(of_parts, out);
+                }
+            });
         });
     }
 

@@ -34,17 +34,13 @@ pub const fn row(head_dim: usize) -> usize {
     head_dim + 1
 }
 
-/// Writes keys or values `[n_kv_heads · head_dim]` to a position of a cache `[n_kv_heads, context, row]`.
-pub fn write(heads: &[f32], head_dim: usize, cache: &mut [i16], position: usize) {
-    let row = row(head_dim);
-    let of_heads = cache.chunks_exact_mut(cache.len() / (heads.len() / head_dim));
-    for (head, cache) in heads.chunks_exact(head_dim).zip(of_heads) {
-        let (levels, stored) = cache[position * row..][..row].split_at_mut(head_dim);
-        // Up, so that no level is beyond the largest.
-        let upper = ((largest(head) / LEVELS as f32).to_bits() + 0xffff) >> 16;
-        stored[0] = (upper as u16).cast_signed();
-        quantise(head, scale(stored[0]), levels);
-    }
+/// Writes the key or value of a head to its row of a cache.
+pub fn write(head: &[f32], row: &mut [i16]) {
+    let (levels, stored) = row.split_at_mut(head.len());
+    // Up, so that no level is beyond the largest.
+    let upper = ((largest(head) / LEVELS as f32).to_bits() + 0xffff) >> 16;
+    stored[0] = (upper as u16).cast_signed();
+    quantise(head, scale(stored[0]), levels);
 }
 
 /// A scale as it is stored.
