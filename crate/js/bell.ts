@@ -5,7 +5,7 @@
 //
 // A flag says of each side whether it looks. The other side writes only then, and says so in the flag; who gives up looking
 // takes the flag back first, and finds out whether something came meanwhile. So nobody writes while the other reads.
-import type { WireRun, WireValue } from "./wire.js";
+import type { WireKept, WireRun, WireValue } from "./wire.js";
 
 /** The shared memory: words, and as many bytes. */
 export type Bell = Int32Array<SharedArrayBuffer>;
@@ -75,9 +75,13 @@ export function lookForAnswer(bell: Bell): AnsweredRun | undefined {
 /** The worker answers on the slate. False where the page does not look, or the answer does not fit: it is to be posted. */
 export function answerRun(bell: Bell | undefined, { id, value }: AnsweredRun): boolean {
   if (write(bell, PAGE, { id }, value)) return true;
-  // The page need not look any more.
-  if (bell) Atomics.compareExchange(bell, PAGE, LOOKS, AWAY);
+  lookAway(bell);
   return false;
+}
+
+/** The page need not look any more: what comes for it is posted. */
+export function lookAway(bell: Bell | undefined): void {
+  if (bell) Atomics.compareExchange(bell, PAGE, LOOKS, AWAY);
 }
 
 function look(bell: Bell, side: number, ms: number, longer: () => boolean): void {
@@ -92,7 +96,9 @@ function write(bell: Bell | undefined, side: number, head: object, values: reado
   const parts: Uint8Array[] = [];
   let bytes = 0;
   const shapes = values.map((value) => {
-    if (value === null || "kept" in value) return value;
+    if (value === null) return value;
+    // Dimensions may come as a typed array, which JSON would make an object of.
+    if ("kept" in value) return { ...value, dims: Array.from(value.dims) };
     if (Array.isArray(value) || !(value.data instanceof Uint8Array)) {
       bytes = Infinity;
       return null;
@@ -119,7 +125,7 @@ function write(bell: Bell | undefined, side: number, head: object, values: reado
 function read(bell: Bell): { head: object; values: WireValue[] } {
   const length = bell[CHARACTERS] as number;
   const text = String.fromCharCode(...new Uint16Array(bell.buffer, SLATE, length));
-  const { head, shapes } = JSON.parse(text) as { head: object; shapes: (null | { kept: number } | { type: string; dims: number[]; n: number })[] };
+  const { head, shapes } = JSON.parse(text) as { head: object; shapes: (null | WireKept | { type: string; dims: number[]; n: number })[] };
   const all = new Uint8Array(bell.buffer, SLATE);
   let at = 2 * length;
   const values = shapes.map((shape) => {

@@ -1,20 +1,26 @@
 // The page's end of the wire to one worker.
 import { callFor, lookForAnswer, newBell, QUICK_MS, ring } from "./bell.js";
-import { fromPlain, HomefireError, toPlain } from "./errors.js";
+import { fromPlain, HomefireError, messageOf } from "./errors.js";
 import type { Pump } from "./loader.js";
-import type { Call, Compiled, Event, ModelCall, WireLoad } from "./messages.js";
+import type { Answers, Call, Compiled, Event, ModelCall, WireLoad } from "./messages.js";
+import type { VariantName } from "./variant.js";
 
-interface Handlers {
+export interface Handlers {
   event: (event: Event) => void;
   fail: (error: HomefireError) => void;
+  /** What hears the events of the call once it is cancelled: the worker may have been faster. */
+  late?: (event: Event) => void;
   /** The model that is asked. */
   model?: number;
   /** The bytes that the page holds for a load. */
   pump?: Pump;
+  cancelled?: true;
 }
 
-/** What the first worker of the page compiled, for those after it. */
-let compiled: Compiled | undefined;
+/** What the workers of the page compiled, for those after them. */
+const compiled = new Map<VariantName, Compiled>();
+
+const deaf = (): void => {};
 
 /** Starts a worker and numbers the calls to it. @internal */
 export class Client {
@@ -27,11 +33,23 @@ export class Client {
   private quick = false;
   private dead: HomefireError | undefined;
 
+  /** Fails where there are no workers. */
+  static check(): void {
+    if (typeof Worker !== "undefined") return;
+    throw new HomefireError("internal", "load() needs a browser: there is no Worker here. Call it on the client only.");
+  }
+
   constructor() {
-    if (typeof Worker === "undefined") {
-      throw new HomefireError("internal", "load() needs a browser: there is no Worker here. Call it on the client only.");
+    try {
+      this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "homefire" });
+    } catch (thrown) {
+      throw new HomefireError(
+        "fetch",
+        `The package's worker.js could not be started (${messageOf(thrown)}). ` +
+          "Browsers start workers from the page's own origin only: serve the package from there, not from a CDN.",
+      );
     }
-    this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "homefire" });
+    this.worker.onmessageerror = () => this.close(broken("a message of it could not be read"));
     this.worker.onmessage = ({ data }: MessageEvent<Event>) => this.receive(data);
     this.worker.onerror = (event) => {
       event.preventDefault();
@@ -54,7 +72,7 @@ export class Client {
 
   /** Loads a model, whose number is the one returned; its events go to the handlers until it ends. */
   load(load: WireLoad, handlers: Handlers): number {
-    return this.start((id) => ({ id, call: "load", load, compiled, bell: this.bell }), handlers);
+    return this.start((id) => ({ id, call: "load", load, compiled: [...compiled.values()], bell: this.bell }), handlers);
   }
 
   /** Asks a model; events of this call go to the handlers until it ends. Returns the call's number. */
@@ -63,26 +81,30 @@ export class Client {
   }
 
   /** Asks a model for one value. */
-  ask<T>(model: number, call: ModelCall): Promise<T> {
+  ask<C extends ModelCall>(model: number, call: C): Promise<Answers[C["call"]]> {
     return new Promise((resolve, fail) => {
-      this.call(model, call, { event: (event) => "value" in event && resolve(event.value as T), fail });
+      this.call(model, call, { event: (event) => "value" in event && resolve(event.value as Answers[C["call"]]), fail });
     });
   }
 
-  /** Drops a call; the worker stops what it does for it as soon as it can. */
+  /** Drops a call, which is not heard of again; the worker stops what it does for it as soon as it can. */
   cancel(id: number): void {
-    if (this.open.delete(id)) this.post({ id, call: "cancel" });
+    const handlers = this.open.get(id);
+    if (!handlers || handlers.cancelled) return;
+    // Until the worker has answered it, it is not free for others.
+    this.open.set(id, { ...handlers, event: handlers.late ?? deaf, fail: deaf, cancelled: true });
+    this.post({ id, call: "cancel" });
   }
 
   /** Drops the calls that one model has not answered, with `error`, and frees it. */
   closeModel(model: number, error: HomefireError): Promise<void> {
     for (const [id, handlers] of this.open) {
-      if (handlers.model !== model) continue;
+      if (handlers.model !== model || handlers.cancelled) continue;
       this.cancel(id);
       handlers.fail(error);
     }
     // A worker that has ended has freed it.
-    return this.ask<void>(model, { call: "close" }).catch(() => undefined);
+    return this.ask(model, { call: "close" }).catch(() => undefined);
   }
 
   /** Ends the worker, which frees its memory and its GPU device; open calls fail with `error`. */
@@ -106,8 +128,7 @@ export class Client {
       this.send(call(id), transfer);
     } catch (thrown) {
       this.open.delete(id);
-      const why = thrown instanceof Error ? thrown.message : String(thrown);
-      handlers.fail(new HomefireError("invalid-input", `What was given cannot be sent to the worker: ${why}`));
+      handlers.fail(new HomefireError("invalid-input", `What was given cannot be sent to the worker: ${messageOf(thrown)}`));
     }
     return id;
   }
@@ -132,7 +153,7 @@ export class Client {
     const { id } = event;
     if (id === this.run.id) this.quick = performance.now() - this.run.at < QUICK_MS;
     if ("compiled" in event) {
-      compiled ??= event.compiled;
+      compiled.set(event.compiled.variant, event.compiled);
       return;
     }
     const handlers = this.open.get(id);
@@ -145,7 +166,7 @@ export class Client {
       // After a fault inside the wasm nothing in it can be relied on.
       if (event.fatal) this.close(broken(error.message));
     } else {
-      if ("done" in event || "value" in event) this.open.delete(id);
+      if ("value" in event) this.open.delete(id);
       handlers.event(event);
     }
   }
@@ -156,7 +177,8 @@ export class Client {
       const whole = bytes && bytes.byteLength === bytes.buffer.byteLength;
       this.post({ id, call: "chunk", bytes }, whole ? [bytes.buffer] : []);
     } catch (thrown) {
-      this.post({ id, call: "chunk", bytes: null, error: toPlain(thrown) });
+      const message = `Reading a Response broke off (${messageOf(thrown)}). Load it again.`;
+      this.post({ id, call: "chunk", bytes: null, error: { kind: "fetch", message, node: undefined } });
     }
   }
 }

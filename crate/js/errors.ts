@@ -14,7 +14,7 @@ export type ErrorKind =
   | "cancelled"
   | "internal";
 
-const KINDS: ReadonlySet<string> = new Set<ErrorKind>([
+const KINDS: ReadonlySet<string> = /* @__PURE__ */ new Set<ErrorKind>([
   "fetch", "format", "unsupported-format", "unsupported-op", "invalid-graph", "shape-mismatch", "invalid-input",
   "context-full", "out-of-memory", "no-webgpu", "device-lost", "cancelled", "internal",
 ]);
@@ -40,6 +40,9 @@ export interface PlainError {
   message: string;
   node: string | undefined;
 }
+
+/** What an error says. @internal */
+export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
 
 /** Whatever was thrown, in the form that crosses from the worker to the page. @internal */
 export function toPlain(thrown: unknown): PlainError {

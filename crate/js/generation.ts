@@ -10,6 +10,9 @@ export class Generation implements PromiseLike<GenerationResult>, AsyncIterable<
   private readonly pieces: Piece[] = [];
   private waiting: (() => void)[] = [];
   private ended = false;
+  /** When the first and the last piece came. */
+  private first: number | undefined;
+  private last = 0;
   private failure: HomefireError | undefined;
   private resolve!: (result: GenerationResult) => void;
   private reject!: (error: HomefireError) => void;
@@ -32,14 +35,24 @@ export class Generation implements PromiseLike<GenerationResult>, AsyncIterable<
   cancel(): void {
     if (this.ended) return;
     this.stop();
-    const nothing = { promptMs: 0, firstTokenMs: 0, decodeMs: 0, promptTokensPerSecond: 0, decodeTokensPerSecond: 0 };
-    const completionTokens = this.pieces.reduce((sum, piece) => sum + piece.ids.length, 0);
-    const decodeMs = performance.now() - this.started;
-    this.finish({
-      finishReason: "cancelled",
-      usage: { promptTokens: 0, reusedTokens: 0, completionTokens, draftedTokens: 0 },
-      timings: { ...nothing, decodeMs },
-    });
+    this.finish({ finishReason: "cancelled", ...this.known() });
+  }
+
+  /** What the page knows of an answer whose ending it does not wait for: nothing of the prompt. */
+  private known(): Pick<Ending, "usage" | "timings"> {
+    const count = (pieces: readonly Piece[]): number => pieces.reduce((sum, { ids }) => sum + ids.length, 0);
+    const { first = this.started } = this;
+    const decodeMs = Math.max(0, this.last - first);
+    return {
+      usage: { promptTokens: 0, reusedTokens: 0, completionTokens: count(this.pieces), draftedTokens: 0 },
+      timings: {
+        promptMs: 0,
+        firstTokenMs: first - this.started,
+        decodeMs,
+        promptTokensPerSecond: 0,
+        decodeTokensPerSecond: decodeMs > 0 ? (1000 * count(this.pieces.slice(1))) / decodeMs : 0,
+      },
+    };
   }
 
   then<A = GenerationResult, B = never>(
@@ -69,6 +82,8 @@ export class Generation implements PromiseLike<GenerationResult>, AsyncIterable<
   /** @internal */
   push(piece: Piece): void {
     if (this.ended) return;
+    this.last = performance.now();
+    this.first ??= this.last;
     this.pieces.push(piece);
     this.wake();
   }

@@ -68,13 +68,14 @@ export interface WasmEncoder {
   info(): Omit<Here<ModelInfo>, "inputs" | "outputs" | "metadata" | "quantization" | "hasChatTemplate">;
   tokenize(text: string, special: boolean): Uint32Array;
   detokenize(ids: Uint32Array): string;
-  begin(texts: string[], options: WireEmbed): WasmEmbedding;
+  begin(texts: string[], options: WireEmbed): WasmSteps;
   profile(): ProfileHere;
   free(): void;
 }
 
-export interface WasmEmbedding {
-  /** One batch; at the end all vectors, one after the other. */
+/** Work step by step: of an encoder on texts (at the end all vectors, one after the other), or of a language model that scores one. */
+export interface WasmSteps {
+  /** One step; at the end all that was asked for. */
   next(): Promise<Float32Array | undefined>;
   free(): void;
 }
@@ -103,7 +104,7 @@ export interface WasmModel {
   /** With what later layers do for a token. */
   profile(later: Profile["nodes"]): ProfileHere;
   /** Log-probabilities of all ids but the first. */
-  score(ids: Uint32Array): Promise<Float32Array>;
+  beginScore(ids: Uint32Array): WasmSteps;
   free(): void;
 }
 

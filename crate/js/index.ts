@@ -1,5 +1,5 @@
 /**
- * Homefire runs language models inside the web page.
+ * Homefire runs language models (GGUF), encoders (safetensors) and networks (ONNX) inside the web page.
  *
  * ```js
  * import { load } from "homefire";

@@ -1,9 +1,11 @@
 // From a source and options to a model in a worker.
+import { onAbort } from "./abort.js";
 import { Client } from "./client.js";
 import { HomefireError } from "./errors.js";
 import { Pump } from "./loader.js";
 import type { WireLoad, WirePart } from "./messages.js";
 import { Model } from "./model.js";
+import { checkOptions } from "./options.js";
 import type { LoadOptions, ModelInfo, Source, SourcePart } from "./types.js";
 
 const cancelled = (): HomefireError => new HomefireError("cancelled", "Loading was cancelled by its signal.");
@@ -17,12 +19,11 @@ const cancelled = (): HomefireError => new HomefireError("cancelled", "Loading w
  * `cancelled` when the signal is aborted.
  */
 export async function load(source: Source, options: LoadOptions = {}): Promise<Model> {
-  const wire = checked(source, options);
-  const client = new Client();
+  const own: { client?: Client } = {};
   try {
-    return await open(client, wire, options, true);
+    return await open(() => (own.client = new Client()), source, options, true);
   } catch (thrown) {
-    client.close(cancelled());
+    own.client?.close(cancelled());
     throw thrown;
   }
 }
@@ -45,11 +46,12 @@ export class Runtime {
    * As the function `load()`, in this runtime's worker; with `network: "none"` nothing in the worker may fetch from
    * then on. A worker that failed is replaced by the next load.
    */
-  async load(source: Source, options: LoadOptions = {}): Promise<Model> {
-    const wire = checked(source, options);
-    if (this.closed) throw new HomefireError("cancelled", "The runtime was closed.");
-    if (this.client === undefined || this.client.ended) this.client = new Client();
-    return open(this.client, wire, options, false);
+  load(source: Source, options: LoadOptions = {}): Promise<Model> {
+    const client = (): Client => {
+      if (this.closed) throw new HomefireError("cancelled", "The runtime was closed.");
+      return (this.client = this.client?.ended === false ? this.client : new Client());
+    };
+    return open(client, source, options, false);
   }
 
   /** Ends the worker and with it all its models. Unfinished runs and generations reject with kind `cancelled`. */
@@ -63,44 +65,44 @@ export class Runtime {
   }
 }
 
-/** Loads in a worker, which the model has for itself if it is `alone`. */
-async function open(client: Client, wire: Checked, { signal, onProgress }: LoadOptions, alone: boolean): Promise<Model> {
-  let id = 0;
-  let abort = (): void => {};
+/** Loads in the worker that `clientOf` gives, which the model has for itself if it is `alone`. */
+async function open(clientOf: () => Client, source: Source, options: LoadOptions, alone: boolean): Promise<Model> {
+  Client.check();
+  const pump = new Pump();
+  let off = (): void => {};
   try {
+    const load = checked(source, options, pump);
+    const { signal, onProgress } = options;
+    const client = clientOf();
+    let id = 0;
     const info = await new Promise<ModelInfo>((resolve, fail) => {
-      id = client.load(wire.load, {
+      id = client.load(load, {
         event: (event) => {
           if ("progress" in event) onProgress?.(event.progress);
           else if ("value" in event) resolve(event.value as ModelInfo);
         },
         fail,
-        pump: wire.pump,
+        pump,
       });
-      abort = () => {
+      off = onAbort(signal, () => {
         client.cancel(id);
         fail(cancelled());
-      };
-      signal?.addEventListener("abort", abort, { once: true });
+      });
     });
     return new Model(client, id, info, alone);
   } finally {
-    signal?.removeEventListener("abort", abort);
+    off();
+    pump.cancel();
   }
 }
 
-interface Checked {
-  load: WireLoad;
-  pump: Pump;
-}
-
-/** The options, checked, and the source in the form that the worker takes. */
-function checked(source: Source, options: LoadOptions): Checked {
+/** The options, checked, and the source in the form that the worker takes; `pump` gets what the page holds of it. */
+function checked(source: Source, options: LoadOptions, pump: Pump): WireLoad {
+  checkOptions("load", options);
   const { signal, network = "allow", device = "auto", contextLength, chatTemplate, exact = false, threads } = options;
   if (signal?.aborted) throw cancelled();
-  if (!["auto", "webgpu", "cpu"].includes(device)) {
-    throw new HomefireError("invalid-input", `device is "${String(device)}"; it may be "auto", "webgpu" or "cpu".`);
-  }
+  oneOf("device", device, ["auto", "webgpu", "cpu"]);
+  oneOf("network", network, ["allow", "none"]);
   if (contextLength !== undefined && !(Number.isInteger(contextLength) && contextLength > 0)) {
     throw new HomefireError("invalid-input", `contextLength is ${String(contextLength)}; it must be a whole number above 0.`);
   }
@@ -109,9 +111,13 @@ function checked(source: Source, options: LoadOptions): Checked {
   }
   const list: readonly SourcePart[] = Array.isArray(source) ? (source as readonly SourcePart[]) : [source as SourcePart];
   if (list.length === 0) throw new HomefireError("invalid-input", "The list of files is empty.");
-  const pump = new Pump();
   const parts = list.map((part) => toWire(part, pump, network));
-  return { load: { parts, device, contextLength, chatTemplate, network, exact, threads }, pump };
+  return { parts, device, contextLength, chatTemplate, network, exact, threads };
+}
+
+function oneOf(name: string, value: string, all: readonly string[]): void {
+  if (all.includes(value)) return;
+  throw new HomefireError("invalid-input", `${name} is "${String(value)}"; it may be ${all.map((one) => `"${one}"`).join(" or ")}.`);
 }
 
 /** A part of a source in the form that the worker takes. */
@@ -133,10 +139,7 @@ function toWire(part: SourcePart, pump: Pump, network: "allow" | "none"): WirePa
     return { url: url.href, name: nameOf(url) };
   }
   if (part instanceof Blob) return { blob: part, name: part instanceof File ? part.name : undefined };
-  if (part instanceof Response) {
-    if (part.ok && !part.bodyUsed) return { ...pump.add(part), name: part.url ? nameOf(new URL(part.url)) : undefined };
-    throw new HomefireError("fetch", part.bodyUsed ? "The Response was read already." : `The Response has status ${part.status}.`);
-  }
+  if (part instanceof Response) return { ...pump.add(part), name: part.url ? nameOf(new URL(part.url)) : undefined };
   if (part instanceof ArrayBuffer || part instanceof Uint8Array) return pump.add(part);
   throw new HomefireError("invalid-input", "A source is a URL, a File, a Blob, bytes, a Response, one of these as { name, data }, or a list of them.");
 }

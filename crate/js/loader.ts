@@ -2,7 +2,8 @@
 // sends the bytes of buffers and Responses chunk by chunk, as they are asked for. Of a model in several files,
 // the headers of all are read before the rest of the first, for only together they describe the model. An ONNX
 // file comes before the files that it names.
-import { fromPlain, HomefireError, type PlainError } from "./errors.js";
+import { onAbort } from "./abort.js";
+import { fromPlain, HomefireError, messageOf, type PlainError } from "./errors.js";
 import type { WirePart } from "./messages.js";
 import type { WasmLoader } from "./glue.js";
 import type { Progress } from "./types.js";
@@ -10,8 +11,12 @@ import type { Progress } from "./types.js";
 /** The largest chunk handed to wasm at once: its copy there is the whole staging cost. */
 const CHUNK = 1 << 20;
 
-/** Asks the page for the next chunk of its source `index`; `null` at the end. */
-export type Pull = (index: number) => Promise<Uint8Array | null>;
+/** How bytes are had, until the signal is aborted. */
+export interface Reach {
+  /** Asks the page for the next chunk of its source `index`; `null` at the end. */
+  pull(index: number): Promise<Uint8Array | null>;
+  signal: AbortSignal;
+}
 
 interface Opened {
   bytes: number | null;
@@ -32,13 +37,12 @@ export interface Sink extends Pick<WasmLoader, "wantsFile" | "beginFile" | "push
   endOfFile(): void | Promise<void>;
 }
 
-/** Reads every part into `loader`, reporting on the way; ends where `stopped` throws. */
+/** Reads every part into `loader`, reporting on the way. After an abort it fails, whatever the error says. */
 export async function readParts(
   loader: Sink,
   parts: readonly WirePart[],
-  pull: Pull,
+  reach: Reach,
   report: (progress: Progress) => void,
-  stopped: () => void,
 ): Promise<(phase: Progress["phase"]) => void> {
   const start = performance.now();
   let loaded = 0;
@@ -63,7 +67,7 @@ export async function readParts(
     });
     last = performance.now();
   };
-  const files = parts.length > 1 ? await inOrder(loader, parts, pull) : parts.map((part) => waiting(part, pull));
+  const files = parts.length > 1 ? await inOrder(loader, parts, reach) : parts.map((part) => waiting(part, reach));
   for (const [index, file] of files.entries()) {
     if (index > 0 && !loader.wantsFile(file.name)) {
       if (isOnnx(file)) throw new HomefireError("invalid-input", `"${file.name}" is no part of "${files[0]?.name}": load each ONNX file on its own.`);
@@ -78,7 +82,7 @@ export async function readParts(
     for await (const chunk of opened.chunks) {
       for (let at = 0; at < chunk.length; at += CHUNK) {
         const slice = chunk.subarray(at, at + CHUNK);
-        stopped();
+        reach.signal.throwIfAborted();
         await loader.push(slice);
         loaded += slice.length;
         if (performance.now() - last > 50) tell("download");
@@ -92,27 +96,27 @@ export async function readParts(
 
 const isOnnx = ({ name }: { name?: string | undefined }): boolean => /\.onnx$/i.test(name ?? "");
 
-const waiting = (part: WirePart, pull: Pull): Waiting => ({
+const waiting = (part: WirePart, reach: Reach): Waiting => ({
   name: part.name,
   bytes: "blob" in part ? part.blob.size : "pull" in part ? part.bytes : null,
-  open: () => open(part, pull),
+  open: () => open(part, reach),
 });
 
 /** The parts in the order in which they are read: an ONNX file, by its name or else by what is in it, is the first. */
-async function inOrder(loader: Sink, parts: readonly WirePart[], pull: Pull): Promise<Waiting[]> {
+async function inOrder(loader: Sink, parts: readonly WirePart[], reach: Reach): Promise<Waiting[]> {
   const named = parts.findIndex(isOnnx);
-  const { files, network } = named < 0 ? await readHeaders(loader, parts, pull) : { files: [], network: named };
-  const all = parts.map((part, index) => files[index] ?? waiting(part, pull));
+  const { files, network } = named < 0 ? await readHeaders(loader, parts, reach) : { files: [], network: named };
+  const all = parts.map((part, index) => files[index] ?? waiting(part, reach));
   return network === undefined ? all : [...all.splice(network, 1), ...all];
 }
 
 /** Gives `loader` the header of every part, until one is an ONNX file. What comes back reads each part from its beginning. */
-async function readHeaders(loader: Sink, parts: readonly WirePart[], pull: Pull): Promise<{ files: Waiting[]; network?: number }> {
+async function readHeaders(loader: Sink, parts: readonly WirePart[], reach: Reach): Promise<{ files: Waiting[]; network?: number }> {
   const files: Waiting[] = [];
   // Of a file that may yet be the data of a network.
   let unknown: { error: unknown } | undefined;
   for (const part of parts) {
-    const opened = await open(part, pull);
+    const opened = await open(part, reach);
     const chunks = opened.chunks[Symbol.asyncIterator]();
     const read: Uint8Array[] = [];
     const again = async (): Promise<void> => {
@@ -120,7 +124,7 @@ async function readHeaders(loader: Sink, parts: readonly WirePart[], pull: Pull)
       if ("pull" in part) files.push({ name, bytes: opened.bytes, open: async () => ({ bytes: opened.bytes, chunks: rest(read, chunks) }) });
       else {
         await chunks.return?.();
-        files.push({ ...waiting(part, pull), bytes: opened.bytes });
+        files.push({ ...waiting(part, reach), bytes: opened.bytes });
       }
     };
     loader.beginFile(opened.bytes ?? undefined, part.name);
@@ -163,16 +167,18 @@ async function* rest(read: Uint8Array[], others: AsyncIterator<Uint8Array>): Asy
 
 async function* nothing(): AsyncIterable<Uint8Array> {}
 
-async function open(part: WirePart, pull: Pull): Promise<Opened> {
-  if ("blob" in part) return { bytes: part.blob.size, chunks: stream(part.blob.stream(), "the file") };
-  if ("pull" in part) return { bytes: part.bytes, chunks: pulled(part.pull, pull) };
+async function open(part: WirePart, reach: Reach): Promise<Opened> {
+  const { signal } = reach;
+  signal.throwIfAborted();
+  if ("blob" in part) return { bytes: part.blob.size, chunks: stream(part.blob.stream(), "the file", signal) };
+  if ("pull" in part) return { bytes: part.bytes, chunks: pulled(part.pull, reach) };
   let response: Response;
   try {
-    response = await fetch(part.url);
+    response = await fetch(part.url, { signal });
   } catch (thrown) {
     throw new HomefireError(
       "fetch",
-      `${part.url} could not be fetched (${thrown instanceof Error ? thrown.message : String(thrown)}). ` +
+      `${part.url} could not be fetched (${messageOf(thrown)}). ` +
         "Check the address, the connection, and that its server allows this origin (CORS).",
     );
   }
@@ -181,12 +187,14 @@ async function open(part: WirePart, pull: Pull): Promise<Opened> {
   }
   const encoded = response.headers.get("content-encoding");
   const length = Number(response.headers.get("content-length"));
-  return { bytes: !encoded && length > 0 ? length : null, chunks: stream(response.body, part.url) };
+  return { bytes: !encoded && length > 0 ? length : null, chunks: stream(response.body, part.url, signal) };
 }
 
 /** The bytes of a stream. A chunk is valid until the next is asked for: where it can, one buffer goes to and fro. */
-async function* stream(body: ReadableStream<Uint8Array<ArrayBuffer>>, name: string): AsyncIterable<Uint8Array> {
+async function* stream(body: ReadableStream<Uint8Array<ArrayBuffer>>, name: string, signal: AbortSignal): AsyncIterable<Uint8Array> {
   const { read, cancel } = reading(body);
+  const end = (): Promise<void> => cancel().catch(() => undefined);
+  const off = onAbort(signal, () => void end());
   try {
     for (;;) {
       let chunk;
@@ -195,14 +203,15 @@ async function* stream(body: ReadableStream<Uint8Array<ArrayBuffer>>, name: stri
       } catch (thrown) {
         throw new HomefireError(
           "fetch",
-          `Reading ${name} broke off (${thrown instanceof Error ? thrown.message : String(thrown)}). Load it again.`,
+          `Reading ${name} broke off (${messageOf(thrown)}). Load it again.`,
         );
       }
       if (!chunk) return;
       yield chunk;
     }
   } finally {
-    await cancel().catch(() => undefined);
+    off();
+    await end();
   }
 }
 
@@ -231,19 +240,25 @@ function reading(body: ReadableStream<Uint8Array<ArrayBuffer>>): Reading {
   return { read, cancel: () => reader.cancel() };
 }
 
-async function* pulled(index: number, pull: Pull): AsyncIterable<Uint8Array> {
+async function* pulled(index: number, { pull }: Reach): AsyncIterable<Uint8Array> {
   for (let chunk = await pull(index); chunk; chunk = await pull(index)) yield chunk;
 }
 
 /** The page's side of `pull`: one reader for each part whose bytes the page holds. @internal */
 export class Pump {
   private readonly readers: (() => Promise<Uint8Array | null>)[] = [];
+  private readonly streams: ReadableStreamDefaultReader<Uint8Array>[] = [];
 
   /** Takes over a buffer or a Response and gives its wire form. */
   add(source: ArrayBuffer | Uint8Array | Response): WirePart {
     const pull = this.readers.length;
     if (source instanceof Response) {
+      if (!source.ok) throw new HomefireError("fetch", `The Response has status ${source.status}.`);
+      if (source.bodyUsed || source.body?.locked) {
+        throw new HomefireError("fetch", "The Response was read already, is locked, or was given twice. Fetch it anew, or give a clone() of it.");
+      }
       const reader = source.body?.getReader();
+      if (reader) this.streams.push(reader);
       this.readers.push(async () => (reader ? ((await reader.read()).value ?? null) : null));
       const length = Number(source.headers.get("content-length"));
       return { pull, bytes: length > 0 && !source.headers.get("content-encoding") ? length : null };
@@ -257,6 +272,11 @@ export class Pump {
   /** The next chunk of one source, free to be transferred. */
   async next(index: number): Promise<Uint8Array | null> {
     return (await this.readers[index]?.()) ?? null;
+  }
+
+  /** The load has ended: what is left of its Responses need not be downloaded. */
+  cancel(): void {
+    for (const reader of this.streams) void reader.cancel().catch(() => undefined);
   }
 }
 

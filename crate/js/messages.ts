@@ -3,7 +3,8 @@
 // whose bytes the page holds.
 import type { Bell } from "./bell.js";
 import type { PlainError } from "./errors.js";
-import type { EmbedOptions, GenerateOptions, Message, ModelInfo, Piece, Profile, Progress, GenerationResult, Score } from "./types.js";
+import type { WireTensor } from "./tensor.js";
+import type { DeviceInfo, EmbedOptions, GenerateOptions, GenerationResult, Message, ModelInfo, Piece, Profile, Progress, Score } from "./types.js";
 import type { VariantName } from "./variant.js";
 import type { WireRun, WireValue } from "./wire.js";
 
@@ -21,10 +22,18 @@ export interface WireLoad {
   threads: number | undefined;
 }
 
-export type WireGenerate = Omit<GenerateOptions, "signal">;
+export type WireGenerate = Omit<GenerateOptions, "signal" | "templateVariables">;
 export type WireEmbed = Omit<EmbedOptions, "signal">;
 
-export type Prompt = { messages: Message[] } | { text: string } | { ids: Uint32Array };
+/** A message whose parts are joined. */
+export type WireMessage = Omit<Message, "content"> & { content: string };
+
+/** A conversation for the chat template, with further variables of it. */
+export interface Conversation {
+  messages: WireMessage[];
+  variables: Record<string, unknown>;
+}
+export type Prompt = Conversation | { text: string } | { ids: Uint32Array };
 
 /** The compiled wasm of one variant. A worker gives it to the page, which gives it to workers that come later. */
 export interface Compiled {
@@ -37,6 +46,7 @@ export type ModelCall =
   | { call: "generate"; prompt: Prompt; options: WireGenerate }
   | { call: "tokenize"; text: string; special: boolean }
   | { call: "detokenize"; ids: Uint32Array }
+  | { call: "render"; conversation: Conversation }
   | { call: "profile" }
   | { call: "score"; text: { text: string } | { ids: Uint32Array } }
   | { call: "embed"; texts: string[]; options: WireEmbed }
@@ -46,9 +56,26 @@ export type ModelCall =
   | { call: "drop"; kept: number }
   | { call: "close" };
 
+/** What each call is answered with, if it does not fail: once, and cancelled ones too. */
+export interface Answers {
+  load: ModelInfo;
+  generate: Ending;
+  tokenize: Uint32Array;
+  detokenize: string;
+  render: string;
+  profile: Profile;
+  score: Score;
+  embed: Float32Array;
+  run: WireValue[];
+  read: WireTensor;
+  drop: undefined;
+  close: undefined;
+}
+export type Answer = Answers[keyof Answers];
+
 /** Page to worker. */
 export type Call =
-  | { id: number; call: "load"; load: WireLoad; compiled: Compiled | undefined; bell: Bell | undefined }
+  | { id: number; call: "load"; load: WireLoad; compiled: readonly Compiled[]; bell: Bell | undefined }
   | { id: number; call: "cancel" }
   | { id: number; call: "chunk"; bytes: Uint8Array | null; error?: PlainError }
   | (ModelCall & { id: number; model: number });
@@ -63,5 +90,6 @@ export type Event =
   | { id: number; compiled: Compiled }
   | { id: number; pull: number }
   | { id: number; piece: Piece }
-  | { id: number; done: Ending }
-  | { id: number; value: ModelInfo | Uint32Array | string | Profile | Score | Float32Array | WireValue | WireValue[] | undefined };
+  /** A run has found out that the model is better off on another device. */
+  | { id: number; device: DeviceInfo }
+  | { id: number; value: Answer };

@@ -75,7 +75,7 @@ const answer = (message: FromStage, transfer: Transferable[] = []): void => self
 
 async function done(task: Task): Promise<unknown> {
   if (task.task === "open") {
-    ({ glue } = await openVariant(task.compiled, false));
+    ({ glue } = await openVariant([task.compiled], false));
     loader = new glue.Loader({ device: "cpu", ...task.options });
     return void (await loader.openDevice());
   }

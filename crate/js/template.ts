@@ -1,7 +1,7 @@
 // Chat templates come with the model, so they are hostile: they run under a limit of steps and of text.
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
-import { HomefireError } from "./errors.js";
-import type { Message } from "./types.js";
+import { HomefireError, messageOf } from "./errors.js";
+import type { Conversation } from "./messages.js";
 
 const MAX_STEPS = 2_000_000;
 const MAX_TEMPLATE = 1 << 18;
@@ -34,7 +34,7 @@ class Bounded extends Interpreter {
 /** The prompt text for a conversation, ending where the assistant is to go on. */
 export function renderChat(
   template: string,
-  messages: readonly Message[],
+  { messages, variables }: Conversation,
   tokens: { bosToken?: string | null | undefined; eosToken?: string | null | undefined },
 ): string {
   if (template.length > MAX_TEMPLATE) throw refuse(`is longer than ${MAX_TEMPLATE} characters`);
@@ -57,12 +57,16 @@ export function renderChat(
   set("add_generation_prompt", true);
   set("bos_token", tokens.bosToken ?? "");
   set("eos_token", tokens.eosToken ?? "");
+  for (const [name, value] of Object.entries(variables)) {
+    if (environment.variables.has(name)) throw new HomefireError("invalid-input", `templateVariables has "${name}", which the chat template gets from elsewhere. Leave it out.`);
+    if (value !== undefined) set(name, value);
+  }
   try {
     const program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
     return String(new Bounded(environment).run(program).value);
   } catch (thrown) {
     if (thrown instanceof HomefireError) throw thrown;
-    throw refuse(`does not render: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+    throw refuse(`does not render: ${messageOf(thrown)}`);
   }
 }
 

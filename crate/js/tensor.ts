@@ -118,9 +118,9 @@ export class Tensor<T extends TensorType = TensorType> {
 
   /**
    * A tensor of `type`. The elements are the type's own array (see `TensorDataMap`), or numbers, bigints, booleans or
-   * strings in an array, which are converted. Without `dims` it has one dimension.
+   * strings in an array, which are converted where the type can hold them. Without `dims` it has one dimension.
    *
-   * @throws {HomefireError} `invalid-input` when the type is none or the data is not of it, `shape-mismatch` when the
+   * @throws {HomefireError} `invalid-input` when the type is none, or the data is not of it, `shape-mismatch` when the
    * dimensions do not have as many elements as the data.
    */
   constructor(type: T, data: TensorLike["data"], dims: readonly number[] = [data?.length]) {
@@ -180,6 +180,14 @@ export class Tensor<T extends TensorType = TensorType> {
   }
 }
 
+/** What says whether a value can be an element of a type other than strings: integers, and floats given as their bits, have a range. */
+function fitting(type: TensorType): (x: unknown) => boolean {
+  const bits = type === "bool" ? 1 : Number(/^(?:u?int|float(?=[48]))(\d+)/.exec(type)?.[1]);
+  const half = type.startsWith("int") ? 2 ** (bits - 1) : 0;
+  const held = (x: number | bigint): boolean => !bits || ((typeof x === "bigint" || Number.isInteger(x)) && x >= -half && x < 2 ** bits - half);
+  return (x) => typeof x === "boolean" || ((typeof x === "number" || typeof x === "bigint") && held(x));
+}
+
 /** Data as the array that its type has. */
 function elementsOf(type: TensorType, data: TensorLike["data"]): TensorData {
   const kind = kindOf(data);
@@ -204,8 +212,13 @@ function elementsOf(type: TensorType, data: TensorLike["data"]): TensorData {
     ? (x: number | bigint | boolean | string) => BigInt(x)
     : (x: number | bigint | boolean | string) => (encode ? encode(Number(x)) : Number(x));
   const array = data as (number | bigint | boolean | string)[];
-  const odd = array.findIndex((x) => typeof x === "string" || (big && typeof x === "number" && !Number.isInteger(x)) || x == null);
-  if (odd >= 0) refuse(`Element ${odd} of the data of a ${type} tensor is ${JSON.stringify(array[odd])}.`);
+  const fits = fitting(type);
+  const odd = array.findIndex((x) => !fits(x));
+  if (odd >= 0) {
+    const x: unknown = array[odd];
+    const shown = typeof x === "string" ? JSON.stringify(x) : typeof x === "object" ? `${kindOf(x)} (Tensor.from() takes arrays in arrays)` : String(x);
+    refuse(`Element ${odd} of the data of a ${type} tensor cannot be ${shown}.`);
+  }
   return (elements as unknown as { from(data: unknown, convert: unknown): TensorData }).from(array, convert);
 }
 

@@ -26,8 +26,9 @@ export interface Progress {
 }
 
 export interface LoadOptions {
-  /** Where to run: `auto` (default) takes WebGPU where it works, else the CPU. */
+  /** Where to run: `auto` (default) takes WebGPU where it works, else the CPU; the first run of a small network may move it to the CPU. */
   device?: "auto" | "webgpu" | "cpu";
+  /** Hears how far loading is, some twenty times a second. */
   onProgress?: (progress: Progress) => void;
   /** Aborting it stops the download and the load; the promise rejects with kind `cancelled`. */
   signal?: AbortSignal;
@@ -35,9 +36,9 @@ export interface LoadOptions {
   contextLength?: number;
   /** A Jinja chat template, instead of the model's. */
   chatTemplate?: string;
-  /** `none`: refuse any source that would need the network, and let nothing in the worker fetch. */
+  /** `allow` (default), or `none`: refuse any source that would need the network, and let nothing in the worker fetch. */
   network?: "allow" | "none";
-  /** f32 activations everywhere, to reproduce a reference; slower. */
+  /** f32 activations everywhere, to reproduce a reference; slower (default false). */
   exact?: boolean;
   /**
    * How many threads the CPU may use, 1 to 64; by default as many as the machine has cores, of more than four the half,
@@ -53,7 +54,7 @@ export interface DeviceInfo {
   kind: "webgpu" | "cpu";
   reason: string;
   adapter?: string;
-  /** The kernels in use, such as `relaxed-simd` or `subgroups+f16`. */
+  /** The kernels in use, `relaxed-simd` or `simd` on the CPU, `baseline` on WebGPU. */
   variant: string;
   /** The threads that the CPU's part runs on. */
   threads: number;
@@ -135,38 +136,53 @@ export interface EmbedOptions {
   signal?: AbortSignal;
 }
 
-/** One message of a conversation. */
+export interface ScoreOptions {
+  /** Aborting it stops after the tokens under way; the call rejects with kind `cancelled`. */
+  signal?: AbortSignal;
+}
+
+/** One message of a conversation. What else it has, such as `tool_calls`, goes to the chat template. */
 export interface Message {
   role: "system" | "user" | "assistant" | (string & {});
-  content: string;
+  /** A text, or parts of one, which are joined; parts of other types, such as images, are refused. */
+  content: string | readonly { type: "text"; text: string }[];
 }
 
 export interface GenerateOptions {
-  /** New tokens at most. */
+  /** New tokens at most; no bound but the context where left out. 0 only reads the prompt into the cache. */
   maxTokens?: number;
-  /** 0 takes the likeliest token each time. */
+  /** At least 0; 0 (default) takes the likeliest token each time, whatever the options down to `minP` say. */
   temperature?: number;
+  /** Only so many of the likeliest tokens; 0 (default): all. */
   topK?: number;
+  /** Of these only the likeliest, up to this share of the probability, above 0 and at most 1 (default: all). */
   topP?: number;
+  /** Of these only tokens at least this many times as likely as the likeliest, 0 (default: all) to 1. */
   minP?: number;
+  /** Makes tokens that occurred less likely, above 0: their logits are divided by it, negative ones multiplied (default 1: none). */
   repetitionPenalty?: number;
+  /** Taken from a token's logit for each time that it occurred (default 0). */
   frequencyPenalty?: number;
+  /** Taken from the logit of a token that occurred (default 0). */
   presencePenalty?: number;
-  /** How many of the last tokens the penalties look at. */
+  /** How many of the last tokens, those of the prompt included, the penalties look at (default 64). */
   penaltyWindow?: number;
+  /** A whole number of at least 0: the same one draws the same answer. Left out, each answer is drawn anew. */
   seed?: number;
-  /** The answer ends before the first of these. */
+  /** The answer ends before the first of these, none of which is empty (default: none). */
   stop?: string | string[];
-  /** How many of the likeliest tokens to report at each step. */
+  /** Reports the log-probability of each token, and those of so many of the likeliest, 0 to 100; none where left out. */
   logprobs?: number;
   /** Aborting it stops within one token, or some 10 ms where tokens are faster; the generation rejects with kind `cancelled`. */
   signal?: AbortSignal;
-  /** Go on past the end-of-text token. */
+  /** Go on past the end-of-text token (default false). */
   ignoreEos?: boolean;
   /** Keep what the last prompt and this one have in common in the cache (default true). */
   reusePrefix?: boolean;
-  /** When the context is full: end the answer, or drop the oldest tokens. */
+  /** When the context is full: end the answer (`stop`, default), or drop the oldest tokens (`shift`). */
   onContextFull?: "stop" | "shift";
+  /** Of `chat()`: further variables for the chat template, such as `enable_thinking` or `tools`; values as in JSON. */
+  templateVariables?: Record<string, unknown>;
 }
 
 /** The log-probability of a chosen token, with those of the likeliest others. */
@@ -188,6 +204,7 @@ export interface Piece {
 
 export type FinishReason = "stop" | "length" | "context" | "cancelled";
 
+/** Of a cancelled answer `promptTokens`, `reusedTokens` and `draftedTokens` are 0: they are not known. */
 export interface Usage {
   promptTokens: number;
   /** Of these, how many were still in the cache. */
@@ -197,6 +214,7 @@ export interface Usage {
   draftedTokens: number;
 }
 
+/** Of a cancelled answer those of the prompt are 0, and the others as the page saw them. */
 export interface Timings {
   promptMs: number;
   firstTokenMs: number;

@@ -3,7 +3,7 @@ import * as relaxed from "homefire-glue/relaxed";
 import * as relaxedThreads from "homefire-glue/relaxed-threads";
 import * as simd from "homefire-glue/simd";
 import * as simdThreads from "homefire-glue/simd-threads";
-import { HomefireError } from "./errors.js";
+import { HomefireError, messageOf } from "./errors.js";
 import type { Glue, ThreadGlue } from "./glue.js";
 import type { Compiled } from "./messages.js";
 
@@ -49,8 +49,8 @@ export interface Opened {
   without: string | undefined;
 }
 
-/** The best variant that this browser runs, and its compiled code: what another worker compiled, if it is the same. */
-export async function openVariant(known: Compiled | undefined, threads: boolean): Promise<Opened> {
+/** The best variant that this browser runs, and its compiled code: what another worker compiled, if it is among that. */
+export async function openVariant(known: readonly Compiled[], threads: boolean): Promise<Opened> {
   if (!WebAssembly.validate(SIMD)) {
     throw new HomefireError(
       "internal",
@@ -66,7 +66,7 @@ export async function openVariant(known: Compiled | undefined, threads: boolean)
       return { glue: THREADED[threaded].glue, compiled, memory, without };
     } catch (thrown) {
       // Some devices refuse a large shared memory.
-      without = thrown instanceof Error ? thrown.message : String(thrown);
+      without = messageOf(thrown);
     }
   }
   const { compiled } = await instantiate(plain, PLAIN[plain], known);
@@ -76,16 +76,16 @@ export async function openVariant(known: Compiled | undefined, threads: boolean)
 async function instantiate(
   variant: VariantName,
   { glue, url }: Variant,
-  known: Compiled | undefined,
+  known: readonly Compiled[],
 ): Promise<{ compiled: Compiled; memory: WebAssembly.Memory }> {
   try {
-    const module = known?.variant === variant ? known.module : await compile(url());
+    const module = known.find((one) => one.variant === variant)?.module ?? (await compile(url()));
     const { memory } = await glue.default({ module_or_path: module });
     return { compiled: { variant, module }, memory };
   } catch (thrown) {
     throw new HomefireError(
       "fetch",
-      `The package's own ${url().href} could not be loaded (${thrown instanceof Error ? thrown.message : String(thrown)}). ` +
+      `The package's own ${url().href} could not be loaded (${messageOf(thrown)}). ` +
         "Serve it beside the package's worker.js; `npx homefire copy FOLDER` copies both.",
     );
   }

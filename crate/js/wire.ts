@@ -36,6 +36,10 @@ export function wireRun(
   const wanted = outputs.length > 0 ? outputs : info.outputs.map(({ name }) => name);
   const stray = keep.find((name) => !wanted.includes(name));
   if (stray !== undefined) throw new HomefireError("invalid-input", `"${stray}" is to be kept and is none of the outputs: ${wanted.join(", ")}.`);
+  if (typeof inputs !== "object" || inputs === null) {
+    const list = info.inputs.map(({ name }) => name).join(", ");
+    throw new HomefireError("invalid-input", `run() takes an object of inputs by name, not ${kindOf(inputs)}. The inputs are: ${list || "none"}.`);
+  }
   const moved = new Set<ArrayBuffer>();
   const names = Object.keys(inputs);
   const values = names.map((name) => {

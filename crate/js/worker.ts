@@ -1,22 +1,24 @@
 // A worker: it owns the wasm and the GPU device of its models, and answers the page's calls. What one model is
 // asked is done one after the other; between steps of a generation the event loop turns, at most once in 10 ms, so a cancel
 // arrives within that or one token.
-import { answerRun, type Bell, linger } from "./bell.js";
-import { HomefireError, toPlain } from "./errors.js";
-import type { DeviceHere, WasmEncoder, WasmModel, WasmNetwork } from "./glue.js";
+import { answerRun, type Bell, linger, lookAway } from "./bell.js";
+import { HomefireError, type PlainError, toPlain } from "./errors.js";
+import type { DeviceHere, WasmEncoder, WasmModel, WasmNetwork, WasmSteps } from "./glue.js";
 import { chunkOf, readParts } from "./loader.js";
-import type { Call, Compiled, Event, ModelCall, Prompt, WireEmbed, WireGenerate, WireLoad } from "./messages.js";
+import type { Answer, Answers, Call, Compiled, Conversation, Ending, Event, ModelCall, Prompt, WireGenerate, WireLoad } from "./messages.js";
 import { type ToStage, work } from "./stage.js";
 import { sharing, Stages } from "./stages.js";
 import { renderChat } from "./template.js";
 import { beThread, noThreads, startThreads, threadCount, type ThreadStart } from "./threads.js";
-import type { ModelInfo, Piece } from "./types.js";
+import { turn } from "./turn.js";
+import type { DeviceInfo, ModelInfo, Piece } from "./types.js";
 import { type Opened, openVariant } from "./variant.js";
 import type { WireRun, WireValue } from "./wire.js";
 
 interface Scope {
   postMessage(event: Event, transfer?: Transferable[]): void;
   onmessage: ((message: MessageEvent<Call | ThreadStart | ToStage>) => void) | null;
+  onmessageerror: (() => void) | null;
   fetch: typeof fetch;
 }
 const scope = self as unknown as Scope;
@@ -29,96 +31,128 @@ interface Hosted {
   /** The workers that have a language model's later layers. */
   stages?: Stages | undefined;
   template?: { template: string | undefined; bosToken: string | undefined; eosToken: string | undefined };
+  /** The page's view of a device, where the next run may find out that another is better. */
+  told?: ((device: DeviceHere) => DeviceInfo) | undefined;
   /** Settles when everything asked so far is done. */
   queue: Promise<void>;
 }
 
 /** By the number of the call that loaded them. */
 const models = new Map<number, Hosted>();
-const cancelled = new Set<number>();
-const chunks = new Map<number, (call: Extract<Call, { call: "chunk" }>) => void>();
+/** The calls that are not answered yet; a cancelled one is aborted, and answered with that. */
+const open = new Map<number, AbortController>();
+const chunks = new Map<number, (bytes: Uint8Array | null, error?: PlainError) => void>();
 let opened: Promise<Ready> | undefined;
 let bell: Bell | undefined;
 /** Messages that have come from the page, and calls among them that wait for their turn. */
 let come = 0;
 let waiting = 0;
 
+const CANCELLED: PlainError = { kind: "cancelled", message: "It was cancelled.", node: undefined };
+
 scope.onmessage = ({ data }) => {
   if (data.call === "thread") return void beThread(data);
   if (data.call === "stage") return work(data);
   come = (come + 1) | 0;
+  const { id } = data;
   if (data.call === "cancel") {
+    open.get(id)?.abort();
+    chunks.get(id)?.(null, CANCELLED);
     // A model that the page does not wait for any more.
-    if (models.has(data.id)) close(data.id);
-    else cancelled.add(data.id);
-  } else if (data.call === "chunk") chunks.get(data.id)?.(data);
+    if (models.has(id)) close(id);
+  } else if (data.call === "chunk") chunks.get(id)?.(data.bytes, data.error);
   else if (data.call === "load") {
     bell = data.bell;
-    void answer(data.id, () => load(data.id, data.load, data.compiled));
+    void answer(id, "load", begin(id), (signal) => load(id, data.load, data.compiled, signal));
   } else ask(data);
 };
+// The page hears of it as of any error of the worker.
+scope.onmessageerror = () => {
+  throw new Error("a message of the page could not be read");
+};
+
+/** Opens a call; gives the signal that a cancel aborts. */
+function begin(id: number): AbortSignal {
+  const controller = new AbortController();
+  open.set(id, controller);
+  return controller.signal;
+}
 
 /** Answers a call to a model when its turn comes. */
 function ask(call: ModelCall & { id: number; model: number }): void {
   const { id, model } = call;
   const hosted = models.get(model);
+  const signal = begin(id);
   waiting++;
-  const now = (): Promise<void> => {
+  const now = async (): Promise<void> => {
     waiting--;
-    return answer(id, () => asked(id, hosted, model, call));
+    await answer(id, call.call, signal, () => asked(hosted, call, { id, signal }));
+    const next = call.call === "run" && waiting === 0 ? linger(bell, come) : undefined;
+    if (next) ask(next);
   };
-  if (!hosted || call.call === "tokenize" || call.call === "detokenize") void now();
+  if (!hosted || ["tokenize", "detokenize", "render"].includes(call.call)) void now();
   else hosted.queue = hosted.queue.then(now);
 }
 
-async function answer(id: number, work: () => Promise<void>): Promise<void> {
+/** Does what a call asks for, unless it was cancelled meanwhile, and answers it. */
+async function answer(id: number, call: keyof Answers, signal: AbortSignal, work: (signal: AbortSignal) => Promise<Answer>): Promise<void> {
   try {
-    await work();
+    signal.throwIfAborted();
+    reply(id, call, await work(signal));
   } catch (thrown) {
-    const error = toPlain(thrown);
     // A fault inside the wasm: a panic, or a stack that overflowed.
-    const fault = thrown instanceof WebAssembly.RuntimeError || (thrown instanceof RangeError && /call stack/.test(error.message));
+    const fault = thrown instanceof WebAssembly.RuntimeError || (thrown instanceof RangeError && /call stack/.test(thrown.message));
+    // What is cancelled may fail in any way.
+    const error = signal.aborted && !fault ? CANCELLED : toPlain(thrown);
     scope.postMessage({ id, error, ...(fault ? { fatal: true } : {}) });
   } finally {
-    cancelled.delete(id);
+    open.delete(id);
   }
 }
 
-/** Answers one call to a model, unless it was cancelled meanwhile. */
-async function asked(id: number, hosted: Hosted | undefined, model: number, call: ModelCall): Promise<void> {
-  if (cancelled.has(id)) return;
-  const reply = (value: Extract<Event, { value: unknown }>["value"], transfer?: Transferable[]): void => scope.postMessage({ id, value }, transfer);
-  if (call.call === "close") {
-    close(model);
-    return reply(undefined);
-  }
-  if (!hosted || !models.has(model)) throw new HomefireError("cancelled", "The model was closed.");
-  if (call.call === "run") {
-    const value = await run(id, network(hosted), call.run);
-    if (!answerRun(bell, { id, value })) {
-      const buffers: Transferable[] = [];
-      collect(value, buffers);
-      reply(value, buffers);
-    }
-    const next = waiting === 0 ? linger(bell, come) : undefined;
-    if (next) ask(next);
-  } else if (call.call === "read") reply(await network(hosted).read(call.kept));
-  else if (call.call === "drop") {
-    network(hosted).drop(call.kept);
-    reply(undefined);
-  } else if (call.call === "profile") {
+function reply(id: number, call: keyof Answers, value: Answer): void {
+  const buffers: Transferable[] = [];
+  if (call === "run") {
+    if (answerRun(bell, { id, value: value as WireValue[] })) return;
+    collect(value as WireValue[], buffers);
+  } else if (call === "embed") buffers.push((value as Float32Array<ArrayBuffer>).buffer);
+  scope.postMessage({ id, value }, buffers);
+}
+
+/** A call whose turn has come. */
+interface Turn {
+  id: number;
+  signal: AbortSignal;
+}
+type Work<C extends ModelCall["call"]> = (hosted: Hosted, call: Extract<ModelCall, { call: C }>, turn: Turn) => Answers[C] | Promise<Answers[C]>;
+
+/** What each call to a model does. */
+const WORK: { [C in Exclude<ModelCall["call"], "close">]: Work<C> } = {
+  run: (hosted, call, turn) => run(hosted, call.run, turn),
+  read: (hosted, call) => network(hosted).read(call.kept),
+  drop: (hosted, call) => void network(hosted).drop(call.kept),
+  profile: async (hosted) => {
     const profile = (hosted.network ?? hosted.encoder)?.profile() ?? language(hosted).profile((await hosted.stages?.profile()) ?? []);
-    reply({ ...profile, device: { ...profile.device, workers: hosted.stages?.count ?? 1 } });
-  }
-  else if (call.call === "tokenize") reply((hosted.encoder ?? language(hosted)).tokenize(call.text, call.special));
-  else if (call.call === "detokenize") reply((hosted.encoder ?? language(hosted)).detokenize(call.ids));
-  else if (call.call === "score") {
+    return { ...profile, device: { ...profile.device, workers: hosted.stages?.count ?? 1 } };
+  },
+  tokenize: (hosted, call) => (hosted.encoder ?? language(hosted)).tokenize(call.text, call.special),
+  detokenize: (hosted, call) => (hosted.encoder ?? language(hosted)).detokenize(call.ids),
+  render: (hosted, call) => rendered(hosted, call.conversation),
+  score: async (hosted, call, { signal }) => {
     const ids = promptIds(hosted, call.text);
-    reply({ ids, logprobs: await language(hosted).score(ids) });
-  } else if (call.call === "embed") {
-    const vectors = await embed(id, hosted, call.texts, call.options);
-    if (vectors) reply(vectors, [vectors.buffer as ArrayBuffer]);
-  } else await generate(id, hosted, call.prompt, call.options);
+    return { ids, logprobs: await stepwise(language(hosted).beginScore(ids), signal) };
+  },
+  embed: ({ encoder }, call, { signal }) => {
+    if (!encoder) throw new HomefireError("invalid-input", "This model is no encoder: embed() wants one, such as MiniLM.");
+    return stepwise(encoder.begin(call.texts, call.options), signal);
+  },
+  generate: (hosted, call, turn) => generate(hosted, call.prompt, call.options, turn),
+};
+
+async function asked(hosted: Hosted | undefined, call: ModelCall & { model: number }, turn: Turn): Promise<Answer> {
+  if (call.call === "close") return close(call.model);
+  if (!hosted || !models.has(call.model)) throw new HomefireError("cancelled", "The model was closed.");
+  return (WORK[call.call] as Work<ModelCall["call"]>)(hosted, call, turn);
 }
 
 function language({ language, encoder }: Hosted): WasmModel {
@@ -131,40 +165,44 @@ function network({ network }: Hosted): WasmNetwork {
   return network;
 }
 
-/** Forgets a model and frees what it has in the wasm. */
-function close(model: number): void {
+/** Forgets a model. */
+function close(model: number): undefined {
   const hosted = models.get(model);
   models.delete(model);
-  hosted?.stages?.close();
-  hosted?.language?.free();
-  hosted?.network?.free();
-  hosted?.encoder?.free();
+  if (hosted) free(hosted);
 }
 
-async function load(id: number, options: WireLoad, known: Compiled | undefined): Promise<void> {
-  const stopped = (): void => {
-    if (cancelled.has(id)) throw new HomefireError("cancelled", "Loading was cancelled.");
-  };
+/** Frees what a model has in the wasm, and its other workers. */
+function free({ stages, language, network, encoder }: Hosted): void {
+  stages?.close();
+  language?.free();
+  network?.free();
+  encoder?.free();
+}
+
+async function load(id: number, options: WireLoad, known: readonly Compiled[], signal: AbortSignal): Promise<ModelInfo> {
   opened ??= start(known, options.threads);
   const { glue, compiled, memory, threads } = await opened.catch((thrown) => {
     opened = undefined;
     throw thrown;
   });
-  if (compiled.module !== known?.module) scope.postMessage({ id, compiled });
+  if (!known.some(({ module }) => module === compiled.module)) scope.postMessage({ id, compiled });
   if (options.network === "none") forbidNetwork();
   const kept = { exact: options.exact, ...(options.contextLength === undefined ? {} : { contextLength: options.contextLength }) };
   const loader = new glue.Loader({ device: options.device, ...kept });
   let stages: Stages | string | undefined;
-  let loaded = false;
+  const hosted: Hosted = { queue: Promise.resolve() };
   try {
     const device = await loader.openDevice();
+    signal.throwIfAborted();
     if (device.kind === "cpu") void threads();
     const count = threadCount(options.threads);
     const shared = memory === undefined && count > 1 && device.kind === "cpu";
     const sink = shared ? sharing(loader, () => Stages.start(count, glue, compiled, kept), (outcome) => (stages = outcome)) : loader;
     const pull = (part: number): Promise<Uint8Array | null> =>
       new Promise((resolve, reject) => {
-        chunks.set(id, ({ bytes, error }) => {
+        signal.throwIfAborted();
+        chunks.set(id, (bytes, error) => {
           try {
             resolve(chunkOf(bytes, error));
           } catch (thrown) {
@@ -173,9 +211,9 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
         });
         scope.postMessage({ id, pull: part });
       });
-    const tell = await readParts(sink, options.parts, pull, (progress) => scope.postMessage({ id, progress }), stopped);
+    const tell = await readParts(sink, options.parts, { pull, signal }, (progress) => scope.postMessage({ id, progress }));
+    signal.throwIfAborted();
     tell("compile");
-    const hosted: Hosted = { queue: Promise.resolve() };
     if (loader.isNetwork()) hosted.network = loader.finishNetwork();
     else if (loader.isEncoder()) hosted.encoder = loader.finishEncoder();
     else {
@@ -193,16 +231,19 @@ async function load(id: number, options: WireLoad, known: Compiled | undefined):
     }
     // A language model on the GPU leaves the CPU nothing that threads could share.
     const alone = hosted.language?.info().device.kind === "webgpu" ? undefined : await threads();
-    const value = described(hosted, (here) => deviceOf({ ...device, ...here }, alone, stages));
+    signal.throwIfAborted();
+    const told = (here: DeviceHere): DeviceInfo => deviceOf(here, alone, stages);
+    const info = described(hosted, told);
+    // Its first run tries both.
+    if (hosted.network && options.device === "auto" && info.device.kind === "webgpu") hosted.told = told;
     models.set(id, hosted);
-    loaded = true;
-    if (cancelled.has(id)) return close(id);
     tell("ready");
-    scope.postMessage({ id, value });
+    return info;
   } finally {
     chunks.delete(id);
-    if (!loaded && typeof stages === "object") stages.close();
+    if (!models.has(id) && typeof stages === "object") stages.close();
     try {
+      if (!models.has(id)) free(hosted);
       loader.free();
     } catch {
       // After a fault inside the wasm it is borrowed for ever.
@@ -240,7 +281,7 @@ interface Ready extends Opened {
   threads: () => Promise<string | undefined>;
 }
 
-async function start(known: Compiled | undefined, wanted: number | undefined): Promise<Ready> {
+async function start(known: readonly Compiled[], wanted: number | undefined): Promise<Ready> {
   const count = threadCount(wanted);
   const impossible = count > 1 ? noThreads() : undefined;
   const ready = await openVariant(known, count > 1 && impossible === undefined);
@@ -283,6 +324,13 @@ function forbidNetwork(): void {
 function promptIds(hosted: Hosted, prompt: Prompt): Uint32Array {
   if ("ids" in prompt) return prompt.ids;
   if ("text" in prompt) return language(hosted).promptIds(prompt.text);
+  return language(hosted).tokenize(rendered(hosted, prompt), true);
+}
+
+/** The text of a conversation. */
+function rendered(hosted: Hosted, conversation: Conversation): string {
+  // Another kind of model is a likelier mistake than a missing template.
+  language(hosted);
   const template = hosted.template;
   if (template?.template === undefined) {
     throw new HomefireError(
@@ -290,18 +338,26 @@ function promptIds(hosted: Hosted, prompt: Prompt): Uint32Array {
       "This model has no chat template. Pass one to load() as chatTemplate, or use complete() with a prompt in the model's own form.",
     );
   }
-  return language(hosted).tokenize(renderChat(template.template, prompt.messages, template), true);
+  return renderChat(template.template, conversation, template);
 }
 
-const run = (id: number, network: WasmNetwork, { names, values, outputs, keep, profile }: WireRun): Promise<WireValue[]> => {
-  network.timeLaunches(profile);
+async function run(hosted: Hosted, { names, values, outputs, keep, profile }: WireRun, { id, signal }: Turn): Promise<WireValue[]> {
+  const model = network(hosted);
+  model.timeLaunches(profile);
   // A cancel arrives between two rounds of a loop.
   const pause = async (): Promise<boolean> => {
     await turn();
-    return !cancelled.has(id);
+    return !signal.aborted;
   };
-  return network.run(names, values, outputs, keep, pause);
-};
+  const computed = await model.run(names, values, outputs, keep, pause);
+  if (hosted.told) {
+    scope.postMessage({ id, device: hosted.told(model.info().device) });
+    // The answer comes behind it.
+    lookAway(bell);
+    hosted.told = undefined;
+  }
+  return computed;
+}
 
 /** The buffers in values, to be moved. */
 function collect(value: WireValue, into: Transferable[]): void {
@@ -309,16 +365,14 @@ function collect(value: WireValue, into: Transferable[]): void {
   else if (value !== null && "data" in value && value.data instanceof Uint8Array) into.push(value.data.buffer as ArrayBuffer);
 }
 
-/** The vectors of texts, unless they are cancelled. */
-async function embed(id: number, { encoder }: Hosted, texts: string[], options: WireEmbed): Promise<Float32Array | undefined> {
-  if (!encoder) throw new HomefireError("invalid-input", "This model is no encoder: embed() wants one, such as MiniLM.");
-  const work = encoder.begin(texts, options);
+/** Does work step by step, with a look at the messages between two steps. */
+async function stepwise(work: WasmSteps, signal: AbortSignal): Promise<Float32Array> {
   try {
     for (;;) {
-      const vectors = await work.next();
-      if (vectors) return vectors;
+      const all = await work.next();
+      if (all) return all;
       await turn();
-      if (cancelled.has(id)) return undefined;
+      signal.throwIfAborted();
     }
   } finally {
     work.free();
@@ -331,7 +385,7 @@ async function embed(id: number, { encoder }: Hosted, texts: string[], options: 
  */
 const RHYTHM_MS = 10;
 
-async function generate(id: number, hosted: Hosted, prompt: Prompt, options: WireGenerate): Promise<void> {
+async function generate(hosted: Hosted, prompt: Prompt, options: WireGenerate, { id, signal }: Turn): Promise<Ending> {
   // Without a seed, each answer is drawn anew.
   const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   const generation = language(hosted).generate(promptIds(hosted, prompt), { ...options, seed });
@@ -350,28 +404,15 @@ async function generate(id: number, hosted: Hosted, prompt: Prompt, options: Wir
       piece.text += text;
       piece.ids.push(...ids);
       if (logprobs) (piece.logprobs ??= []).push(...logprobs);
-      if (done) {
-        tell();
-        return scope.postMessage({ id, done });
-      }
+      if (done) return done;
       if (performance.now() - told >= RHYTHM_MS) {
         tell();
         await turn();
       }
-      if (cancelled.has(id)) throw new HomefireError("cancelled", "The generation was cancelled.");
+      signal.throwIfAborted();
     }
   } finally {
     tell();
     generation.free();
   }
 }
-
-const { port1, port2 } = new MessageChannel();
-const turns: (() => void)[] = [];
-port2.onmessage = () => turns.shift()?.();
-/** One turn of the event loop, without the delay that timers have. */
-const turn = (): Promise<void> =>
-  new Promise((resolve) => {
-    turns.push(resolve);
-    port1.postMessage(0);
-  });

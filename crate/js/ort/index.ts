@@ -155,7 +155,7 @@ export declare namespace InferenceSession {
     | { readonly name: string; readonly isTensor: true; readonly type: Tensor.Type; readonly shape: readonly (number | string)[] };
 }
 
-/** The settings of onnxruntime-web: they are taken, and only `versions` tells something. */
+/** The settings of onnxruntime-web: `wasm.numThreads` counts for what is loaded from then on, others are taken and have no effect. */
 export const env = {
   wasm: {} as Record<string, unknown>,
   webgl: {} as Record<string, unknown>,
@@ -178,12 +178,14 @@ async function open(source: string | Uint8Array, { executionProviders = ["wasm"]
   );
   const [first, ...fallbacks] = [...new Set(devices)];
   if (!first) throw new Error(`no available backend found. ERR: ${names.map((name) => `[${name}] backend not found.`).join(", ")}`);
+  const { numThreads } = env.wasm;
+  const threads = typeof numThreads === "number" && numThreads >= 1 ? Math.min(64, Math.floor(numThreads)) : undefined;
   try {
-    return await load(parts, { device: first });
+    return await load(parts, { device: first, threads });
   } catch (thrown) {
     const cannot = thrown instanceof HomefireError && (thrown.kind === "no-webgpu" || thrown.kind === "unsupported-op");
     if (!cannot || !fallbacks[0]) throw thrown;
-    return load(parts, { device: fallbacks[0] });
+    return load(parts, { device: fallbacks[0], threads });
   }
 }
 

@@ -75,7 +75,10 @@ export class Tensor<T extends Tensor.Type = Tensor.Type> {
     if (this.elements === undefined && this.kept) {
       this.elements = fromOwn(await this.kept.read()).data as Tensor.DataTypeMap[T];
       this.where = "cpu";
-      if (release) await this.kept.close();
+    }
+    if (release) {
+      await this.kept?.close();
+      this.kept = undefined;
     }
     return this.data;
   }

@@ -2,7 +2,7 @@
 import { HomefireError, Model, Runtime, type LoadOptions, type Progress, type Source } from "../index.js";
 
 /** Where a task's models run, and who hears how far loading is. */
-export type TaskOptions = Pick<LoadOptions, "device" | "onProgress" | "signal" | "network">;
+export type TaskOptions = Pick<LoadOptions, "device" | "onProgress" | "signal" | "network" | "threads">;
 
 /** A model that is loaded already, or where to load it from. */
 export type ModelSource = Model | Source;
@@ -61,6 +61,7 @@ function together(states: readonly Progress[], wanted: number): Progress {
 
 /** The JSON file of a source. Nothing is fetched but what the caller named. */
 export async function json(source: string | URL | Blob | Response | object, what: string, network: "allow" | "none" = "allow"): Promise<unknown> {
+  if (network !== "allow" && network !== "none") throw new HomefireError("invalid-input", `network is "${String(network)}"; it may be "allow" or "none".`);
   try {
     if (typeof source === "string" || source instanceof URL) {
       const url = new URL(source, globalThis.document?.baseURI ?? globalThis.location?.href);

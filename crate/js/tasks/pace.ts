@@ -1,18 +1,8 @@
 // Work in slices: a long loop on the page asks now and then whether its slice is over, and lets the page breathe.
+import { turn } from "../turn.js";
 
 /** How long a slice may take, so that a frame of 60 a second still has time for the page. */
 const SLICE_MS = 6;
-
-const { port1, port2 } = new MessageChannel();
-const waiting: (() => void)[] = [];
-port2.onmessage = () => waiting.shift()?.();
-
-/** One turn of the event loop, without the delay that timers have. */
-const turn = (): Promise<void> =>
-  new Promise((resolve) => {
-    waiting.push(resolve);
-    port1.postMessage(0);
-  });
 
 /** The slices of one piece of work. */
 export class Pace {

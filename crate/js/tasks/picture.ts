@@ -27,7 +27,7 @@ export async function pictureOf(source: ImageSource, maxSide: number, pace: Pace
   let drawable: Exclude<ImageSource, Blob | ImageData> | undefined;
   let opened: ImageBitmap | undefined;
   if (source instanceof ImageData) {
-    if (Math.max(source.width, source.height) <= maxSide) return { picture: source, scale: 1 };
+    if (Math.max(source.width, source.height) <= maxSide) return { picture: await onWhite(source, pace), scale: 1 };
     drawable = opened = await createImageBitmap(source);
   } else if (source instanceof Blob) {
     pace.pause();
@@ -55,7 +55,7 @@ export async function pictureOf(source: ImageSource, maxSide: number, pace: Pace
       context.fillStyle = "#fff";
       context.fillRect(0, 0, width, rows);
       context.drawImage(drawable, 0, -y, width, height);
-      data.set(context.getImageData(0, 0, width, n).data, y * width * 4);
+      data.set(pixelsOf(context, width, n), y * width * 4);
       if (pace.due) await pace.breathe();
     }
     return { picture: { width, height, data }, scale: width / fullWidth };
@@ -64,3 +64,29 @@ export async function pictureOf(source: ImageSource, maxSide: number, pace: Pace
   }
 }
 
+function pixelsOf(context: OffscreenCanvasRenderingContext2D, width: number, height: number): Uint8ClampedArray {
+  try {
+    return context.getImageData(0, 0, width, height).data;
+  } catch (thrown) {
+    if ((thrown as Error).name !== "SecurityError") throw thrown;
+    throw new HomefireError(
+      "invalid-input",
+      'The picture comes from another origin, so the page may not read its pixels. Load it with crossOrigin = "anonymous" from a server that allows ' +
+        "that (CORS), or fetch it and give the Blob.",
+    );
+  }
+}
+
+/** The same picture where all of it is opaque, else one on white. */
+async function onWhite(picture: ImageData, pace: Pace): Promise<Picture> {
+  const { width, height, data } = picture;
+  let own: Uint8ClampedArray | undefined;
+  for (let at = 0; at < data.length; at += 4) {
+    if (at % (width * 4) === 0 && pace.due) await pace.breathe();
+    const alpha = data[at + 3] as number;
+    if (alpha === 255) continue;
+    own ??= data.slice();
+    for (let i = at; i < at + 3; i++) own[i] = 255 + (((data[i] as number) - 255) * alpha) / 255;
+  }
+  return own ? { width, height, data: own } : picture;
+}

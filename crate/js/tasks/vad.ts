@@ -9,8 +9,8 @@ const RATE = 16000;
 const CHUNK = 512;
 const CONTEXT = 64;
 
-/** Sound: a file that the browser can decode, or what it has decoded. */
-export type SoundSource = Blob | AudioBuffer;
+/** Sound: a file that the browser can decode, what it has decoded, or the samples of one channel, between -1 and 1. */
+export type SoundSource = Blob | AudioBuffer | { samples: Float32Array; rate: number };
 
 export interface StreamOptions extends SegmentOptions {
   /** Samples per second of what is pushed (16000). */
@@ -174,14 +174,21 @@ export class VadStream {
 
 /** The samples of a sound, its channels mixed. */
 async function decode(source: SoundSource): Promise<{ samples: Float32Array; rate: number }> {
+  if (!(source instanceof Blob)) {
+    if (typeof source === "object" && source && "getChannelData" in source) return mixed(source);
+    if (typeof source === "object" && source && source.samples instanceof Float32Array && source.rate > 0) return source;
+    throw new HomefireError("invalid-input", "A sound is a File, a Blob, an AudioBuffer, or { samples, rate } with a Float32Array and its samples per second.");
+  }
   let sound: AudioBuffer;
-  if (source instanceof Blob) {
-    try {
-      sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await source.arrayBuffer());
-    } catch {
-      throw new HomefireError("format", `${source instanceof File ? `“${source.name}”` : "This"} is no sound that this browser can decode. WAV, MP3, Ogg and AAC mostly are.`);
-    }
-  } else sound = source;
+  try {
+    sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await source.arrayBuffer());
+  } catch {
+    throw new HomefireError("format", `${source instanceof File ? `“${source.name}”` : "This"} is no sound that this browser can decode. WAV, MP3, Ogg and AAC mostly are.`);
+  }
+  return mixed(sound);
+}
+
+function mixed(sound: AudioBuffer): { samples: Float32Array; rate: number } {
   const samples = new Float32Array(sound.length);
   for (let channel = 0; channel < sound.numberOfChannels; channel++) {
     const own = sound.getChannelData(channel);
