@@ -75,10 +75,11 @@ export async function rounds({ load }, { tiny, device, n, close }) {
   }
 }
 
-export async function full({ load, HomefireError }, { url, device }) {
+export async function full({ load, HomefireError }, { url, device, only }) {
   const passed = [];
   const failed = [];
   const check = async (name, work) => {
+    if (!`api: ${name}`.includes(only)) return;
     try {
       await work();
       passed.push(name);
@@ -126,6 +127,18 @@ export async function full({ load, HomefireError }, { url, device }) {
     const answer = model.complete('Once upon a time', { maxTokens: 400 });
     for await (const _ of answer) break;
     assert((await answer).finishReason === 'cancelled', 'finishReason');
+    // One that had to wait: its times are its own.
+    const [before, queued] = [model.complete('Once', { maxTokens: 30, ignoreEos: true }), model.complete('Once upon a time', { maxTokens: 400, ignoreEos: true })];
+    let [from, pieces] = [0, 0];
+    for await (const _ of queued) {
+      from ||= performance.now();
+      if (++pieces === 3) break;
+    }
+    const most = performance.now() - from + 1;
+    const { ids, usage, timings } = await queued;
+    assert(usage.completionTokens === ids.length && ids.length >= 3, JSON.stringify(usage));
+    assert(timings.firstTokenMs > 0 && timings.decodeMs > 0 && timings.decodeMs <= most && timings.decodeTokensPerSecond > 0, `${JSON.stringify(timings)} in ${most} ms`);
+    assert((await before).ids.length === 30, 'the answer before it');
     const start = performance.now();
     await model.complete('Hi', { maxTokens: 1 });
     assert(performance.now() - start < 5000, 'the next answer waited for the cancelled one');
@@ -161,6 +174,57 @@ export async function full({ load, HomefireError }, { url, device }) {
     assert((await kindOf(model.complete('x', { topP: 'much' }))) === 'invalid-input', 'a wrong option');
     assert((await kindOf(model.complete('word '.repeat(900)))) === 'context-full', 'a long prompt');
     assert(new HomefireError('internal', 'x') instanceof Error, 'HomefireError');
+  });
+  await check('a score is cancelled', async () => {
+    const ids = Uint32Array.from({ length: 500 }, (_, i) => (i * 37 + 11) % 40_000);
+    const stop = new AbortController();
+    const scoring = model.score(ids, { signal: stop.signal });
+    setTimeout(() => stop.abort(), 20);
+    assert((await kindOf(scoring)) === 'cancelled', 'kind');
+    assert((await kindOf(model.score(ids, { signal: AbortSignal.abort() }))) === 'cancelled', 'a signal that is aborted');
+    assert((await model.score([1, 2, 3])).logprobs.length === 2, 'the score after it');
+  });
+  await check('unknown options', async () => {
+    const attempts = {
+      load: (options) => load(url, options), chat: (options) => model.chat(ask, options), complete: (options) => model.complete('x', options),
+      score: (options) => model.score('x y', options), embed: (options) => model.embed('x', options),
+    };
+    for (const [name, attempt] of Object.entries(attempts)) {
+      const error = await Promise.resolve(attempt({ sginal: 1 })).then(() => null, (e) => e);
+      assert(error?.kind === 'invalid-input' && error.message.startsWith(`${name}() has no option "sginal"; its options are`), `${name}: ${error}`);
+    }
+    assert((await model.complete('x', { maxTokens: 1, max_tokens: undefined })).ids.length === 1, 'one that is undefined');
+    assert((await kindOf(load(url, { network: 'off' }))) === 'invalid-input', 'network');
+  });
+  await check('what is no conversation', async () => {
+    const user = (content) => [{ role: 'user', content }];
+    for (const [messages, words] of [
+      ['Hi', 'messages is "Hi"'], [undefined, 'messages is undefined'], [[7], 'messages[0] is 7'], [[{ content: 'x' }], 'messages[0] is'],
+      [user(), 'messages[0].content is undefined'], [user([{ type: 'image_url' }]), 'messages[0].content[0] is {"type":"image_url"}'],
+    ]) {
+      const answer = model.chat(messages, short);
+      const error = await answer.then(() => null, (e) => e);
+      assert(error?.kind === 'invalid-input' && error.message.includes(words), `${JSON.stringify(messages)}: ${error}`);
+    }
+    const [whole, parts] = [user('What is it?'), user([{ type: 'text', text: 'What ' }, { type: 'text', text: 'is it?' }])];
+    assert((await model.chat(parts, short)).text === (await model.chat(whole, short)).text, 'parts of a text');
+    assert((await kindOf(model.complete(7))) === 'invalid-input', 'a number as a prompt');
+  });
+  await check('the chat template', async () => {
+    const text = await model.applyChatTemplate(ask);
+    assert(/<\|im_start\|>user\nWhat is the capital of France\?<\|im_end\|>/.test(text), text);
+    const [{ length }, { usage }] = [await model.tokenize(text), await model.chat(ask, { maxTokens: 1 })];
+    assert(length === usage.promptTokens, `${length} tokens, ${usage.promptTokens} in the prompt`);
+    const own = '{% if tools %}{{ tools[0].name }}{% endif %}{{ messages[0].content }}{% if enable_thinking is false %}!{% endif %}';
+    const other = await load(url, { ...options, chatTemplate: own });
+    const said = await other.applyChatTemplate(ask, { templateVariables: { enable_thinking: false, tools: [{ name: 'clock' }] } });
+    assert(said === `clock${ask[0].content}!`, said);
+    const tokens = async (templateVariables) => (await other.chat(ask, { maxTokens: 1, templateVariables })).usage.promptTokens;
+    assert((await tokens({ tools: [{ name: 'clock' }] })) > (await tokens()), 'chat() does not pass them on');
+    for (const templateVariables of [{ messages: [] }, { add_generation_prompt: false }, { bos_token: 'x' }, [], { f: () => {} }]) {
+      assert((await kindOf(other.chat(ask, { templateVariables }))) === 'invalid-input', JSON.stringify(templateVariables));
+    }
+    await other.close();
   });
   await check('no request after load', async () => {
     const now = performance.getEntriesByType('resource').filter((e) => !/missing|worker\.js|\.wasm/.test(e.name));

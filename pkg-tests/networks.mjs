@@ -93,6 +93,8 @@ export async function wrongInputs({ load, Tensor }, { device }) {
   await refuses(() => model.run({ image }, { outputs: ['label'] }), 'invalid-input', 'label');
   await refuses(() => model.run({ image }, { outputs: ['logits'], keep: ['probabilities'] }), 'invalid-input', 'probabilities');
   await refuses(() => model.run({ image }, { signal: AbortSignal.abort() }), 'cancelled');
+  await refuses(() => model.run(), 'invalid-input', 'undefined', 'The inputs are: image');
+  await refuses(() => model.run({ image }, { output: ['logits'] }), 'invalid-input', '"output"', 'outputs');
   const { logits, ...others } = await model.run({ image }, { outputs: ['logits'] });
   assert(logits instanceof Tensor && logits.size === 4 && Object.keys(others).length === 0, 'the outputs are not the ones asked for');
   await model.close();
@@ -143,10 +145,92 @@ export async function runs({ load, Tensor }, { device }) {
     const keep = round % 3 === 0 ? ['next'] : [];
     const { sum, next } = await model.run({ x: Float32Array.of(1, 2, 3), state }, { keep });
     assert(same(sum.data, [round, 2 * round, 3 * round]) && same(sum.dims, [3]), `round ${round}: ${sum.data}`);
+    assert(same(next.dims, [3]), `round ${round}: what was ${keep.length > 0 ? 'kept' : 'given'} has the dimensions [${next.dims}]`);
     state = keep.length > 0 ? next : next.data;
   }
   await model.close();
 }
+
+/** Does some work while it is written down what page and workers say to each other; what goes through shared memory is not. */
+async function overheard(work) {
+  const said = { page: [], workers: [] };
+  const { postMessage } = Worker.prototype;
+  Worker.prototype.postMessage = function (message, ...rest) {
+    if (!said.page.includes(this)) this.addEventListener('message', ({ data }) => said.workers.push(data));
+    said.page.push(message, this);
+    return postMessage.call(this, message, ...rest);
+  };
+  try {
+    return await work(said);
+  } finally {
+    Worker.prototype.postMessage = postMessage;
+  }
+}
+const moment = (ms = 100) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A Response that never ends, and what becomes of it. */
+function unending(first = new Uint8Array(0)) {
+  const seen = { cancelled: false, response: undefined };
+  let begun = false;
+  seen.response = new Response(new ReadableStream({
+    pull: (controller) => (begun ? new Promise(() => {}) : (begun = true, controller.enqueue(first))),
+    cancel: () => { seen.cancelled = true; },
+  }));
+  return seen;
+}
+
+/** What is cancelled is answered too, once; nothing that it kept or read stays. */
+export const cancelled = ({ load, Runtime }, { device, tiny }) => overheard(async (said) => {
+  const runtime = new Runtime();
+  const [model, language] = [await runtime.load(counter(), { device }), await runtime.load(tiny, { device: 'cpu', contextLength: 64 })];
+  const x = new Float32Array(4000);
+  await moment();
+  const answers = () => said.workers.filter((event) => 'value' in event || 'error' in event);
+  const before = answers().length;
+  const stop = new AbortController();
+  const { signal } = stop;
+  const calls = Array.from({ length: 10 }, () => model.run({ x, state: x }, { keep: ['next'], outputs: ['next'], signal }));
+  calls.push(language.complete([1, 2, 3], { maxTokens: 60, ignoreEos: true, signal }));
+  stop.abort();
+  for (const call of calls) await refuses(() => call, 'cancelled');
+  const { sum } = await model.run({ x, state: x });
+  assert(sum.size === 4000, 'the run behind cancelled ones');
+  await language.complete([1], { maxTokens: 1 });
+  await moment();
+  const dropped = said.page.filter(({ call }) => call === 'drop').length;
+  const kept = answers().filter(({ value }) => value?.[0]?.kept !== undefined).length;
+  const late = answers().length - before;
+  assert(kept > 0 && dropped === kept, `${dropped} of ${kept} kept outputs of cancelled runs were dropped`);
+  assert(late === calls.length + 2 + dropped, `${late} answers to ${calls.length} cancelled calls, ${dropped} drops and 2 others`);
+  // Loads: bytes that the page holds and that never come, alone and in a list.
+  const { file, shift } = split();
+  for (const list of [[], [{ name: 'model.onnx', data: file }, { name: 'model.onnx.data', data: shift }]]) {
+    const source = unending();
+    const halt = new AbortController();
+    const loading = runtime.load([{ name: 'scale.bin', data: source.response }, ...list], { device, signal: halt.signal });
+    const count = answers().length;
+    await moment();
+    halt.abort();
+    await refuses(() => loading, 'cancelled');
+    await moment();
+    assert(source.cancelled, 'a Response is read on after its load was cancelled');
+    const last = answers().slice(count);
+    assert(last.length === 1 && last[0].error?.kind === 'cancelled', `a cancelled load was answered with ${JSON.stringify(last)}`);
+  }
+  // Loads that fail, or do not even begin, read no further either.
+  const [broken, unread] = [unending(Uint8Array.from({ length: 64 }, () => 255)), unending()];
+  await refuses(() => runtime.load(broken.response, { device }), 'format');
+  await refuses(() => runtime.load([unread.response, 7], { device }), 'invalid-input');
+  await moment();
+  assert(broken.cancelled && unread.cancelled, 'a Response is read on after its load failed');
+  const twice = unending().response;
+  await refuses(() => runtime.load([twice, twice], { device }), 'fetch', 'given twice');
+  const locked = new Response('x');
+  locked.body.getReader();
+  await refuses(() => load(locked, { device }), 'fetch', 'clone()');
+  assert((await model.run({ x, state: x })).sum.size === 4000, 'the other model');
+  await runtime.close();
+});
 
 /** Outputs that are kept are inputs of later runs, can be read, and are freed. */
 export async function kept({ load, DeviceTensor }, { device }) {
@@ -176,6 +260,7 @@ export async function tensors({ Tensor }) {
   const t = new Tensor('float32', new Float32Array(6), [2, 3]);
   assert(t.type === 'float32' && t.size === 6 && t.dims.join() === '2,3' && t.reshape([6]).dims.join() === '6', 'fields');
   assert(new Tensor('int64', [1n, 2n]).dims[0] === 2 && new Tensor('int64', [1, 2]).data[1] === 2n, 'bigints');
+  assert(same(new Tensor('int8', [true, -128, 127n]).data, [1, -128, 127]) && same(new Tensor('float32', [NaN, true, 2n]).data, [NaN, 1, 2]), 'what a type can hold');
   assert(same(new Tensor('bool', [true, false]).data, [1, 0]) && new Tensor('float64', [2.5], []).size === 1, 'booleans, a scalar');
   const from = Tensor.from([[1, 2], [3, 4], [5, 6]]);
   assert(from.type === 'float32' && from.dims.join() === '3,2' && same(from.data, [1, 2, 3, 4, 5, 6]), 'nested numbers');
@@ -208,10 +293,33 @@ export async function tensors({ Tensor }) {
     [() => new Tensor('float32', ['1']), 'invalid-input', 'Element 0'],
     [() => new Tensor('int64', [1.5]), 'invalid-input', 'Element 0', '1.5'],
     [() => new Tensor('string', new Uint8Array(1)), 'invalid-input', 'strings'],
+    [() => new Tensor('float32', [[1, 2], [3, 4]]), 'invalid-input', 'Element 0', 'float32', 'Tensor.from()'],
+    [() => new Tensor('float32', [1, {}]), 'invalid-input', 'Element 1', 'Object'],
+    [() => new Tensor('int32', [0, 1.5]), 'invalid-input', 'Element 1', 'int32', '1.5'],
+    [() => new Tensor('int8', [300]), 'invalid-input', 'Element 0', 'int8', '300'],
+    [() => new Tensor('uint8', [-1]), 'invalid-input', 'uint8', '-1'],
+    [() => new Tensor('int32', [NaN]), 'invalid-input', 'int32', 'NaN'],
+    [() => new Tensor('bool', [2]), 'invalid-input', 'bool', '2'],
+    [() => new Tensor('int4', [8]), 'invalid-input', 'int4', '8'],
+    [() => new Tensor('float8e8m0', [256]), 'invalid-input', 'float8e8m0', '256'],
+    [() => new Tensor('int64', [2n ** 63n]), 'invalid-input', 'int64', '9223372036854775808'],
+    [() => Tensor.from(new Float32Array([0.5]), { type: 'int32' }), 'invalid-input', 'Element 0', 'int32', '0.5'],
     [() => Tensor.from([[1, 2], [3]]), 'shape-mismatch', '[2, 2]'],
     [() => Tensor.from([1, 2n]), 'invalid-input', 'several types'],
     [() => Tensor.from([]), 'invalid-input', 'type'],
   ]) await refuses(make, kind, ...words);
+}
+
+/** `info.device` says where the first run left a network that was loaded for the GPU if that is there. */
+export async function deviceMoves({ load }) {
+  const model = await load(counter(), { device: 'auto' });
+  assert(model.info.device.kind === 'webgpu', JSON.stringify(model.info.device));
+  const x = new Float32Array([1]);
+  await model.run({ x, state: x });
+  const [{ kind, reason, workers }, { device }] = [model.info.device, await model.profile()];
+  assert(/first run took/.test(reason) && kind === device.kind && workers === 1, `${kind}: ${reason}; the profile says ${device.kind}`);
+  await model.close();
+  return `${kind}: ${reason}`;
 }
 
 /** Values of every type go through a model and come back as they were. */

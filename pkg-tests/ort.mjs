@@ -152,7 +152,20 @@ export async function ortDevices({ ort }, { device }) {
   const data = await logits.getData(true);
   assert(data.length === 4 && logits.location === 'cpu' && logits.data === data, 'what was read');
   const into = new ort.Tensor('float32', new Float32Array(4), [1, 4]);
+  const again = (await session.run({ image: new ort.Tensor('float32', new Float32Array(192), [1, 3, 8, 8]) })).logits;
+  await again.getData();
+  await again.getData(true);
+  const freed = await threw(() => again.reshape([4]));
+  assert(freed === null, `what was freed after it was read: ${freed}`);
   await session.release();
+  if (globalThis.crossOriginIsolated && device === 'cpu') {
+    ort.env.wasm.numThreads = 3;
+    const threaded = await ort.InferenceSession.create('/onnx-data/classifier.onnx');
+    ort.env.wasm.numThreads = 0;
+    const { threads } = threaded.model.info.device;
+    assert(threads === 3, `${threads} threads`);
+    await threaded.release();
+  }
   const other = await ort.InferenceSession.create('/onnx-data/classifier.onnx');
   const filled = await other.run({ image: new ort.Tensor('float32', new Float32Array(192), [1, 3, 8, 8]) }, { logits: into });
   assert(filled.logits === into && into.data.every((x, i) => Math.abs(x - data[i]) < 1e-5), 'a tensor given for an output');

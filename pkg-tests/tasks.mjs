@@ -134,6 +134,10 @@ export async function ocrPage({ loadOcr }, { device, spoil = 0, brief = false })
       exactly(await ocr.read(await turned(0).convertToBlob()), 'the page as a file');
       for (const [angle, size] of [[180, 640], [8, 760], [90, 640]]) told.push(`turned by ${angle}: ${await nearly(angle, size)} letters off`);
       assert((await ocr.read(new ImageData(64, 64))).length === 0, 'an empty picture has text');
+      // Black on nothing, as drawings and screenshots may be.
+      const pixels = turned(0).getContext('2d').getImageData(0, 0, 640, 640);
+      for (let i = 0; i < pixels.data.length; i += 4) pixels.data.set([0, 0, 0, 255 - pixels.data[i]], i);
+      exactly(await ocr.read(pixels), 'the page as ink alone');
       const stop = new AbortController();
       const kind = await ocr.read(page, { signal: stop.signal, onBoxes: () => stop.abort() }).then(() => 'none', (error) => error.kind);
       assert(kind === 'cancelled', `a cancelled reading: ${kind}`);
@@ -169,6 +173,12 @@ export async function vad({ loadVad }, { device, spoil = 0, brief = false }) {
       const file = await detector.detect(new Blob([bytes]));
       assert(file.probabilities.every((p, i) => Math.abs(p - silero[i]) < 1e-3), 'from a file the probabilities are others');
       assert(JSON.stringify(file.segments) === JSON.stringify(rules), 'from a file the stretches are others');
+      const bare = await detector.detect({ samples, rate: 16000 });
+      assert(JSON.stringify(bare.segments) === JSON.stringify(rules), 'from samples the stretches are others');
+      for (const wrong of [samples, null, { samples: [0], rate: 16000 }, { samples }]) {
+        const kind = await detector.detect(wrong).then(() => 'none', (error) => error.kind);
+        assert(kind === 'invalid-input', `what is no sound: ${kind}`);
+      }
       for (const rate of [48000, 44100, 22050]) {
         const buffer = new AudioBuffer({ length: Math.floor((samples.length * rate) / 16000), sampleRate: rate, numberOfChannels: 2 });
         for (const channel of [0, 1]) buffer.copyToChannel(interpolated(samples, 16000 / rate, buffer.length), channel);
@@ -244,10 +254,27 @@ export async function microphone({ loadVad, openMicrophone }, { device }) {
   return `${probabilities.length} chunks at ${mic.rate} Hz, from ${least.toFixed(3)} to ${most.toFixed(3)}`;
 }
 
+/** Another origin has a picture, which the page shows and may not read, and the package, which cannot start its worker. */
+export async function elsewhere({ loadOcr }, { elsewhere }) {
+  const image = new Image();
+  image.src = `${elsewhere}/reference/page.png`;
+  await image.decode();
+  const ocr = await loadOcr(OCR, { device: 'cpu' });
+  const error = await ocr.read(image).then(() => null, (e) => e);
+  await ocr.close();
+  assert(error?.kind === 'invalid-input' && /crossOrigin/.test(error.message), `a picture from elsewhere: ${error}`);
+  const { load } = await import(/* @vite-ignore */ /* webpackIgnore: true */ `${elsewhere}/index.js`);
+  const refused = await load(OCR.direction).then(() => null, (e) => e);
+  assert(refused?.kind === 'fetch' && /own origin/.test(refused.message), `the package from elsewhere: ${refused}`);
+  return refused.message;
+}
+
 /** Labels and scores of the reference's texts, and the rules for few bytes, large files and doubtful ones. */
 export async function fileTypes({ loadFileType }, { device, spoil = 0 }) {
   const { magika } = await reference();
-  const files = await loadFileType(MAGIKA, { device });
+  const wrong = await loadFileType(MAGIKA, { device, network: 'off' }).then(() => 'none', (error) => error.kind);
+  assert(wrong === 'invalid-input', `network: "off" gives ${wrong}`);
+  const files = await loadFileType(MAGIKA, { device, threads: 1 });
   try {
     let worst = 0;
     for (const { kind, text, label, score } of magika) {
