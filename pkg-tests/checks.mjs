@@ -188,6 +188,7 @@ export async function full({ load, HomefireError }, { url, device, only }) {
     const attempts = {
       load: (options) => load(url, options), chat: (options) => model.chat(ask, options), complete: (options) => model.complete('x', options),
       score: (options) => model.score('x y', options), embed: (options) => model.embed('x', options),
+      tokenize: (options) => model.tokenize('x', options), applyChatTemplate: (options) => model.applyChatTemplate(ask, options),
     };
     for (const [name, attempt] of Object.entries(attempts)) {
       const error = await Promise.resolve(attempt({ sginal: 1 })).then(() => null, (e) => e);
@@ -208,7 +209,10 @@ export async function full({ load, HomefireError }, { url, device, only }) {
     }
     const [whole, parts] = [user('What is it?'), user([{ type: 'text', text: 'What ' }, { type: 'text', text: 'is it?' }])];
     assert((await model.chat(parts, short)).text === (await model.chat(whole, short)).text, 'parts of a text');
-    assert((await kindOf(model.complete(7))) === 'invalid-input', 'a number as a prompt');
+    for (const prompt of [7, ['x'], [1.5], [NaN], [, 1], [-1], [2 ** 32], [1n], new BigInt64Array(2), new DataView(new ArrayBuffer(4))]) {
+      assert((await kindOf(model.complete(prompt, short))) === 'invalid-input', `a prompt: ${prompt}`);
+      assert((await kindOf(model.score(prompt))) === 'invalid-input', `to be scored: ${prompt}`);
+    }
   });
   await check('the chat template', async () => {
     const text = await model.applyChatTemplate(ask);
@@ -221,10 +225,18 @@ export async function full({ load, HomefireError }, { url, device, only }) {
     assert(said === `clock${ask[0].content}!`, said);
     const tokens = async (templateVariables) => (await other.chat(ask, { maxTokens: 1, templateVariables })).usage.promptTokens;
     assert((await tokens({ tools: [{ name: 'clock' }] })) > (await tokens()), 'chat() does not pass them on');
-    for (const templateVariables of [{ messages: [] }, { add_generation_prompt: false }, { bos_token: 'x' }, [], { f: () => {} }]) {
-      assert((await kindOf(other.chat(ask, { templateVariables }))) === 'invalid-input', JSON.stringify(templateVariables));
+    const cycle = {};
+    cycle.self = cycle;
+    for (const templateVariables of [{ messages: [] }, { add_generation_prompt: false }, { bos_token: 'x' }, [], { f: () => {} }, { cycle }, { n: 1n }]) {
+      assert((await kindOf(other.chat(ask, { templateVariables }))) === 'invalid-input', Object.keys(templateVariables)[0]);
     }
     await other.close();
+    const tools = '{% for m in messages %}{{ m.role }}:{% if m.content is none %}calls {{ m.tool_calls[0].name }}{% elif m.content is mapping %}{{ m.content | tojson }}{% else %}{{ m.content }}{% endif %};{% endfor %}';
+    const third = await load(url, { ...options, chatTemplate: tools });
+    class Own { get role() { return 'user'; } get content() { return 'hi'; } }
+    const toldTools = await third.applyChatTemplate([new Own(), { role: 'assistant', content: null, tool_calls: [{ name: 'clock' }] }, { role: 'tool', content: { hour: 9 } }]);
+    assert(toldTools === 'user:hi;assistant:calls clock;tool:{"hour": 9};', toldTools);
+    await third.close();
   });
   await check('no request after load', async () => {
     const now = performance.getEntriesByType('resource').filter((e) => !/missing|worker\.js|\.wasm/.test(e.name));

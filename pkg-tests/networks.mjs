@@ -293,6 +293,7 @@ export async function tensors({ Tensor }) {
     [() => new Tensor('float32', ['1']), 'invalid-input', 'Element 0'],
     [() => new Tensor('int64', [1.5]), 'invalid-input', 'Element 0', '1.5'],
     [() => new Tensor('string', new Uint8Array(1)), 'invalid-input', 'strings'],
+    [() => new Tensor('string', ['a', , 'b']), 'invalid-input', 'strings'],
     [() => new Tensor('float32', [[1, 2], [3, 4]]), 'invalid-input', 'Element 0', 'float32', 'Tensor.from()'],
     [() => new Tensor('float32', [1, {}]), 'invalid-input', 'Element 1', 'Object'],
     [() => new Tensor('int32', [0, 1.5]), 'invalid-input', 'Element 1', 'int32', '1.5'],

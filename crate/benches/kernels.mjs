@@ -24,7 +24,7 @@ const [plain, threaded] = folders.trim().split('\n');
 const server = await serve({ roots: { '/': at('crate/benches'), '/plain/': plain, '/threaded/': threaded } });
 const browser = await chromium.launch({ executablePath: findBrowser(), args: ['--no-sandbox'] });
 
-/** All cases on `n` threads, in a page of their own: `[{ kind, name, work, times }]`, times in ms a call, of all rounds. */
+/** All cases on `n` threads, in a page of their own: `[{ kind, name, work, rounds }]`, a round being times in ms a call, and the peaks beside them. */
 async function measure(n) {
   const page = await browser.newPage();
   try {
@@ -43,9 +43,9 @@ async function measure(n) {
 try {
   const measured = [];
   for (const n of threads) {
-    for (const [index, { kind, name, work, times }] of (await measure(n)).entries()) {
-      measured[index] ??= { kind, name, work, times: {} };
-      measured[index].times[n] = times;
+    for (const [index, { kind, name, work, rounds }] of (await measure(n)).entries()) {
+      measured[index] ??= { kind, name, work, rounds: {} };
+      measured[index].rounds[n] = rounds;
     }
   }
   const rows = rowsOf(measured, threads);

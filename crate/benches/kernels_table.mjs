@@ -24,31 +24,33 @@ function quantile(times, q) {
 
 /**
  * Of each case and number of threads: `ms` a call (median), `spread` (between the quartiles, of the median), `rate` in
- * `unit`, `share` of what `limit` allows, and whether that is `below` what is wanted.
+ * `unit`; of kernels also the `share` of what `limit` allows (the median of the rounds), and whether that is `below` what is wanted.
  */
 export function rowsOf(cases, threads) {
-  const peaks = {};
-  for (const n of threads) {
-    peaks[n] = LIMITS.map(({ work }) => {
-      const ways = cases.filter((one) => one.kind === 'peak' && one.work[work] > 0);
-      return Math.max(...ways.map((one) => one.work[work] / quantile(one.times[n], 0.1)));
-    });
-  }
-  return cases.map(({ kind, name, work, times }) => {
+  return cases.map(({ kind, name, work, rounds }) => {
     const shown = work.memory > 0 ? LIMITS[2] : LIMITS.find((one) => work[one.work] > 0);
     const on = {};
     for (const n of threads) {
-      const ms = quantile(times[n], 0.5);
-      const least = LIMITS.map((one, i) => work[one.work] / peaks[n][i]);
-      const most = least.indexOf(Math.max(...least));
-      const share = least[most] / ms;
-      on[n] = {
-        ms, spread: (quantile(times[n], 0.75) - quantile(times[n], 0.25)) / ms, rate: work[shown.work] / ms / 1e6,
-        share, limit: LIMITS[most].limit, below: share < (WANTED[kind]?.[n] ?? 0),
-      };
+      const all = rounds[n].flatMap(({ times }) => times);
+      // Peaks are the fastest tenth.
+      const ms = quantile(all, kind === 'peak' ? 0.1 : 0.5);
+      on[n] = { ms, spread: (quantile(all, 0.75) - quantile(all, 0.25)) / ms, rate: work[shown.work] / ms / 1e6 };
+      if (kind !== 'peak') Object.assign(on[n], shareOf(work, rounds[n]));
+      on[n].below = on[n].share < (WANTED[kind]?.[n] ?? 0);
     }
     return { kind, name, unit: shown.unit, on };
   });
+}
+
+/** The least time that the peaks of a round allow, by the time that the kernel took in it. */
+function shareOf(work, rounds) {
+  const shares = rounds.map(({ times, peaks }) => {
+    const least = LIMITS.map((one) => (work[one.work] > 0 ? work[one.work] / peaks[one.work] : 0));
+    const most = Math.max(...least);
+    return { share: most / quantile(times, 0.5), limit: LIMITS[least.indexOf(most)].limit };
+  });
+  shares.sort((a, b) => a.share - b.share);
+  return { share: quantile(shares.map(({ share }) => share), 0.5), limit: shares[shares.length >> 1].limit };
 }
 
 const time = (ms) => (ms < 1 ? `${(ms * 1000).toFixed(1)} µs` : `${ms.toFixed(2)} ms`);
@@ -87,7 +89,8 @@ Peaks are the fastest tenth. Multiply-adds and dot products work on registers al
 
 ## Kernels
 
-A share is the least time that the peaks allow by the time taken. The least time is that of what limits the kernel most: its
+A share is the least time that the peaks allow by the time taken, where both were measured within the same second, for others have a part
+of the machine too; it is the median of the rounds. The least time is that of what limits the kernel most: its
 multiplications and additions, the bytes that come from memory, or those that are read and written in a cache. Operations
 are those of the textbook: convolutions of 3 × 3 without stride need fewer multiplications than that, exact products of
 integers and levels of more than four bits take more instructions. Wanted: ${wanted}; ↓ is below.

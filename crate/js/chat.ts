@@ -6,9 +6,16 @@ import type { Message } from "./types.js";
 function refuse(what: string, came: unknown): never {
   throw new HomefireError(
     "invalid-input",
-    `${what} is ${JSON.stringify(came)?.slice(0, 80)}. Messages are an array of { role, content }, where content is a text or parts { type: "text", text }; ` +
-      "templateVariables is an object.",
+    `${what} is ${shown(came)?.slice(0, 80)}. Messages are an array of { role, content }, content is a text or parts { type: "text", text }; templateVariables an object.`,
   );
+}
+
+function shown(came: unknown): string | undefined {
+  try {
+    return JSON.stringify(came);
+  } catch {
+    return String(came);
+  }
 }
 
 /** Messages, and variables for the chat template. */
@@ -18,17 +25,17 @@ export function conversation(messages: readonly Message[], variables: Record<str
   return {
     messages: messages.map((message: Message | null, i) => {
       if (typeof message?.role !== "string") refuse(`messages[${i}]`, message);
-      return { ...message, content: textOf(message, `messages[${i}].content`) };
+      return { ...message, role: message.role, content: contentOf(message, `messages[${i}].content`) };
     }),
     variables,
   };
 }
 
-function textOf(message: Message, at: string): string {
+function contentOf(message: Message, at: string): unknown {
   const content: unknown = message.content;
   if (typeof content === "string") return content;
-  // Who calls tools need not say anything.
-  if (content == null && "tool_calls" in message) return "";
+  // Who calls tools need not say anything, and what a tool says need not be a text: templates know.
+  if (content == null ? "tool_calls" in message : message.role === "tool" && !Array.isArray(content)) return content;
   if (!Array.isArray(content)) refuse(at, content);
   return content.map((part, i) => (part?.type === "text" && typeof part.text === "string" ? part.text : refuse(`${at}[${i}]`, part))).join("");
 }

@@ -1,6 +1,6 @@
 // The page's end of the wire to one worker.
 import { callFor, lookForAnswer, newBell, QUICK_MS, ring } from "./bell.js";
-import { fromPlain, HomefireError, messageOf } from "./errors.js";
+import { fromPlain, HomefireError, messageOf, toPlain } from "./errors.js";
 import type { Pump } from "./loader.js";
 import type { Answers, Call, Compiled, Event, ModelCall, WireLoad } from "./messages.js";
 import type { VariantName } from "./variant.js";
@@ -46,7 +46,7 @@ export class Client {
       throw new HomefireError(
         "fetch",
         `The package's worker.js could not be started (${messageOf(thrown)}). ` +
-          "Browsers start workers from the page's own origin only: serve the package from there, not from a CDN.",
+          "Browsers start workers from the page's own origin only: serve the package from there.",
       );
     }
     this.worker.onmessageerror = () => this.close(broken("a message of it could not be read"));
@@ -177,8 +177,7 @@ export class Client {
       const whole = bytes && bytes.byteLength === bytes.buffer.byteLength;
       this.post({ id, call: "chunk", bytes }, whole ? [bytes.buffer] : []);
     } catch (thrown) {
-      const message = `Reading a Response broke off (${messageOf(thrown)}). Load it again.`;
-      this.post({ id, call: "chunk", bytes: null, error: { kind: "fetch", message, node: undefined } });
+      this.post({ id, call: "chunk", bytes: null, error: toPlain(thrown) });
     }
   }
 }

@@ -197,15 +197,7 @@ async function* stream(body: ReadableStream<Uint8Array<ArrayBuffer>>, name: stri
   const off = onAbort(signal, () => void end());
   try {
     for (;;) {
-      let chunk;
-      try {
-        chunk = await read();
-      } catch (thrown) {
-        throw new HomefireError(
-          "fetch",
-          `Reading ${name} broke off (${messageOf(thrown)}). Load it again.`,
-        );
-      }
+      const chunk = await read().catch(brokeOff(name));
       if (!chunk) return;
       yield chunk;
     }
@@ -214,6 +206,10 @@ async function* stream(body: ReadableStream<Uint8Array<ArrayBuffer>>, name: stri
     await end();
   }
 }
+
+const brokeOff = (name: string) => (thrown: unknown): never => {
+  throw new HomefireError("fetch", `Reading ${name} broke off (${messageOf(thrown)}). Load it again.`);
+};
 
 interface Reading {
   /** The next chunk; `null` at the end. */
@@ -259,7 +255,10 @@ export class Pump {
       }
       const reader = source.body?.getReader();
       if (reader) this.streams.push(reader);
-      this.readers.push(async () => (reader ? ((await reader.read()).value ?? null) : null));
+      this.readers.push(async () => {
+        const { value } = (await reader?.read().catch(brokeOff("a Response"))) ?? {};
+        return value ?? null;
+      });
       const length = Number(source.headers.get("content-length"));
       return { pull, bytes: length > 0 && !source.headers.get("content-encoding") ? length : null };
     }

@@ -26,7 +26,7 @@ export type WireGenerate = Omit<GenerateOptions, "signal" | "templateVariables">
 export type WireEmbed = Omit<EmbedOptions, "signal">;
 
 /** A message whose parts are joined. */
-export type WireMessage = Omit<Message, "content"> & { content: string };
+export type WireMessage = Omit<Message, "content"> & { content: unknown };
 
 /** A conversation for the chat template, with further variables of it. */
 export interface Conversation {

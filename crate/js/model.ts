@@ -36,13 +36,15 @@ export class Model {
   }
 
   /** The prompt that the chat template makes of a conversation, to look at or to count its tokens: no model runs. */
-  async applyChatTemplate(messages: readonly Message[], { templateVariables }: Pick<GenerateOptions, "templateVariables"> = {}): Promise<string> {
-    return this.ask({ call: "render", conversation: conversation(messages, templateVariables) });
+  async applyChatTemplate(messages: readonly Message[], options: Pick<GenerateOptions, "templateVariables"> = {}): Promise<string> {
+    checkOptions("applyChatTemplate", options);
+    return this.ask({ call: "render", conversation: conversation(messages, options.templateVariables) });
   }
 
   /** The tokens of a text. With `special` (the default), special tokens in it count as such. */
-  tokenize(text: string, { special = true }: { special?: boolean } = {}): Promise<Uint32Array> {
-    return this.ask({ call: "tokenize", text, special });
+  async tokenize(text: string, options: { special?: boolean } = {}): Promise<Uint32Array> {
+    checkOptions("tokenize", options);
+    return this.ask({ call: "tokenize", text, special: options.special ?? true });
   }
 
   /** The text of some tokens. */
@@ -210,6 +212,9 @@ export class Model {
 /** A prompt as it is posted. */
 function textOrIds(prompt: string | Uint32Array | readonly number[], of: string): { text: string } | { ids: Uint32Array } {
   if (typeof prompt === "string") return { text: prompt };
-  if (Array.isArray(prompt) || ArrayBuffer.isView(prompt)) return { ids: Uint32Array.from(prompt as readonly number[]) };
-  throw new HomefireError("invalid-input", `${of}() takes a text or token ids, not ${kindOf(prompt)}.`);
+  if (!Array.isArray(prompt) && !ArrayBuffer.isView(prompt)) throw new HomefireError("invalid-input", `${of}() takes a text or token ids, not ${kindOf(prompt)}.`);
+  const ids = Uint32Array.from(prompt, Number);
+  const odd = ids.findIndex((id, i) => id !== prompt[i]);
+  if (odd >= 0) throw new HomefireError("invalid-input", `${of}() was given ${String(prompt[odd])} as token ${odd}: ids are whole numbers.`);
+  return { ids };
 }

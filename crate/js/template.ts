@@ -53,15 +53,15 @@ export function renderChat(
     return Array.from({ length: Math.max(0, length) }, (_, i) => start + i * step);
   });
   set("strftime_now", (format: unknown) => strftime(String(format), new Date()));
-  set("messages", messages.map((m) => ({ ...m })));
   set("add_generation_prompt", true);
   set("bos_token", tokens.bosToken ?? "");
   set("eos_token", tokens.eosToken ?? "");
-  for (const [name, value] of Object.entries(variables)) {
-    if (environment.variables.has(name)) throw new HomefireError("invalid-input", `templateVariables has "${name}", which the chat template gets from elsewhere. Leave it out.`);
-    if (value !== undefined) set(name, value);
-  }
   try {
+    set("messages", messages);
+    for (const [name, value] of Object.entries(variables)) {
+      if (environment.variables.has(name)) throw new HomefireError("invalid-input", `templateVariables has "${name}", which the chat template gets from elsewhere. Leave it out.`);
+      if (value !== undefined) set(name, value);
+    }
     const program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
     return String(new Bounded(environment).run(program).value);
   } catch (thrown) {

@@ -192,7 +192,7 @@ function fitting(type: TensorType): (x: unknown) => boolean {
 function elementsOf(type: TensorType, data: TensorLike["data"]): TensorData {
   const kind = kindOf(data);
   if (type === "string") {
-    if (kind === "Array" && (data as unknown[]).every((x) => typeof x === "string")) return data as string[];
+    if (kind === "Array" && Array.from(data as unknown[]).every((x) => typeof x === "string")) return data as string[];
     return refuse(`The data of a string tensor is an array of strings, not ${kind === "Array" ? "of other things" : `a ${kind}`}.`);
   }
   const elements = ELEMENTS[type];
@@ -216,7 +216,7 @@ function elementsOf(type: TensorType, data: TensorLike["data"]): TensorData {
   const odd = array.findIndex((x) => !fits(x));
   if (odd >= 0) {
     const x: unknown = array[odd];
-    const shown = typeof x === "string" ? JSON.stringify(x) : typeof x === "object" ? `${kindOf(x)} (Tensor.from() takes arrays in arrays)` : String(x);
+    const shown = typeof x === "string" ? JSON.stringify(x) : typeof x === "object" ? `${kindOf(x)} (Tensor.from() takes nested arrays)` : String(x);
     refuse(`Element ${odd} of the data of a ${type} tensor cannot be ${shown}.`);
   }
   return (elements as unknown as { from(data: unknown, convert: unknown): TensorData }).from(array, convert);

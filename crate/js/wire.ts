@@ -57,7 +57,7 @@ export function wireRun(
 function toWire(input: Input | undefined, port: Port | undefined, transfer: boolean, moved: Set<ArrayBuffer>, owner: object): WireValue {
   if (input === null) return null;
   if (input instanceof DeviceTensor) return input.given(owner);
-  if (Array.isArray(input)) return input.map((item) => toWire(item as Input, undefined, transfer, moved, owner));
+  if (Array.isArray(input)) return Array.from(input, (item) => toWire(item as Input, undefined, transfer, moved, owner));
   if (typeof input !== "object" && input !== undefined) throw notATensor(input);
   const bare = ArrayBuffer.isView(input);
   if (!bare && !(input && "type" in input && "data" in input)) throw notATensor(input);

@@ -159,7 +159,7 @@ pub fn build(gguf: &Gguf, options: ArchOptions) -> Result<LanguageModel> {
     let table = rope_table(&mut b, &config, context_length)?;
     let mut rows = part.is_last().then(|| b.graph.input("rows", many("n")));
     for layer in part.layers(config.n_layers) {
-        // Of the last layer's other rows only the keys and values are of use.
+        // Nobody wants what the last layer makes of other rows.
         let rows = rows.take_if(|_| layer + 1 == config.n_layers);
         x = block(&mut b, &config, &options, layer, [x, table, position], rows, context_length)?;
     }
@@ -246,16 +246,13 @@ fn block(
     let scale = 1.0 / (head_dim as f32).sqrt();
     let attention = Attention { n_heads, n_kv_heads, head_dim, scale };
     let attended = b.graph.apply1(&name("attention"), attention, &[q, k_cache, v_cache, position])?;
-    let [x, attended] = match rows {
-        None => [x, attended],
-        Some(rows) => [
-            b.graph.apply1("wanted_rows", Gather, &[x, rows])?,
-            b.graph.apply1("wanted_attended", Gather, &[attended, rows])?,
-        ],
-    };
     let projected = b.linear(attended, &name("attn_output"))?;
     let add = Binary { function: BinaryFunction::Add };
     let x = b.graph.apply1(&name("attn_residual"), add.clone(), &[projected, x])?;
+    let x = match rows {
+        None => x,
+        Some(rows) => b.graph.apply1("wanted_rows", Gather, &[x, rows])?,
+    };
     let h = b.norm(x, &name("ffn_norm"), epsilon)?;
     let gate = b.linear(h, &name("ffn_gate"))?;
     let up = b.linear(h, &name("ffn_up"))?;
