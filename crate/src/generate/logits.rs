@@ -60,7 +60,7 @@ pub(super) fn max(x: &[f32]) -> f32 {
     lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger)
 }
 
-/// Brings the best `k` to the front, in order, and leaves the others.
+/// Keeps the best `k`, in order.
 pub(super) fn top_k(candidates: &mut Vec<Candidate>, k: usize) {
     if 0 < k && k < candidates.len() {
         candidates.select_nth_unstable_by(k - 1, better);

@@ -8,7 +8,7 @@
 //! that round the same everywhere, and summed in double precision in one order.
 
 use super::logits::{
-    Candidate, Penalties, largest, log_sum_exp, max, min_p, top_k, top_p, top_p_of, weights,
+    Candidate, Penalties, better, largest, log_sum_exp, max, min_p, top_k, top_p, top_p_of, weights,
 };
 use super::model::{Scores, Want};
 use crate::error::{Result, ensure, fail};
@@ -241,8 +241,8 @@ impl Sampler {
             let least = min_p(max(&logits(&candidates)), self.options.min_p);
             candidates.retain(|one| one.1 >= least);
         }
-        let at = self.draw(logits(&candidates)).unwrap_or(0);
-        finite(candidates.get(at).copied()).map(|one| one.0)
+        let drawn = self.draw(logits(&candidates)).and_then(|at| candidates.get(at));
+        finite(drawn.or(candidates.iter().min_by(|a, b| better(a, b))).copied()).map(|one| one.0)
     }
 
     /// Draws one of these, by its place. Only rounding leads to none.
