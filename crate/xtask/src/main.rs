@@ -32,6 +32,11 @@ const SHARED: [&str; 7] = [
     "--export=__tls_base",
 ];
 
+/// How LLVM makes code for engines that take it as it is. They keep its order when they give out registers, of which kernels
+/// are written to use all: the source's order, not one of LLVM's. Strength reduction of loops makes additions of what are
+/// offsets of loads.
+const CODE: [&str; 2] = ["-pre-RA-sched=source", "-disable-lsr"];
+
 impl Variant {
     /// A target folder of its own, so that building one variant never evicts the other.
     fn target(&self) -> PathBuf {
@@ -47,6 +52,7 @@ impl Variant {
             flags += ",+atomics,+mutable-globals";
             SHARED.iter().for_each(|arg| flags += &format!(" -Clink-arg={arg}"));
         }
+        CODE.iter().for_each(|arg| flags += &format!(" -Cllvm-args={arg}"));
         flags
     }
 }

@@ -9,8 +9,9 @@ use crate::kernels::simd::Simd;
 /// Rows of activations in a tile: so many cost less than as many products of one.
 pub const TILE: usize = 4;
 
-/// Dot products of a quad of rows with each row of the tile.
-type Dots<S> = [<S as Simd>::I; TILE];
+/// Dot products of each row of the tile with `Q` quads of rows of a panel. In this order they are made: it holds the weights of
+/// both quads in registers, and one row's activations.
+type Dots<S, const Q: usize = 2> = [[<S as Simd>::I; Q]; TILE];
 
 /// The sums of a panel, as it is stored or [widened](super::wide), by the rows of a tile: `[row][quad]`.
 #[inline(always)]
@@ -50,16 +51,14 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
     unsafe {
         let levels: *const [u8; 16] = block.add(format::factor_units::<F>(STORED)).cast();
         let scales = a.add(TILE * F::LEVEL_WORDS);
-        let mut add = |group: usize, quad: usize, dots: Dots<S>| {
-            let terms = scales.add(TILE * (1 + group));
-            for (row, dot) in dots.into_iter().enumerate() {
-                let product = (dot, *scales.add(row), *terms.add(row));
-                format::add::<S, F, STORED>(block, [group, quad], product, held, &mut sums[row][quad]);
-            }
+        let mut add = |group: usize, quad: usize, row: usize, dot: S::I| {
+            let product = (dot, *scales.add(row), *scales.add(TILE * (1 + group) + row));
+            format::add::<S, F, STORED>(block, [group, quad], product, held, &mut sums[row][quad]);
         };
-        let mut add_both = |group: usize, [first, second]: [Dots<S>; 2]| {
-            add(group, 0, first);
-            add(group, 1, second);
+        let mut add_both = |group: usize, dots: Dots<S>| {
+            for (row, dots) in dots.into_iter().enumerate() {
+                dots.into_iter().enumerate().for_each(|(quad, dot)| add(group, quad, row, dot));
+            }
         };
         match (F::WORDS, F::BITS, F::GROUPS) {
             (true, ..) => {
@@ -86,10 +85,7 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
                     let (levels, a) = (levels.add(step * 2), a.add(step * TILE).cast());
                     dots_of_steps::<S, F>(levels, a, held.four, held, |x| x)
                 });
-                add_both(
-                    0,
-                    [0, 1].map(|quad| [0, 1, 2, 3].map(|row| S::add_i32(low[quad][row], high[quad][row]))),
-                );
+                add_both(0, sums_of::<S, 2>(low, high));
             }
             (_, 6, 2) if !STORED => {
                 for group in 0..2 {
@@ -100,7 +96,8 @@ unsafe fn add_block<S: Simd, F: Format, const STORED: bool>(
             _ => {
                 for quad in 0..2 {
                     for group in 0..F::GROUPS {
-                        add(group, quad, dots_of_bytes::<S, F, STORED>(block, a.cast(), group, quad, held));
+                        let dots = dots_of_bytes::<S, F, STORED>(block, a.cast(), group, quad, held);
+                        dots.into_iter().enumerate().for_each(|(row, [dot])| add(group, quad, row, dot));
                     }
                 }
             }
@@ -122,21 +119,27 @@ fn dot<S: Simd, F: Format>(sum: S::I, a: S::I, bytes: S::I) -> S::I {
 unsafe fn add_step<S: Simd, F: Format, const Q: usize>(
     bytes: [S::I; Q],
     a: *const [i8; 4],
-    sums: &mut [Dots<S>; Q],
+    sums: &mut Dots<S, Q>,
 ) {
-    for row in 0..TILE {
+    for (row, sums) in sums.iter_mut().enumerate() {
         // SAFETY: the caller vouches for the step.
         let x = S::splat_4(unsafe { &*a.add(row) });
-        for (sums, bytes) in sums.iter_mut().zip(bytes) {
-            sums[row] = dot::<S, F>(sums[row], x, bytes);
+        for (sum, bytes) in sums.iter_mut().zip(bytes) {
+            *sum = dot::<S, F>(*sum, x, bytes);
         }
     }
 }
 
 /// Sums in i32.
 #[inline(always)]
-fn widened<S: Simd, F: Format>(dots: Dots<S>, held: &Held<S>) -> Dots<S> {
-    if F::FOURS { dots } else { dots.map(|x| S::dot_pairs(S::zero_i(), x, held.ones)) }
+fn widened<S: Simd, F: Format, const Q: usize>(dots: Dots<S, Q>, held: &Held<S>) -> Dots<S, Q> {
+    if F::FOURS { dots } else { dots.map(|row| row.map(|x| S::dot_pairs(S::zero_i(), x, held.ones))) }
+}
+
+/// Sums of dot products in i32.
+#[inline(always)]
+fn sums_of<S: Simd, const Q: usize>(a: Dots<S, Q>, b: Dots<S, Q>) -> Dots<S, Q> {
+    std::array::from_fn(|row| std::array::from_fn(|quad| S::add_i32(a[row][quad], b[row][quad])))
 }
 
 /// Dot products of both quads over a block of nibbles.
@@ -148,26 +151,26 @@ unsafe fn dots_of_nibbles<S: Simd, F: Format>(
     mut levels: *const [u8; 16],
     mut a: *const [i8; 4],
     held: &Held<S>,
-) -> [Dots<S>; 2] {
-    let mut sums = [[S::zero_i(); TILE]; 2];
+) -> Dots<S> {
+    let mut sums = [[S::zero_i(); 2]; TILE];
     for _ in 0..4 {
         // SAFETY: the caller vouches for the blocks; the high nibbles belong to the steps after these.
         unsafe {
             let both = [S::load_i(&*levels), S::load_i(&*levels.add(1))];
             let (low, high) = (both.map(|x| held.low_nibbles(x)), both.map(|x| held.high_nibbles(x)));
-            for row in 0..TILE {
+            for (row, sums) in sums.iter_mut().enumerate() {
                 let (x, y) = (S::splat_4(&*a.add(row)), S::splat_4(&*a.add(4 * TILE + row)));
-                for (quad, sums) in sums.iter_mut().enumerate() {
-                    sums[row] = dot::<S, F>(dot::<S, F>(sums[row], x, low[quad]), y, high[quad]);
+                for (quad, sum) in sums.iter_mut().enumerate() {
+                    *sum = dot::<S, F>(dot::<S, F>(*sum, x, low[quad]), y, high[quad]);
                 }
             }
             (levels, a) = (levels.add(2), a.add(TILE));
         }
     }
-    sums.map(|dots| widened::<S, F>(dots, held))
+    widened::<S, F, 2>(sums, held)
 }
 
-/// Dot products of both quads over some steps, of the bytes that `bytes` makes of what is stored.
+/// Dot products of both quads over some steps, one at least, of the bytes that `bytes` makes of what is stored.
 ///
 /// # Safety
 /// `levels` is valid for the levels of so many steps, `a` for so many of a tile.
@@ -178,17 +181,23 @@ unsafe fn dots_of_steps<S: Simd, F: Format>(
     steps: usize,
     held: &Held<S>,
     bytes: impl Fn(S::I) -> S::I,
-) -> [Dots<S>; 2] {
-    let mut sums = [[S::zero_i(); TILE]; 2];
-    for _ in 0..steps {
-        // SAFETY: the caller vouches for the steps.
-        unsafe {
-            let both = [S::load_i(&*levels), S::load_i(&*levels.add(1))];
-            add_step::<S, F, 2>(both.map(&bytes), a, &mut sums);
+) -> Dots<S> {
+    let mut sums = [[S::zero_i(); 2]; TILE];
+    // SAFETY: the caller vouches for the steps.
+    unsafe {
+        let both = |levels: *const [u8; 16]| [0, 1].map(|quad| bytes(S::load_i(&*levels.add(quad))));
+        let end = a.add(steps * TILE);
+        // The first apart: its products need no zeros to be added to.
+        add_step::<S, F, 2>(both(levels), a, &mut sums);
+        loop {
             (levels, a) = (levels.add(2), a.add(TILE));
+            if a == end {
+                break;
+            }
+            add_step::<S, F, 2>(both(levels), a, &mut sums);
         }
     }
-    sums.map(|dots| widened::<S, F>(dots, held))
+    widened::<S, F, 2>(sums, held)
 }
 
 /// Dot products of both quads over half a block of bytes, of which i16 holds two steps.
@@ -200,10 +209,10 @@ unsafe fn dots_of_pairs<S: Simd, F: Format>(
     mut levels: *const [u8; 16],
     mut a: *const [i8; 4],
     held: &Held<S>,
-) -> [Dots<S>; 2] {
-    let mut dots = [[S::zero_i(); TILE]; 2];
+) -> Dots<S> {
+    let mut dots = [[S::zero_i(); 2]; TILE];
     for _ in 0..held.four / 2 {
-        let mut sums = [[S::zero_i(); TILE]; 2];
+        let mut sums = [[S::zero_i(); 2]; TILE];
         // SAFETY: the caller vouches for the steps.
         unsafe {
             add_step::<S, F, 2>([0, 1].map(|quad| S::load_i(&*levels.add(quad))), a, &mut sums);
@@ -228,12 +237,12 @@ unsafe fn dots_of_bytes<S: Simd, F: Format, const STORED: bool>(
     group: usize,
     quad: usize,
     held: &Held<S>,
-) -> Dots<S> {
+) -> Dots<S, 1> {
     // What i16 holds.
     let (steps, together) = (8 / F::GROUPS, if F::BITS == 5 || F::FOURS { 4 } else { 2 });
-    let mut dots = [S::zero_i(); TILE];
+    let mut dots = [[S::zero_i()]; TILE];
     for first in (group * steps..(group + 1) * steps).step_by(together) {
-        let mut sums = [[S::zero_i(); TILE]];
+        let mut sums = [[S::zero_i()]; TILE];
         for step in first..first + together {
             // SAFETY: the caller vouches for the blocks.
             unsafe {
@@ -241,9 +250,7 @@ unsafe fn dots_of_bytes<S: Simd, F: Format, const STORED: bool>(
                 add_step::<S, F, 1>([bytes], a.add(step * TILE), &mut sums);
             }
         }
-        for (dot, sum) in dots.iter_mut().zip(widened::<S, F>(sums[0], held)) {
-            *dot = S::add_i32(*dot, sum);
-        }
+        dots = sums_of::<S, 1>(dots, widened::<S, F, 1>(sums, held));
     }
     dots
 }
@@ -258,27 +265,36 @@ unsafe fn dots_of_words<S: Simd, F: Format, const STORED: bool>(
     a: *const [[[i8; 4]; 2]; TILE],
     group: usize,
     held: &Held<S>,
-) -> [Dots<S>; 2] {
-    let mut sums = [[S::zero_i(); TILE]; 2];
-    let mut add = |step: usize| {
+) -> Dots<S> {
+    let mut sums = [[S::zero_i(); 2]; TILE];
+    let mut add = |block: *const u128, step: usize, a: *const [[[i8; 4]; 2]; TILE]| {
         // SAFETY: the caller vouches for the blocks.
         unsafe {
             let quads = [0, 1].map(|quad| format::words_by_column::<S, F, STORED>(block, step, quad, held));
             for half in 0..2 {
-                for (row, a) in (*a.add(step)).iter().enumerate() {
+                for (sums, a) in sums.iter_mut().zip(&*a) {
                     let x = S::splat_4(&a[half]);
-                    for (sums, words) in sums.iter_mut().zip(&quads) {
-                        sums[row] = S::dot_pairs(sums[row], x, words[half]);
+                    for (sum, words) in sums.iter_mut().zip(&quads) {
+                        *sum = S::dot_pairs(*sum, x, words[half]);
                     }
                 }
             }
         }
     };
-    if format::in_bytes::<F>(STORED) {
-        (0..8 / F::GROUPS / 4 * held.four).for_each(|step| add(group * 4 + step));
-    } else {
-        // Where the bits of a step are, is known where it is.
-        (0..8 / F::GROUPS).for_each(|step| add(group * 4 + step));
+    let steps = 8 / F::GROUPS;
+    // SAFETY: these are the steps of the group.
+    unsafe {
+        if format::in_bytes::<F>(STORED) {
+            let (mut block, mut a) = (block.add(group * steps * 2), a.add(group * steps));
+            let end = a.add(steps / 4 * held.four);
+            while a != end {
+                add(block, 0, a);
+                (block, a) = (block.add(2), a.add(1));
+            }
+        } else {
+            // Where the bits of a step are, is known where it is.
+            (group * steps..(group + 1) * steps).for_each(|step| add(block, step, a.add(step)));
+        }
     }
     sums
 }
