@@ -229,11 +229,15 @@ impl Product<'_> {
         let panel = self.panels[column * k..][..WIDE * k].as_chunks().0;
         let at = Corner { row, column, wide: WIDE, stride: self.stride };
         let mut sums = start::<Best, TALL>(at, self.epilogue);
-        for ((row, columns), next) in rows.iter().zip(panel).zip(next.as_chunks::<{ WIDE / AHEAD }>().0) {
-            // SAFETY: it is a value. Nothing is done with it: it is read so that its line of the cache is near.
-            unsafe { std::ptr::read_volatile(&next[0]) };
+        let next = next.as_chunks::<{ WIDE / AHEAD }>().0;
+        let mut ahead = next.iter();
+        along([rows], &panel[..next.len()], |[row], columns| {
+            if let Some(next) = ahead.next() {
+                // SAFETY: it is a value. Nothing is done with it: it is read so that its line of the cache is near.
+                unsafe { std::ptr::read_volatile(&next[0]) };
+            }
             step::<Best, TALL>(row, columns, &mut sums);
-        }
+        });
         for (r, sums) in sums.into_iter().enumerate() {
             // SAFETY: the caller vouches for the places.
             unsafe { put::<Best>(sums, r, at, &self.y) };
@@ -296,14 +300,12 @@ unsafe fn tile<S: Simd, const R: usize, const U: usize>(
     sums[0] = start::<S, R>(at, epilogue);
     let (steps, rest) = rows.as_chunks::<R>().0.as_chunks::<U>();
     let (panels, panel_rest) = panel.as_chunks::<U>();
-    for (rows, panels) in steps.iter().zip(panels) {
+    along([steps], panels, |[rows], panels| {
         for u in 0..U {
             step::<S, R>(&rows[u], &panels[u], &mut sums[u]);
         }
-    }
-    for (row, columns) in rest.iter().zip(panel_rest) {
-        step::<S, R>(row, columns, &mut sums[0]);
-    }
+    });
+    along([rest], panel_rest, |[row], columns| step::<S, R>(row, columns, &mut sums[0]));
     for r in 0..R {
         let sums = (1..U).fold(sums[0][r], |[a, b], u| [S::add(a, sums[u][r][0]), S::add(b, sums[u][r][1])]);
         // SAFETY: the caller vouches for it.
@@ -388,15 +390,12 @@ unsafe fn narrow<S: Simd, const P: usize, const C: usize, const U: usize>(
     };
     let (panels, panel_rest) = panel.as_chunks::<U>();
     let split = rows.map(|rows| rows.as_chunks::<U>());
-    for (i, columns) in panels.iter().enumerate() {
-        let rows = split.map(|(rows, _)| &rows[i]);
+    along(split.map(|(rows, _)| rows), panels, |rows, columns| {
         for u in 0..U {
             step(rows.map(|rows| &rows[u]), &columns[u], &mut sums[u]);
         }
-    }
-    for (i, columns) in panel_rest.iter().enumerate() {
-        step(split.map(|(_, rest)| &rest[i]), columns, &mut sums[0]);
-    }
+    });
+    along(split.map(|(_, rest)| rest), panel_rest, |rows, columns| step(rows, columns, &mut sums[0]));
     let total = |p: usize, c: usize| (1..U).fold(sums[0][p][c], |sum, u| S::add(sum, sums[u][p][c]));
     for p in 0..P {
         let mut columns = [[0.0; TALL]; C];
@@ -410,11 +409,25 @@ unsafe fn narrow<S: Simd, const P: usize, const C: usize, const U: usize>(
     }
 }
 
+/// What lies at the same place of some slices and of another that is as long, front to back by pointers: an index would be shifted
+/// and added anew for each.
+#[inline(always)]
+fn along<A, B, const P: usize>(some: [&[A]; P], other: &[B], mut visit: impl FnMut([&A; P], &B)) {
+    assert!(some.iter().all(|slice| slice.len() >= other.len()));
+    let mut some = some.map(<[A]>::as_ptr);
+    for other in other {
+        // SAFETY: every slice is as long, asserted above.
+        visit(some.map(|at| unsafe { &*at }), other);
+        // SAFETY: as above, and one past the last at most.
+        some = some.map(|at| unsafe { at.add(1) });
+    }
+}
+
 #[inline(always)]
 fn step<S: Simd, const R: usize>(row: &[f32; R], columns: &[f32; WIDE], sums: &mut [[S::F; 2]; R]) {
     let columns = halves::<S>(columns);
-    for (sums, x) in sums.iter_mut().zip(row) {
-        let x = S::splat(*x);
+    for (r, sums) in sums.iter_mut().enumerate() {
+        let x = S::splat(row[r]);
         sums[0] = S::mul_add(x, columns[0], sums[0]);
         sums[1] = S::mul_add(x, columns[1], sums[1]);
     }
