@@ -170,10 +170,10 @@ unsafe fn dots_of_nibbles<S: Simd, F: Format>(
     widened::<S, F, 2>(sums, held)
 }
 
-/// Dot products of both quads over some steps, one at least, of the bytes that `bytes` makes of what is stored.
+/// Dot products of both quads over some steps, of the bytes that `bytes` makes of what is stored.
 ///
 /// # Safety
-/// `levels` is valid for the levels of so many steps, `a` for so many of a tile.
+/// There is a step. `levels` is valid for the levels of so many steps, `a` for so many of a tile.
 #[inline(always)]
 unsafe fn dots_of_steps<S: Simd, F: Format>(
     mut levels: *const [u8; 16],
